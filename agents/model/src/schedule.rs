@@ -1,0 +1,43 @@
+//! The plan of one night.
+
+use crate::{request::SequenceId, time::UtcTime};
+use serde::{Deserialize, Serialize};
+
+/// A sequence that got a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placed {
+    pub sequence: SequenceId,
+    /// Planned start (PYROS tsp).
+    pub start: UtcTime,
+    /// Planned end (PYROS tep).
+    pub end: UtcTime,
+    /// How much earlier it could start without touching its neighbour or window, seconds (PYROS deltaTL).
+    pub delta_tl_s: f64,
+    /// How much later it could end, seconds (PYROS deltaTR).
+    pub delta_tr_s: f64,
+}
+
+/// A sequence that got none, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unplaced {
+    pub sequence: SequenceId,
+    /// Machine-readable reason, e.g. `never_rises`, `quota`, `displaced`.
+    pub reason: String,
+    /// The same as a sentence with its numbers.
+    pub sentence: String,
+}
+
+/// Who planned what, when and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    pub id: String,
+    pub made_at: UtcTime,
+    pub cause: String,
+    /// True for the first schedule of a night; a re-plan starts from the present moment.
+    pub first: bool,
+    pub placed: Vec<Placed>,
+    pub unplaced: Vec<Unplaced>,
+    /// Value of the planner's objective, and a proven upper bound of it.
+    pub objective: f64,
+    pub upper_bound: f64,
+}
