@@ -1,1 +1,2 @@
-//! scheduling
+//! Ephemerides, observing constraints and the night planner.
+pub mod ephemeris;
