@@ -1,2 +1,25 @@
-//! Ephemerides, observing constraints and the night planner.
+//! Scheduling: ephemerides, observing constraints, the night planner and its reasons.
+//!
+//! Pure: time is passed in, nothing is read or written, nothing is logged. Equal inputs, seed and iterations give
+//! equal plans.
+//!
+//! - [`ephemeris`]: ICRS to topocentric, Sun, Moon, night phases, rise and set, minor bodies.
+//! - [`constraints`]: what an observation asks of the sky, "is it observable now", and excluded intervals.
+//! - [`problem`]: what the planner is asked. [`mod@plan`]: what it answers. [`reason`]: why not.
+//! - [`kernel`]: the optimiser, which knows intervals and seconds only.
+
+pub mod constraints;
 pub mod ephemeris;
+pub mod kernel;
+pub mod plan;
+pub mod problem;
+pub mod reason;
+
+pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, is_observable};
+pub use ephemeris::{
+    AltAz, Icrs, MoonState, NightPhases, Site, Span, SunBelow, altaz, lst_deg, moon, night_phases, radec_from_altaz,
+    separation_deg, sun_altaz,
+};
+pub use plan::{Plan, PlanOptions, Planned, Unplanned, plan, verify};
+pub use problem::{After, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
+pub use reason::Reason;

@@ -32,6 +32,7 @@ pub use night::{NightPhases, SunBelow, night_bounds, night_phases, sun_below};
 pub use rise::{RiseSet, rise_transit_set};
 pub use site::{Atmosphere, Site};
 pub use track::NightTrack;
+pub(crate) use track::TRACK_ERROR_DEG;
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,118 @@
+//! The slot grid: for each slot, the jobs that may start in it.
+//!
+//! Rounding is outward: a range covers every slot it touches and a length is cut to whole slots. Flooring the starts of
+//! any real plan then gives a path on the grid, so the grid's optimum bounds every plan to the second.
+
+use super::Task;
+
+/// Arcs of the relaxation, slot by slot.
+pub(super) struct Grid {
+    /// Second of slot 0.
+    pub origin_s: i64,
+    pub slot_s: i64,
+    pub slots: usize,
+    /// Length of each job in slots (at least 1).
+    pub length: Vec<u32>,
+    /// Jobs that may start in slot k: `job[first[k]..first[k + 1]]`.
+    pub first: Vec<u32>,
+    pub job: Vec<u32>,
+}
+
+/// Finest and coarsest slot, seconds.
+const FINE_S: i64 = 10;
+const COARSE_S: i64 = 60;
+/// Arcs beyond which the grid is made coarser; about 40 MB.
+const MOST_ARCS: i64 = 8_000_000;
+
+impl Grid {
+    pub fn new(task: &Task) -> Self {
+        let usable = || task.jobs.iter().filter(|j| !j.starts.is_empty());
+        let origin_s = usable().filter_map(|j| j.starts.first()).map(|r| r.0).min().unwrap_or(0);
+        let end_s = usable().filter_map(|j| j.starts.last().map(|r| r.1 + j.length_s)).max().unwrap_or(origin_s);
+        let mut slot_s = usable().fold(0, |g, j| super::gcd(g, j.length_s.unsigned_abs())) as i64;
+        // A common divisor makes the cut lengths exact; otherwise a fine grid keeps the loss small.
+        slot_s = if slot_s >= COARSE_S { largest_divisor_up_to(slot_s, COARSE_S) } else { slot_s.max(FINE_S) };
+        let reach: i64 = usable().flat_map(|j| &j.starts).map(|(a, b)| b - a + slot_s).sum();
+        while reach / slot_s > MOST_ARCS {
+            slot_s *= 2;
+        }
+        let slots = usize::try_from((end_s - origin_s).max(0) / slot_s + 1).unwrap_or(0);
+        let slots = if usable().next().is_none() { 0 } else { slots };
+        let length = task.jobs.iter().map(|j| (j.length_s / slot_s).max(1) as u32).collect();
+        let mut grid = Self { origin_s, slot_s, slots, length, first: Vec::new(), job: Vec::new() };
+        grid.index(task);
+        grid
+    }
+
+    fn index(&mut self, task: &Task) {
+        let mut count = vec![0u32; self.slots + 1];
+        let ranges = |grid: &Self, j: usize| -> Vec<(usize, usize)> {
+            let mut out: Vec<(usize, usize)> = Vec::new();
+            for (a, b) in &task.jobs[j].starts {
+                let (a, b) = (grid.slot(*a), grid.slot(*b));
+                match out.last_mut() {
+                    Some(last) if last.1 >= a => last.1 = b.max(last.1),
+                    _ => out.push((a, b)),
+                }
+            }
+            out
+        };
+        for j in 0..task.jobs.len() {
+            for (a, b) in ranges(self, j) {
+                (a..=b).for_each(|k| count[k + 1] += 1);
+            }
+        }
+        for k in 0..self.slots {
+            count[k + 1] += count[k];
+        }
+        let mut next = count.clone();
+        let mut job = vec![0u32; count.last().copied().unwrap_or(0) as usize];
+        for j in 0..task.jobs.len() {
+            for (a, b) in ranges(self, j) {
+                for k in a..=b {
+                    job[next[k] as usize] = j as u32;
+                    next[k] += 1;
+                }
+            }
+        }
+        (self.first, self.job) = (count, job);
+    }
+
+    pub fn slot(&self, s: i64) -> usize {
+        usize::try_from((s - self.origin_s).div_euclid(self.slot_s)).unwrap_or(0).min(self.slots.saturating_sub(1))
+    }
+
+    pub fn arcs(&self, k: usize) -> &[u32] {
+        &self.job[self.first[k] as usize..self.first[k + 1] as usize]
+    }
+
+    /// Keeps the arcs for which `keep(slot, job)`.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, usize) -> bool) {
+        let mut write = 0;
+        let mut read = 0;
+        for k in 0..self.slots {
+            let end = self.first[k + 1] as usize;
+            self.first[k] = write as u32;
+            while read < end {
+                let j = self.job[read];
+                if keep(k, j as usize) {
+                    self.job[write] = j;
+                    write += 1;
+                }
+                read += 1;
+            }
+        }
+        self.first[self.slots] = write as u32;
+        self.job.truncate(write);
+    }
+}
+
+fn largest_divisor_up_to(n: i64, most: i64) -> i64 {
+    (1..=most).rev().find(|d| n % d == 0).unwrap_or(1)
+}
+
+impl Grid {
+    pub fn empty() -> Self {
+        Self { origin_s: 0, slot_s: 1, slots: 0, length: Vec::new(), first: vec![0], job: Vec::new() }
+    }
+}
