@@ -10,6 +10,7 @@
 
 pub mod constraints;
 pub mod ephemeris;
+pub mod instance;
 pub mod kernel;
 pub mod plan;
 pub mod problem;

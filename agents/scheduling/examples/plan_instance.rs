@@ -1,0 +1,41 @@
+//! Plans an instance and prints one JSON line of figures: `plan_instance FILE [--iterations N] [--deadline-ms N]
+//! [--seed N] [--out FILE]`. Used by the benchmarks; the full command is `alidade schedule`.
+#![allow(clippy::disallowed_methods)] // A benchmark measures the wall clock.
+
+use alidade_scheduling::instance::{parse_instance, schedule_document};
+use alidade_scheduling::{PlanOptions, plan, verify};
+use std::time::{Duration, Instant};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().collect();
+    let option = |name: &str| args.iter().position(|a| a == name).and_then(|k| args.get(k + 1));
+    let file = args.get(1).ok_or("usage: plan_instance FILE ...")?;
+    let began = Instant::now();
+    let instance = parse_instance(file, &std::fs::read_to_string(file)?)?;
+    let read_s = began.elapsed().as_secs_f64();
+    let deadline = option("--deadline-ms").map(|s| s.parse::<u64>()).transpose()?;
+    let iterations = option("--iterations").map(|s| s.parse::<u64>()).transpose()?;
+    let seed = option("--seed").map_or(Ok(1), |s| s.parse::<u64>())?;
+    let until = deadline.map(|ms| began + Duration::from_millis(ms));
+    let mut stop = || until.is_some_and(|t| Instant::now() >= t);
+    let options = PlanOptions {
+        iterations: iterations.unwrap_or(if deadline.is_some() { u64::MAX } else { 600 }),
+        seed,
+        stop: Some(&mut stop),
+        explain: option("--explain").is_some(),
+        ..PlanOptions::default()
+    };
+    let made = plan(&instance.problem, options)?;
+    let total_s = began.elapsed().as_secs_f64();
+    let verified = verify(&instance.problem, &made);
+    if let Some(out) = option("--out") {
+        std::fs::write(out, schedule_document(&instance, &made).to_string())?;
+    }
+    println!(
+        "{}",
+        serde_json::json!({"instance": instance.name, "objective": made.objective, "upper_bound": made.upper_bound,
+            "gap": made.gap, "iterations": made.iterations, "planned": made.planned.len(), "read_s": read_s,
+            "total_s": total_s, "verified": format!("{verified:?}")})
+    );
+    Ok(())
+}
