@@ -1,20 +1,24 @@
 //! Scheduling: ephemerides, observing constraints, the night planner and its reasons.
 //!
-//! Pure: time is passed in, nothing is read or written, nothing is logged. Equal inputs, seed and iterations give
+//! Pure but for [`agent`]: time is passed in, nothing is read or written, nothing is logged. Equal inputs, seed and iterations give
 //! equal plans.
 //!
 //! - [`ephemeris`]: ICRS to topocentric, Sun, Moon, night phases, rise and set, minor bodies.
 //! - [`constraints`]: what an observation asks of the sky, "is it observable now", and excluded intervals.
 //! - [`problem`]: what the planner is asked. [`mod@plan`]: what it answers. [`reason`]: why not.
+//! - [`agent`], [`messages`]: the actor around it all: the book to a problem, the plan to the book.
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
+pub mod agent;
 pub mod constraints;
 pub mod ephemeris;
 pub mod instance;
 pub mod kernel;
+pub mod messages;
 pub mod plan;
 pub mod problem;
 pub mod reason;
+pub mod report;
 
 pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, is_observable};
 pub use ephemeris::{
