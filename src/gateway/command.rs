@@ -1,0 +1,116 @@
+//! Commands from outside, and the one answer each of them gets.
+//!
+//! The answer says whether the command was accepted, not that it is done: completion is seen in the snapshot.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What an operator or a peer may ask of the daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GatewayCommand {
+    /// Close the enclosure now and stay closed: safety latches.
+    CloseNow,
+    /// Make the site unsafe until released.
+    Latch,
+    /// Give up the latch; the verdict is then the sensors' again.
+    Release,
+    /// Abort the running sequence.
+    AbortSequence,
+    /// Start nothing new until resumed; the running sequence goes on.
+    Pause,
+    Resume,
+    /// An observing request in the vocabulary of the model.
+    SubmitRequest(serde_json::Value),
+    /// An alert packet as its bytes, and the channel it came by.
+    SubmitPacket {
+        body: Vec<u8>,
+        channel: String,
+    },
+    CancelSequence(String),
+}
+
+impl GatewayCommand {
+    /// Name for logs, the journal and pages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            GatewayCommand::CloseNow => "close_now",
+            GatewayCommand::Latch => "latch",
+            GatewayCommand::Release => "release",
+            GatewayCommand::AbortSequence => "abort_sequence",
+            GatewayCommand::Pause => "pause",
+            GatewayCommand::Resume => "resume",
+            GatewayCommand::SubmitRequest(_) => "submit_request",
+            GatewayCommand::SubmitPacket { .. } => "submit_packet",
+            GatewayCommand::CancelSequence(_) => "cancel_sequence",
+        }
+    }
+
+    /// The commands that need nothing but their name.
+    pub fn simple(name: &str) -> Option<Self> {
+        Some(match name {
+            "close_now" => GatewayCommand::CloseNow,
+            "latch" => GatewayCommand::Latch,
+            "release" => GatewayCommand::Release,
+            "abort_sequence" => GatewayCommand::AbortSequence,
+            "pause" => GatewayCommand::Pause,
+            "resume" => GatewayCommand::Resume,
+            _ => return None,
+        })
+    }
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", content = "reason", rename_all = "snake_case")]
+pub enum CommandReply {
+    Accepted,
+    AlreadyInProgress,
+    Denied(String),
+}
+
+/// A command with its author and the way back.
+#[derive(Debug)]
+pub struct CommandCall {
+    pub command: GatewayCommand,
+    /// Who asks, for the audit: `127.0.0.1`, `token from 10.0.0.7`.
+    pub who: String,
+    pub reply: oneshot::Sender<CommandReply>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandFault {
+    #[error("the daemon takes no commands: it is stopping or hung")]
+    NobodyListens,
+    #[error("the daemon has too many commands waiting")]
+    QueueFull,
+    #[error(
+        "the daemon did not answer within {0:?}; the command may or may not take effect, see its state"
+    )]
+    OutcomeUnknown(Duration),
+}
+
+/// Sends a command and waits for its answer, at most `deadline`.
+pub async fn ask(
+    calls: &mpsc::Sender<CommandCall>,
+    command: GatewayCommand,
+    who: String,
+    deadline: Duration,
+) -> Result<CommandReply, CommandFault> {
+    let (reply, answer) = oneshot::channel();
+    let call = CommandCall {
+        command,
+        who,
+        reply,
+    };
+    calls.try_send(call).map_err(|refused| match refused {
+        mpsc::error::TrySendError::Full(_) => CommandFault::QueueFull,
+        mpsc::error::TrySendError::Closed(_) => CommandFault::NobodyListens,
+    })?;
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(_)) => Err(CommandFault::NobodyListens),
+        Err(_) => Err(CommandFault::OutcomeUnknown(deadline)),
+    }
+}

@@ -1,0 +1,163 @@
+//! Commands over HTTP: translated, handed on, answered with what the daemon said.
+//!
+//! 202 accepted, 200 already in progress, 409 denied with the reason, 503/504 no answer.
+
+use super::{BODY_DEADLINE, Problem, Shared, access};
+use crate::gateway::command::{self, CommandReply, GatewayCommand};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Bytes, Data, Path, Payload, Query},
+};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// How long the daemon may take to say yes or no.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// Alert packets are a few kilobytes; the largest public ones carry small sky maps.
+const PACKET_LIMIT: usize = 1 << 20;
+const REQUEST_LIMIT: usize = 1 << 20;
+const COMMAND_LIMIT: usize = 4096;
+
+/// Reads a whole body, within its limit of size and time.
+pub async fn read_body(payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_DEADLINE, payload.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(cause))) => Err(Problem::bad_request(cause.to_string())),
+        Ok(Err(_)) => Err(Problem::too_large(limit)),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            "the body came too slowly",
+            format!("a body must arrive within {BODY_DEADLINE:?}"),
+        )),
+    }
+}
+
+/// Only a page of this origin can send JSON without being asked for permission first.
+fn must_be_json(request: &HttpRequest) -> Result<(), Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
+    if kind.split(';').next().map(str::trim) == Some("application/json") {
+        Ok(())
+    } else {
+        Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "not JSON",
+            "send Content-Type: application/json",
+        ))
+    }
+}
+
+/// Sends a command of an allowed commander.
+pub async fn send(
+    shared: &Shared,
+    command: GatewayCommand,
+    who: String,
+) -> Result<CommandReply, Problem> {
+    let name = command.name();
+    let reply = command::ask(
+        &shared.ports.commands,
+        command,
+        who.clone(),
+        ANSWER_DEADLINE,
+    )
+    .await;
+    tracing::info!(command = name, who, ?reply, "command over http");
+    Ok(reply?)
+}
+
+fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
+    let (mut response, outcome) = match reply {
+        CommandReply::Accepted => (HttpResponse::Accepted(), "accepted"),
+        CommandReply::AlreadyInProgress => (HttpResponse::Ok(), "already_in_progress"),
+        CommandReply::Denied(reason) => return Err(Problem::denied(reason)),
+    };
+    let body = serde_json::json!({ "command": command, "outcome": outcome });
+    Ok(response
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(body.to_string()))
+}
+
+async fn send_and_answer(
+    shared: &Shared,
+    command: GatewayCommand,
+    who: String,
+) -> Result<HttpResponse, Problem> {
+    let name = command.name();
+    answer(name, send(shared, command, who).await?)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    command: String,
+}
+
+/// `{"command": "close_now" | "latch" | "release" | "abort_sequence" | "pause" | "resume"}`
+pub async fn command(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    must_be_json(&request)?;
+    let body = read_body(payload, COMMAND_LIMIT).await?;
+    let named: Named =
+        serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let command = GatewayCommand::simple(&named.command)
+        .ok_or_else(|| Problem::bad_request(format!("there is no command {}", named.command)))?;
+    send_and_answer(&shared, command, who).await
+}
+
+/// A request with its sequences, as JSON.
+pub async fn submit_request(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    must_be_json(&request)?;
+    let body = read_body(payload, REQUEST_LIMIT).await?;
+    let wish =
+        serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    send_and_answer(&shared, GatewayCommand::SubmitRequest(wish), who).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Channel {
+    channel: Option<String>,
+}
+
+/// An alert packet: the body is the packet, byte by byte; `?channel=` says where it came from.
+pub async fn submit_packet(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    let wanted = Query::<Channel>::from_query(request.query_string())
+        .map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let body = read_body(payload, PACKET_LIMIT).await?.to_vec();
+    if body.is_empty() {
+        return Err(Problem::bad_request("the packet is empty"));
+    }
+    let channel = wanted.into_inner().channel.unwrap_or_else(|| "http".into());
+    send_and_answer(&shared, GatewayCommand::SubmitPacket { body, channel }, who).await
+}
+
+pub async fn cancel_sequence(
+    request: HttpRequest,
+    id: Path<String>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    send_and_answer(
+        &shared,
+        GatewayCommand::CancelSequence(id.into_inner()),
+        who,
+    )
+    .await
+}

@@ -1,0 +1,249 @@
+//! The HTTP gateway: dashboard, JSON interface, event stream, commands.
+//!
+//! ```text
+//! /                          the dashboard (embedded, no external request)
+//! /status                    the same truth without JavaScript, with the stop button
+//! /api/v1/status             the snapshot
+//! /api/v1/events             server-sent events: state, journal, beat, gap (see `events`)
+//! /api/v1/journal            ?after=SEQ&limit=N
+//! /api/v1/products/{path}    previews and FITS files below the data folder
+//! /api/v1/commands           POST {"command": "close_now"}
+//! /api/v1/requests           POST a request; /api/v1/packets POST an alert packet
+//! /api/v1/sequences/{id}/cancel   POST
+//! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
+//! ```
+//!
+//! Every error is a problem document (RFC 9457). Reading is open to whoever reaches the address, which is loopback by
+//! default. Commands are taken from loopback, or from anywhere with the bearer token of the configuration, until
+//! there are accounts (see `access`).
+
+mod access;
+mod assets;
+mod commands;
+mod events;
+mod hub;
+mod problem;
+mod products;
+mod reads;
+mod status_page;
+
+use super::{JournalLine, command::CommandCall, snapshot::Snapshot};
+use actix_web::{App, HttpServer, dev::ServerHandle, guard, middleware::DefaultHeaders, web};
+use hub::Hub;
+use problem::Problem;
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// Reads journal lines with numbers above `after`, at most `limit`, in order. Called on a blocking thread.
+pub type JournalPage = Arc<dyn Fn(u64, usize) -> Result<Vec<JournalLine>, String> + Send + Sync>;
+
+/// Tells the path of a product (relative to the data folder) from its identifier. Called on a blocking thread.
+pub type ProductPath = Arc<dyn Fn(&str) -> Result<Option<PathBuf>, String> + Send + Sync>;
+
+/// What the gateway is connected to.
+#[derive(Clone)]
+pub struct HttpPorts {
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub journal: broadcast::Sender<JournalLine>,
+    pub commands: mpsc::Sender<CommandCall>,
+    /// Products are served from below this folder.
+    pub data_dir: PathBuf,
+    /// The whole journal; without it only the last entries that the gateway has seen itself are served.
+    pub journal_page: Option<JournalPage>,
+    pub product_path: Option<ProductPath>,
+    /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
+    pub token: Option<String>,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("cannot listen on {addr}: the port is in use by another program")]
+    PortInUse { addr: SocketAddr },
+    #[error("cannot listen on {addr}: {cause}")]
+    Listen { addr: SocketAddr, cause: io::Error },
+    #[error("the http gateway did not start: {0}")]
+    Start(String),
+}
+
+/// A running gateway. Dropping it stops it.
+#[derive(Debug)]
+pub struct HttpHandle {
+    /// Where it really listens (port 0 asks for any free port).
+    pub addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: ServerHandle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl HttpHandle {
+    /// Ends the event streams, closes the port and waits for the thread.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for HttpHandle {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        // The command goes out when `stop` is called; its future only waits.
+        drop(self.server.stop(true));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the http gateway's thread panicked");
+        }
+    }
+}
+
+/// Longest time a request body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Shared by all workers.
+struct Shared {
+    ports: HttpPorts,
+    hub: Hub,
+    stop: watch::Receiver<bool>,
+}
+
+/// Starts the gateway in its own thread; returns when it listens.
+pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
+    let listener = TcpListener::bind(addr).map_err(|cause| match cause.kind() {
+        io::ErrorKind::AddrInUse => GatewayError::PortInUse { addr },
+        _ => GatewayError::Listen { addr, cause },
+    })?;
+    let failed = |cause| GatewayError::Listen { addr, cause };
+    let bound = listener.local_addr().map_err(failed)?;
+    let (stop, stopped) = watch::channel(false);
+    let (started, starting) = std::sync::mpsc::channel();
+    // Subscribed here, so that nothing is missed between the return of this function and the first poll.
+    let lines = ports.journal.subscribe();
+    let thread = thread::Builder::new()
+        .name("http".into())
+        .spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let hub = Hub::new(ports.snapshot.borrow().clone());
+                let shared = Arc::new(Shared {
+                    hub,
+                    ports,
+                    stop: stopped,
+                });
+                actix_web::rt::spawn(hub::feed(shared.clone(), lines));
+                match listen(listener, shared) {
+                    Ok(server) => {
+                        let _ = started.send(Ok(server.handle()));
+                        if let Err(cause) = server.await {
+                            tracing::error!(%cause, "http gateway ended");
+                        }
+                    }
+                    Err(cause) => {
+                        let _ = started.send(Err(cause.to_string()));
+                    }
+                }
+            });
+        })
+        .map_err(failed)?;
+    match starting.recv() {
+        Ok(Ok(server)) => {
+            tracing::info!(addr = %bound, "http gateway listens");
+            Ok(HttpHandle {
+                addr: bound,
+                stop,
+                server,
+                thread: Some(thread),
+            })
+        }
+        Ok(Err(cause)) => Err(GatewayError::Start(cause)),
+        Err(_) => Err(GatewayError::Start("its thread ended at once".into())),
+    }
+}
+
+fn listen(listener: TcpListener, shared: Arc<Shared>) -> io::Result<actix_web::dev::Server> {
+    let app = move || {
+        App::new()
+            .app_data(web::Data::from(shared.clone()))
+            .wrap(security_headers())
+            .configure(routes)
+            .default_service(web::to(problem::no_such_page))
+    };
+    Ok(HttpServer::new(app)
+        .workers(2)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .client_request_timeout(Duration::from_secs(5))
+        .max_connections(512)
+        .listen(listener)?
+        .run())
+}
+
+/// Nothing but our own files: no inline script or style, no frame around us, no request elsewhere.
+fn security_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add((
+            "Content-Security-Policy",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+        ))
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("Referrer-Policy", "same-origin"))
+        .add(("Cross-Origin-Opener-Policy", "same-origin"))
+        .add(("Cross-Origin-Resource-Policy", "same-origin"))
+        .add(("Permissions-Policy", "camera=(), geolocation=(), microphone=()"))
+        .add(("Cache-Control", "no-store"))
+}
+
+/// A resource that answers GET and HEAD, and 405 to the rest.
+fn read_only<F, Args>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    let read = guard::Any(guard::Get()).or(guard::Head());
+    web::resource(path.to_owned())
+        .route(web::route().guard(read).to(handler))
+        .default_service(web::to(|| async {
+            Problem::method_not_allowed("GET, HEAD")
+        }))
+}
+
+/// A resource that answers POST, and 405 to the rest.
+fn write_only<F, Args>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: actix_web::Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+{
+    web::resource(path.to_owned())
+        .route(web::post().to(handler))
+        .default_service(web::to(|| async { Problem::method_not_allowed("POST") }))
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(read_only("/api/v1/status", reads::status))
+        .service(read_only("/api/v1/health", reads::health))
+        .service(read_only("/api/v1/journal", reads::journal))
+        .service(read_only("/api/v1/events", events::stream))
+        .service(read_only("/api/v1/products/{path:.*}", products::product))
+        .service(write_only("/api/v1/commands", commands::command))
+        .service(write_only("/api/v1/requests", commands::submit_request))
+        .service(write_only("/api/v1/packets", commands::submit_packet))
+        .service(write_only(
+            "/api/v1/sequences/{id}/cancel",
+            commands::cancel_sequence,
+        ))
+        .service(read_only("/status", status_page::page))
+        .service(read_only("/status/confirm", status_page::confirm))
+        .service(write_only("/status/command", status_page::carry_out));
+    for path in assets::paths() {
+        config.service(read_only(path, assets::serve));
+    }
+}
