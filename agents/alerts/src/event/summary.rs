@@ -1,0 +1,233 @@
+//! An event as the rest of the house sees it, computed from its notices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::book::EventId;
+use crate::notice::{Class, Flag, Notice, Position, SkyMap, TimeKind};
+use crate::reason::Reason;
+
+/// Where an event stands.
+///
+/// ```text
+///  new ──more notices──► updated ──another mission──► merged
+///   └──────────┴────────── every source withdrawn ──────┴──► retracted
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// One notice.
+    New,
+    /// Several notices of one mission.
+    Updated,
+    /// Notices of several missions.
+    Merged,
+    /// Withdrawn by those who announced it.
+    Retracted,
+}
+
+/// One position an event had, with where it came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PositionRecord {
+    /// Key of the notice.
+    pub notice_key: String,
+    /// Stream of the notice.
+    pub stream: String,
+    /// When the notice was made, or reached us when it does not say.
+    pub at: DateTime<Utc>,
+    /// The position.
+    pub position: Position,
+    /// Withdrawn or replaced: kept for the record only.
+    pub void: bool,
+}
+
+/// One physical event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number.
+    pub id: EventId,
+    /// Where it stands.
+    pub state: EventState,
+    /// Names: mission/trigger id, then whatever the notices call it.
+    pub names: Vec<String>,
+    /// Missions that spoke of it and were not withdrawn.
+    pub missions: BTreeSet<String>,
+    /// What it is, said by those missions.
+    pub classes: BTreeSet<Class>,
+    /// Streams of its standing notices.
+    pub streams: BTreeSet<String>,
+    /// Trigger time; the earliest of the standing trigger notices.
+    pub t0: Option<DateTime<Utc>>,
+    /// The best position: smallest 90 % radius among standing notices, the newest among equals.
+    pub best: Option<PositionRecord>,
+    /// Every position it had, oldest first.
+    pub positions: Vec<PositionRecord>,
+    /// Newest standing sky map.
+    pub skymap: Option<SkyMap>,
+    /// Marks of the notices that count: those of the newest standing notice of each track.
+    pub flags: BTreeSet<Flag>,
+    /// Measures, the newest standing value of each.
+    pub measures: BTreeMap<String, f64>,
+    /// Class probabilities, the newest standing value of each.
+    pub classification: BTreeMap<String, f64>,
+    /// Keys of all its notices, in order of time.
+    pub notice_keys: Vec<String>,
+    /// It is a test.
+    pub is_test: bool,
+    /// All standing notices are preliminary.
+    pub is_preliminary: bool,
+    /// When the first notice reached us.
+    pub first_received_at: DateTime<Utc>,
+    /// When the last notice reached us.
+    pub last_received_at: DateTime<Utc>,
+    /// The reason against acting upon the most actable standing notice; `Ok` when there is none.
+    pub reason: Reason,
+}
+
+/// A notice of an event and what the book knows of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    pub notice: &'a Notice,
+    pub track: &'a str,
+    pub reason: Reason,
+    pub received_at: DateTime<Utc>,
+    /// Withdrawn by a trusted retraction.
+    pub withdrawn: bool,
+    /// Replaced by its own author.
+    pub superseded: bool,
+}
+
+impl Member<'_> {
+    fn at(&self) -> DateTime<Utc> {
+        self.notice.issued_at.unwrap_or(self.received_at)
+    }
+
+    pub fn stands(&self) -> bool {
+        !self.withdrawn && !self.superseded && !self.notice.is_retraction
+    }
+}
+
+/// Order of notices in time that does not depend on arrival.
+fn chronological(a: &Member<'_>, b: &Member<'_>) -> std::cmp::Ordering {
+    let key = |m: &Member<'_>| {
+        (
+            m.notice.issued_at.or(m.notice.event_time),
+            m.notice.sequence,
+            m.notice.key.clone(),
+        )
+    };
+    key(a).cmp(&key(b))
+}
+
+/// The best position: smallest 90 % radius, positions without one last, the newest among equals.
+fn best_position(members: &[Member<'_>]) -> Option<PositionRecord> {
+    members
+        .iter()
+        .filter(|m| m.stands())
+        .filter_map(|m| m.notice.usable_position().map(|p| (m, p)))
+        .min_by(|(a, p), (b, q)| {
+            let r90 = |p: &Position| p.r90_deg().unwrap_or(f64::INFINITY);
+            r90(p).total_cmp(&r90(q)).then_with(|| chronological(b, a))
+        })
+        .map(|(m, position)| record(m, position))
+}
+
+fn record(member: &Member<'_>, position: Position) -> PositionRecord {
+    PositionRecord {
+        notice_key: member.notice.key.clone(),
+        stream: member.notice.stream.clone(),
+        at: member.at(),
+        position,
+        void: !member.stands(),
+    }
+}
+
+/// Marks of an event: a later notice of a track may lift a mark that an earlier one set.
+fn flags(members: &[Member<'_>]) -> BTreeSet<Flag> {
+    let mut newest: BTreeMap<&str, &Member<'_>> = BTreeMap::new();
+    // Products (images, light curves) say nothing about the event as a whole.
+    for member in members
+        .iter()
+        .filter(|m| m.stands() && !m.notice.flags.contains(&Flag::NotASource))
+    {
+        newest.insert(member.track, member);
+    }
+    newest.values().flat_map(|m| m.notice.flags.iter().copied()).collect()
+}
+
+pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Event> {
+    members.sort_by(chronological);
+    let standing: Vec<&Member<'_>> = members.iter().filter(|m| m.stands()).collect();
+    let missions: BTreeSet<String> = standing.iter().map(|m| m.notice.mission.clone()).collect();
+    let mut names: Vec<String> = Vec::new();
+    for member in &members {
+        let own = member
+            .notice
+            .trigger_id
+            .as_ref()
+            .map(|id| format!("{} {id}", member.notice.mission));
+        for name in own.into_iter().chain(member.notice.names.iter().cloned()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    let state = match (standing.len(), missions.len()) {
+        (0, _) => EventState::Retracted,
+        (1, _) => EventState::New,
+        (_, 1) => EventState::Updated,
+        _ => EventState::Merged,
+    };
+    let trigger_time = |kind: fn(TimeKind) -> bool| {
+        standing
+            .iter()
+            .filter(|m| kind(m.notice.time_kind))
+            .filter_map(|m| m.notice.event_time)
+            .min()
+    };
+    let t0 = trigger_time(|k| k == TimeKind::Trigger).or_else(|| trigger_time(|_| true));
+    let mut measures = BTreeMap::new();
+    let mut classification = BTreeMap::new();
+    for member in &standing {
+        measures.extend(member.notice.measures.clone());
+        classification.extend(member.notice.classification.clone());
+    }
+    let last_reason = standing.last().map(|m| m.reason);
+    let reason = if standing.is_empty() {
+        Reason::Retraction
+    } else if standing.iter().any(|m| m.reason == Reason::Ok) {
+        Reason::Ok
+    } else {
+        last_reason.unwrap_or(Reason::NoPosition)
+    };
+    Some(Event {
+        id,
+        state,
+        names,
+        classes: standing
+            .iter()
+            .map(|m| m.notice.class)
+            .filter(|c| *c != Class::Unknown)
+            .collect(),
+        streams: standing.iter().map(|m| m.notice.stream.clone()).collect(),
+        t0,
+        best: best_position(&members),
+        positions: members
+            .iter()
+            .filter_map(|m| m.notice.usable_position().map(|p| record(m, p)))
+            .collect(),
+        skymap: standing.iter().rev().find_map(|m| m.notice.skymap.clone()),
+        flags: flags(&members),
+        measures,
+        classification,
+        notice_keys: members.iter().map(|m| m.notice.key.clone()).collect(),
+        is_test: members.iter().any(|m| m.notice.is_test),
+        is_preliminary: !standing.is_empty() && standing.iter().all(|m| m.notice.is_preliminary),
+        first_received_at: members.iter().map(|m| m.received_at).min()?,
+        last_received_at: members.iter().map(|m| m.received_at).max()?,
+        missions,
+        reason,
+    })
+}
