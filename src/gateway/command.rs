@@ -85,9 +85,7 @@ pub enum CommandFault {
     NobodyListens,
     #[error("the daemon has too many commands waiting")]
     QueueFull,
-    #[error(
-        "the daemon did not answer within {0:?}; the command may or may not take effect, see its state"
-    )]
+    #[error("the daemon did not answer within {0:?}; the command may or may not take effect, see its state")]
     OutcomeUnknown(Duration),
 }
 
@@ -99,11 +97,7 @@ pub async fn ask(
     deadline: Duration,
 ) -> Result<CommandReply, CommandFault> {
     let (reply, answer) = oneshot::channel();
-    let call = CommandCall {
-        command,
-        who,
-        reply,
-    };
+    let call = CommandCall { command, who, reply };
     calls.try_send(call).map_err(|refused| match refused {
         mpsc::error::TrySendError::Full(_) => CommandFault::QueueFull,
         mpsc::error::TrySendError::Closed(_) => CommandFault::NobodyListens,

@@ -239,13 +239,7 @@ pub struct Gauge {
 
 impl Gauge {
     /// Shows a reading as it stands at `now`; older than `max_age_s` is no value.
-    pub fn of(
-        reading: &Reading<f64>,
-        now: UtcTime,
-        unit: &str,
-        max_age_s: f64,
-        limit: Option<f64>,
-    ) -> Self {
+    pub fn of(reading: &Reading<f64>, now: UtcTime, unit: &str, max_age_s: f64, limit: Option<f64>) -> Self {
         let fresh = reading.fresh(now, max_age_s);
         Self {
             value: fresh.ok().copied(),

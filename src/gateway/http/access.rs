@@ -18,28 +18,15 @@ use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
 /// Says who commands, or why they may not. `form_token` is a token that came in a form.
-pub fn commander(
-    request: &HttpRequest,
-    token: Option<&str>,
-    form_token: Option<&str>,
-) -> Result<String, Problem> {
+pub fn commander(request: &HttpRequest, token: Option<&str>, form_token: Option<&str>) -> Result<String, Problem> {
     let peer = request.peer_addr().map(|addr| addr.ip().to_canonical());
     let shown = peer.map_or_else(|| "unknown address".to_owned(), |ip| ip.to_string());
     let text = |name: &str| {
         let value = request.headers().get(name);
         value.map(|value| value.to_str().unwrap_or("").to_owned())
     };
-    let bearer = text("authorization").map(|value| {
-        value
-            .strip_prefix("Bearer ")
-            .unwrap_or("")
-            .trim()
-            .to_owned()
-    });
-    if let Some(offered) = bearer
-        .as_deref()
-        .or(form_token.filter(|token| !token.is_empty()))
-    {
+    let bearer = text("authorization").map(|value| value.strip_prefix("Bearer ").unwrap_or("").trim().to_owned());
+    if let Some(offered) = bearer.as_deref().or(form_token.filter(|token| !token.is_empty())) {
         return match token {
             Some(token) if same(token, offered) => Ok(format!("token from {shown}")),
             _ => Err(Problem::new(
@@ -67,16 +54,12 @@ pub fn commander(
         )));
     }
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
-        return Err(Problem::forbidden(
-            "commands from another site's page are refused",
-        ));
+        return Err(Problem::forbidden("commands from another site's page are refused"));
     }
     if let Some(origin) = text(header::ORIGIN.as_str())
         && origin.split_once("://").map(|(_, rest)| rest) != Some(host.as_str())
     {
-        return Err(Problem::forbidden(
-            "commands from another site's page are refused",
-        ));
+        return Err(Problem::forbidden("commands from another site's page are refused"));
     }
     Ok(shown)
 }
@@ -123,22 +106,13 @@ mod tests {
     #[test]
     fn a_foreign_page_a_rebound_name_and_a_proxy_are_refused() {
         for headers in [
-            &[
-                ("host", "localhost:8080"),
-                ("origin", "http://evil.example"),
-            ][..],
+            &[("host", "localhost:8080"), ("origin", "http://evil.example")][..],
             &[("host", "localhost:8080"), ("origin", "null")],
             &[("host", "localhost:8080"), ("sec-fetch-site", "cross-site")],
             &[("host", "localhost:8080"), ("sec-fetch-site", "same-site")],
-            &[
-                ("host", "evil.example:8080"),
-                ("origin", "http://evil.example:8080"),
-            ],
+            &[("host", "evil.example:8080"), ("origin", "http://evil.example:8080")],
             &[("host", "127.0.0.1.evil.example:8080")],
-            &[
-                ("host", "localhost:8080"),
-                ("x-forwarded-for", "203.0.113.9"),
-            ],
+            &[("host", "localhost:8080"), ("x-forwarded-for", "203.0.113.9")],
             &[],
         ] {
             let refused = commander(&from("127.0.0.1", headers), Some("secret"), None);
@@ -152,10 +126,7 @@ mod tests {
         assert!(commander(&bare, Some("secret"), None).is_err());
         assert!(commander(&bare, Some("secret"), Some("secret")).is_ok());
         let right = from("10.0.0.7", &[("authorization", "Bearer secret")]);
-        assert_eq!(
-            commander(&right, Some("secret"), None).unwrap(),
-            "token from 10.0.0.7"
-        );
+        assert_eq!(commander(&right, Some("secret"), None).unwrap(), "token from 10.0.0.7");
         assert!(commander(&right, Some("other"), None).is_err());
         assert!(commander(&right, None, None).is_err());
     }

@@ -51,19 +51,9 @@ fn must_be_json(request: &HttpRequest) -> Result<(), Problem> {
 }
 
 /// Sends a command of an allowed commander.
-pub async fn send(
-    shared: &Shared,
-    command: GatewayCommand,
-    who: String,
-) -> Result<CommandReply, Problem> {
+pub async fn send(shared: &Shared, command: GatewayCommand, who: String) -> Result<CommandReply, Problem> {
     let name = command.name();
-    let reply = command::ask(
-        &shared.ports.commands,
-        command,
-        who.clone(),
-        ANSWER_DEADLINE,
-    )
-    .await;
+    let reply = command::ask(&shared.ports.commands, command, who.clone(), ANSWER_DEADLINE).await;
     tracing::info!(command = name, who, ?reply, "command over http");
     Ok(reply?)
 }
@@ -80,11 +70,7 @@ fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
         .body(body.to_string()))
 }
 
-async fn send_and_answer(
-    shared: &Shared,
-    command: GatewayCommand,
-    who: String,
-) -> Result<HttpResponse, Problem> {
+async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: String) -> Result<HttpResponse, Problem> {
     let name = command.name();
     answer(name, send(shared, command, who).await?)
 }
@@ -96,16 +82,11 @@ struct Named {
 }
 
 /// `{"command": "close_now" | "latch" | "release" | "abort_sequence" | "pause" | "resume"}`
-pub async fn command(
-    request: HttpRequest,
-    payload: Payload,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn command(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
     must_be_json(&request)?;
     let body = read_body(payload, COMMAND_LIMIT).await?;
-    let named: Named =
-        serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let named: Named = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
     let command = GatewayCommand::simple(&named.command)
         .ok_or_else(|| Problem::bad_request(format!("there is no command {}", named.command)))?;
     send_and_answer(&shared, command, who).await
@@ -120,8 +101,7 @@ pub async fn submit_request(
     let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
     must_be_json(&request)?;
     let body = read_body(payload, REQUEST_LIMIT).await?;
-    let wish =
-        serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let wish = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
     send_and_answer(&shared, GatewayCommand::SubmitRequest(wish), who).await
 }
 
@@ -154,10 +134,5 @@ pub async fn cancel_sequence(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
-    send_and_answer(
-        &shared,
-        GatewayCommand::CancelSequence(id.into_inner()),
-        who,
-    )
-    .await
+    send_and_answer(&shared, GatewayCommand::CancelSequence(id.into_inner()), who).await
 }

@@ -52,16 +52,12 @@ pub async fn stream(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRe
     let after = match request.headers().get("last-event-id") {
         Some(id) => {
             let number = id.to_str().ok().and_then(|id| id.trim().parse().ok());
-            Some(number.ok_or_else(|| {
-                Problem::bad_request("Last-Event-ID is the number of a journal entry")
-            })?)
+            Some(number.ok_or_else(|| Problem::bad_request("Last-Event-ID is the number of a journal entry"))?)
         }
         None => wanted.after,
     };
     let (events, body) = mpsc::channel(QUEUE);
-    let subscription = shared
-        .hub
-        .subscribe(after, wanted.recent.unwrap_or(0).min(1000));
+    let subscription = shared.hub.subscribe(after, wanted.recent.unwrap_or(0).min(1000));
     actix_web::rt::spawn(carry(shared.into_inner(), subscription, events));
     Ok(HttpResponse::Ok()
         .insert_header(("Content-Type", "text/event-stream; charset=utf-8"))
@@ -84,20 +80,13 @@ impl MessageBody for ChannelBody {
     fn size(&self) -> BodySize {
         self.size
     }
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         self.chunks.poll_recv(context).map(|chunk| chunk.map(Ok))
     }
 }
 
 fn journal_event(numbered: &Numbered) -> Bytes {
-    format!(
-        "id: {}\nevent: journal\ndata: {}\n\n",
-        numbered.seq, numbered.line
-    )
-    .into()
+    format!("id: {}\nevent: journal\ndata: {}\n\n", numbered.seq, numbered.line).into()
 }
 
 fn state_event(state: &StateText) -> Bytes {

@@ -90,10 +90,7 @@ impl Hub {
             tracing::error!(%line, "a journal line without a number");
             return;
         };
-        let numbered = Numbered {
-            seq: head.seq,
-            line,
-        };
+        let numbered = Numbered { seq: head.seq, line };
         let mut ring = self.ring();
         if ring.back().is_some_and(|last| last.seq >= numbered.seq) {
             // Another life of the database: what is kept is not of this journal.
@@ -188,9 +185,7 @@ mod tests {
         let now = "2026-03-14T22:00:00Z".parse().unwrap();
         let hub = Hub::new(Arc::new(Snapshot::unknown(now, site, "u", "b")));
         for seq in seqs {
-            hub.append(
-                format!(r#"{{"seq":{seq},"at":"2026-03-14T22:00:00Z","fact":"stopped"}}"#).into(),
-            );
+            hub.append(format!(r#"{{"seq":{seq},"at":"2026-03-14T22:00:00Z","fact":"stopped"}}"#).into());
         }
         hub
     }

@@ -209,9 +209,7 @@ where
     let read = guard::Any(guard::Get()).or(guard::Head());
     web::resource(path.to_owned())
         .route(web::route().guard(read).to(handler))
-        .default_service(web::to(|| async {
-            Problem::method_not_allowed("GET, HEAD")
-        }))
+        .default_service(web::to(|| async { Problem::method_not_allowed("GET, HEAD") }))
 }
 
 /// A resource that answers POST, and 405 to the rest.
@@ -236,10 +234,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(write_only("/api/v1/commands", commands::command))
         .service(write_only("/api/v1/requests", commands::submit_request))
         .service(write_only("/api/v1/packets", commands::submit_packet))
-        .service(write_only(
-            "/api/v1/sequences/{id}/cancel",
-            commands::cancel_sequence,
-        ))
+        .service(write_only("/api/v1/sequences/{id}/cancel", commands::cancel_sequence))
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))
         .service(write_only("/status/command", status_page::carry_out));

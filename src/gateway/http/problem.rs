@@ -21,12 +21,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn new(
-        status: StatusCode,
-        slug: &str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    pub fn new(status: StatusCode, slug: &str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:alidade:problem:{slug}"),
             title,
@@ -46,12 +41,7 @@ impl Problem {
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "there is nothing here",
-            detail,
-        )
+        Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here", detail)
     }
 
     pub fn too_large(limit_bytes: usize) -> Self {
@@ -78,22 +68,12 @@ impl Problem {
     }
 
     pub fn denied(reason: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "denied",
-            "the command was denied",
-            reason,
-        )
+        Self::new(StatusCode::CONFLICT, "denied", "the command was denied", reason)
     }
 
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("this address takes {allow}");
-        let mut problem = Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method",
-            "method not allowed",
-            detail,
-        );
+        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "method not allowed", detail);
         problem.allow = Some(allow);
         problem
     }
@@ -146,8 +126,5 @@ impl From<CommandFault> for Problem {
 }
 
 pub async fn no_such_page(request: HttpRequest) -> Problem {
-    Problem::not_found(format!(
-        "{} is not an address of this daemon",
-        request.path()
-    ))
+    Problem::not_found(format!("{} is not an address of this daemon", request.path()))
 }

@@ -59,9 +59,7 @@ pub async fn journal(request: HttpRequest, shared: Data<Shared>) -> Result<HttpR
         .into_inner();
     let limit = page.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request(format!(
-            "limit {limit} is outside 1 to 1000"
-        )));
+        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
     }
     let lines = match shared.ports.journal_page.clone() {
         Some(read) => block(move || read(page.after, limit))

@@ -29,11 +29,7 @@ const BUTTONS: &[(&str, &str, &str)] = &[
         "Abort sequence",
         "The running sequence ends now; its frames so far are kept.",
     ),
-    (
-        "pause",
-        "Pause",
-        "No new sequence starts until somebody resumes.",
-    ),
+    ("pause", "Pause", "No new sequence starts until somebody resumes."),
     ("resume", "Resume", "Sequences start again."),
     (
         "release",
@@ -108,9 +104,9 @@ fn render(snapshot: &Snapshot, published_s: f64) -> String {
         );
     }
     let sentence = &snapshot.sentence;
-    let until = sentence.until.map_or_else(String::new, |until| {
-        format!(" Until {} UTC.", until.hh_mm())
-    });
+    let until = sentence
+        .until
+        .map_or_else(String::new, |until| format!(" Until {} UTC.", until.hh_mm()));
     let _ = write!(
         page,
         "<p class=\"sentence\">It is <strong>{}</strong>, because {}.{until} Next: {}. Would change it: {}.</p>",
@@ -124,20 +120,14 @@ fn render(snapshot: &Snapshot, published_s: f64) -> String {
     devices(&mut page, snapshot);
     weather(&mut page, snapshot);
     schedule(&mut page, snapshot);
-    page.push_str(
-        "<p><a href=\"/\">Dashboard</a> (needs JavaScript). This page reloads every 5 seconds.</p>",
-    );
+    page.push_str("<p><a href=\"/\">Dashboard</a> (needs JavaScript). This page reloads every 5 seconds.</p>");
     page
 }
 
 fn buttons(page: &mut String) {
     page.push_str("<form class=\"buttons\" action=\"/status/confirm\" method=\"get\">");
     for (command, label, _) in BUTTONS {
-        let class = if *command == "close_now" {
-            "danger"
-        } else {
-            "plain"
-        };
+        let class = if *command == "close_now" { "danger" } else { "plain" };
         let _ = write!(
             page,
             "<button class=\"{class}\" name=\"command\" value=\"{command}\">{label}</button> "
@@ -225,9 +215,7 @@ fn devices(page: &mut String, snapshot: &Snapshot) {
 }
 
 fn weather(page: &mut String, snapshot: &Snapshot) {
-    page.push_str(
-        "<h2>Weather</h2><table><thead><tr><th>Quantity<th>Value<th>Age</tr></thead><tbody>",
-    );
+    page.push_str("<h2>Weather</h2><table><thead><tr><th>Quantity<th>Value<th>Age</tr></thead><tbody>");
     for (name, gauge) in &snapshot.weather {
         let value = match (gauge.value, &gauge.reason) {
             (Some(value), _) => format!("{value:.1} {}", gauge.unit),
@@ -255,12 +243,7 @@ fn schedule(page: &mut String, snapshot: &Snapshot) {
             escape(&alert.decision)
         );
         for stage in &alert.stages {
-            let _ = write!(
-                page,
-                "<li>{} after {:.1} s",
-                escape(&stage.stage),
-                stage.latency_s
-            );
+            let _ = write!(page, "<li>{} after {:.1} s", escape(&stage.stage), stage.latency_s);
         }
         page.push_str("</ul>");
     }
@@ -291,8 +274,7 @@ fn button(name: &str) -> Option<&'static (&'static str, &'static str, &'static s
 /// Asks again. Changes nothing.
 pub async fn confirm(request: HttpRequest, shared: Data<Shared>) -> HttpResponse {
     let asked = Query::<Asked>::from_query(request.query_string());
-    let Some((command, label, meaning)) = asked.ok().and_then(|asked| button(&asked.command))
-    else {
+    let Some((command, label, meaning)) = asked.ok().and_then(|asked| button(&asked.command)) else {
         let body = "<h1>No such command</h1><p><a href=\"/status\">Back</a></p>";
         return html(StatusCode::BAD_REQUEST, "no such command", false, body);
     };
@@ -318,18 +300,12 @@ struct Form {
     token: Option<String>,
 }
 
-pub async fn carry_out(
-    request: HttpRequest,
-    payload: Payload,
-    shared: Data<Shared>,
-) -> HttpResponse {
+pub async fn carry_out(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> HttpResponse {
     match try_carry_out(&request, payload, &shared).await {
         Ok((label, reply)) => {
             let (status, said) = match reply {
                 CommandReply::Accepted => (StatusCode::ACCEPTED, "accepted".to_owned()),
-                CommandReply::AlreadyInProgress => {
-                    (StatusCode::OK, "already in progress".to_owned())
-                }
+                CommandReply::AlreadyInProgress => (StatusCode::OK, "already in progress".to_owned()),
                 CommandReply::Denied(reason) => (StatusCode::CONFLICT, format!("denied: {reason}")),
             };
             answer_page(status, label, &said)
@@ -356,19 +332,14 @@ async fn try_carry_out(
     shared: &Shared,
 ) -> Result<(&'static str, CommandReply), Problem> {
     let body = commands::read_body(payload, 4096).await?;
-    let body =
-        std::str::from_utf8(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let body = std::str::from_utf8(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
     let form = Query::<Form>::from_query(body)
         .map_err(|cause| Problem::bad_request(cause.to_string()))?
         .into_inner();
-    let who = access::commander(
-        request,
-        shared.ports.token.as_deref(),
-        form.token.as_deref(),
-    )?;
+    let who = access::commander(request, shared.ports.token.as_deref(), form.token.as_deref())?;
     let known = button(&form.command)
         .and_then(|(name, label, _)| GatewayCommand::simple(name).map(|command| (command, *label)));
-    let (command, label) = known
-        .ok_or_else(|| Problem::bad_request(format!("there is no command {}", form.command)))?;
+    let (command, label) =
+        known.ok_or_else(|| Problem::bad_request(format!("there is no command {}", form.command)))?;
     Ok((label, commands::send(shared, command, who).await?))
 }

@@ -100,9 +100,7 @@ const HUNG_AFTER: Duration = Duration::from_secs(3 * STALE_AFTER_S as u64);
 
 /// Starts the feed. A broker that is not there is no error: it is tried again.
 pub fn start(link: MqttLink, ports: MqttPorts) -> io::Result<MqttHandle> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = watch::channel(false);
     let (report, status) = watch::channel(MqttStatus::default());
     let lines = ports.journal.subscribe();
@@ -152,9 +150,7 @@ enum Left {
 type Events = mpsc::Receiver<Result<Event, String>>;
 
 /// Next journal line; waits for ever when there is no journal any more.
-async fn next_line(
-    lines: &mut Option<broadcast::Receiver<JournalLine>>,
-) -> Result<JournalLine, RecvError> {
+async fn next_line(lines: &mut Option<broadcast::Receiver<JournalLine>>) -> Result<JournalLine, RecvError> {
     match lines {
         Some(lines) => lines.recv().await,
         None => std::future::pending().await,
@@ -332,8 +328,7 @@ impl Feed {
             if self.outbox.is_news(&topic, &core, Some(snapshot.now)) {
                 self.seq += 1;
                 let payload = topics::payload(state, &snapshot, self.seq);
-                self.outbox
-                    .offer_state(Item::state(topic, payload), core, snapshot.now);
+                self.outbox.offer_state(Item::state(topic, payload), core, snapshot.now);
             }
         }
     }
@@ -343,10 +338,8 @@ impl Feed {
         while let Some(line) = self.lines.as_mut().and_then(|lines| lines.try_recv().ok()) {
             self.take_line(Ok(line));
         }
-        self.outbox.push(Item::state(
-            format!("{}/availability", self.base),
-            "offline".into(),
-        ));
+        self.outbox
+            .push(Item::state(format!("{}/availability", self.base), "offline".into()));
         let goodbye = async {
             while !self.outbox.is_empty() {
                 self.outbox.pump(client);

@@ -142,12 +142,7 @@ impl Outbox {
         while self.in_flight.len() < IN_FLIGHT
             && let Some(item) = self.waiting.front()
         {
-            let handed = client.try_publish(
-                item.topic.clone(),
-                QoS::AtLeastOnce,
-                item.retain,
-                item.payload.clone(),
-            );
+            let handed = client.try_publish(item.topic.clone(), QoS::AtLeastOnce, item.retain, item.payload.clone());
             if handed.is_err() {
                 return;
             }

@@ -15,11 +15,7 @@ pub const VALID_S: f64 = 90.0;
 
 /// `alidade/<site>/<unit>`
 pub fn base(snapshot: &Snapshot) -> String {
-    format!(
-        "alidade/{}/{}",
-        segment(&snapshot.site.name),
-        segment(&snapshot.unit)
-    )
+    format!("alidade/{}/{}", segment(&snapshot.site.name), segment(&snapshot.unit))
 }
 
 /// A name as one level of a topic: separators, wildcards and white space become `_`.
@@ -64,10 +60,7 @@ pub fn states(snapshot: &Snapshot) -> BTreeMap<String, Map<String, Value>> {
         object(json!({ "rows": snapshot.schedule, "unplanned": snapshot.unplanned })),
     );
     for camera in &snapshot.cameras {
-        states.insert(
-            format!("state/camera/{}", segment(&camera.channel)),
-            object(camera),
-        );
+        states.insert(format!("state/camera/{}", segment(&camera.channel)), object(camera));
     }
     let mut alert = object(&snapshot.alert);
     alert.entry("event").or_insert(Value::Null);
@@ -85,9 +78,7 @@ pub fn core(state: &Map<String, Value>) -> Map<String, Value> {
         }
     }
     let lasting = state.iter().filter(|(key, _)| key.as_str() != "age_s");
-    lasting
-        .map(|(key, value)| (key.clone(), strip(value)))
-        .collect()
+    lasting.map(|(key, value)| (key.clone(), strip(value))).collect()
 }
 
 /// Wraps a state for the wire. `seq` counts the publications of this boot.
@@ -188,15 +179,11 @@ mod tests {
 
     #[test]
     fn an_event_is_the_journal_line_with_its_envelope() {
-        let line =
-            r#"{"seq":4,"at":"2026-03-14T22:00:00.000000Z","fact":"stopped","cause":"dawn"}"#;
+        let line = r#"{"seq":4,"at":"2026-03-14T22:00:00.000000Z","fact":"stopped","cause":"dawn"}"#;
         let (topic, payload) = event(line, "b\"1").unwrap();
         assert_eq!(topic, "event/stopped");
         let read: Value = serde_json::from_str(&payload).unwrap();
-        assert_eq!(
-            (&read["seq"], &read["boot_id"]),
-            (&json!(4), &json!("b\"1"))
-        );
+        assert_eq!((&read["seq"], &read["boot_id"]), (&json!(4), &json!("b\"1")));
         assert!(event("garbage", "b").is_none());
     }
 }

@@ -1,0 +1,410 @@
+//! Values against their ranges, and names against each other.
+
+use super::{Clearance, DeviceKind, ListenerSettings, Protocol, Sense, Settings};
+use alidade_drivers::interface::Quantity;
+use std::collections::BTreeMap;
+
+/// Collects `(key, cause)`.
+#[derive(Default)]
+struct Faults(Vec<(String, String)>);
+
+impl Faults {
+    fn add(&mut self, key: impl Into<String>, cause: impl Into<String>) {
+        self.0.push((key.into(), cause.into()));
+    }
+
+    fn within(&mut self, key: impl Into<String>, value: f64, low: f64, high: f64) {
+        // NaN is in no range.
+        if !(low..=high).contains(&value) {
+            self.add(key, format!("{value} is outside {low} to {high}"));
+        }
+    }
+
+    fn whole(&mut self, key: impl Into<String>, value: u64, low: u64, high: u64) {
+        if !(low..=high).contains(&value) {
+            self.add(key, format!("{value} is outside {low} to {high}"));
+        }
+    }
+
+    /// Names go into topics, file names and headers.
+    fn name(&mut self, key: impl Into<String>, name: &str) {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+            self.add(key, format!("{name:?} is not a name (1 to 32 of a-z, 0-9, _ and -)"));
+        }
+    }
+
+    fn filled(&mut self, key: impl Into<String>, text: &str) {
+        if text.trim().is_empty() {
+            self.add(key, "is empty");
+        }
+    }
+}
+
+/// All faults of the values.
+pub fn faults(settings: &Settings) -> Vec<(String, String)> {
+    let mut faults = Faults::default();
+    site(settings, &mut faults);
+    devices(settings, &mut faults);
+    channels(settings, &mut faults);
+    safety(settings, &mut faults);
+    enclosure(settings, &mut faults);
+    night(settings, &mut faults);
+    work(settings, &mut faults);
+    alerts(settings, &mut faults);
+    outside(settings, &mut faults);
+    faults.0
+}
+
+fn site(settings: &Settings, faults: &mut Faults) {
+    let site = &settings.site;
+    faults.name("site.name", &site.name);
+    faults.filled("site.title", &site.title);
+    faults.within("site.latitude_deg", site.latitude_deg, -90.0, 90.0);
+    faults.within("site.longitude_deg", site.longitude_deg, -180.0, 180.0);
+    faults.within("site.height_m", site.height_m, -430.0, 9000.0);
+    faults.within("site.horizon_limit_deg", site.horizon_limit_deg, 0.0, 80.0);
+    faults.within("site.sun_exclusion_deg", site.sun_exclusion_deg, 5.0, 180.0);
+    let mut last = -1.0;
+    for (azimuth, altitude) in &site.horizon {
+        faults.within("site.horizon", *azimuth, 0.0, 360.0);
+        faults.within("site.horizon", *altitude, 0.0, 80.0);
+        if *azimuth <= last {
+            faults.add("site.horizon", format!("azimuth {azimuth} does not rise above {last}"));
+        }
+        last = *azimuth;
+    }
+    faults.name("unit.name", &settings.unit.name);
+    faults.filled("unit.telescope", &settings.unit.telescope);
+    faults.within("unit.aperture_mm", settings.unit.aperture_mm, 10.0, 50_000.0);
+    faults.within("unit.focal_length_mm", settings.unit.focal_length_mm, 10.0, 500_000.0);
+}
+
+/// Which protocols a kind of device can speak.
+fn speaks(kind: DeviceKind) -> &'static [Protocol] {
+    match kind {
+        DeviceKind::Plc => &[Protocol::Plc],
+        DeviceKind::Mount => &[Protocol::Lx200],
+        DeviceKind::Station => &[Protocol::Station],
+        DeviceKind::Enclosure | DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => {
+            &[Protocol::Grammar]
+        }
+    }
+}
+
+fn devices(settings: &Settings, faults: &mut Faults) {
+    let mut links: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, device) in &settings.devices {
+        let key = |field: &str| format!("devices.{name}.{field}");
+        faults.name(format!("devices.{name}"), name);
+        let spoken = speaks(device.kind);
+        if !spoken.contains(&device.protocol) {
+            let known: Vec<_> = spoken.iter().map(|protocol| protocol.as_str()).collect();
+            faults.add(
+                key("protocol"),
+                format!(
+                    "a {} does not speak {} (known: {})",
+                    device.kind.as_str(),
+                    device.protocol.as_str(),
+                    known.join(", ")
+                ),
+            );
+        }
+        faults.within(key("poll_s"), device.poll_s, 0.05, 60.0);
+        faults.within(key("timeout_s"), device.timeout_s, 0.1, 120.0);
+        let is_wheel = device.kind == DeviceKind::FilterWheel;
+        if is_wheel == device.filters.is_empty() {
+            let cause = if is_wheel {
+                "a filter wheel has at least one filter"
+            } else {
+                "only a filter wheel has filters"
+            };
+            faults.add(key("filters"), cause);
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for filter in &device.filters {
+            if !seen.insert(filter) || filter.trim().is_empty() {
+                faults.add(key("filters"), format!("{filter:?} is empty or named twice"));
+            }
+        }
+        if device.link != super::Link::Simulated
+            && let Some(other) = links.insert(device.link.to_string(), name)
+        {
+            faults.add(key("link"), format!("{} is also the link of {other}", device.link));
+        }
+    }
+    let count = |kind| settings.devices.values().filter(|device| device.kind == kind).count();
+    for kind in [DeviceKind::Plc, DeviceKind::Mount] {
+        if count(kind) != 1 {
+            faults.add(
+                "devices",
+                format!("there must be one {}, not {}", kind.as_str(), count(kind)),
+            );
+        }
+    }
+    if count(DeviceKind::Enclosure) > 1 {
+        faults.add("devices", "there can be one enclosure only");
+    }
+}
+
+fn channels(settings: &Settings, faults: &mut Faults) {
+    if settings.channels.is_empty() {
+        faults.add("channels", "there must be at least one channel");
+    }
+    let mut cameras: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, channel) in &settings.channels {
+        let key = |field: &str| format!("channels.{name}.{field}");
+        faults.name(format!("channels.{name}"), name);
+        let mut is_a = |field: &str, device: &str, kind: DeviceKind| {
+            let found = settings.devices.get(device).map(|device| device.kind);
+            if found != Some(kind) {
+                faults.add(
+                    key(field),
+                    format!("there is no {} named {device:?} in devices", kind.as_str()),
+                );
+            }
+        };
+        is_a("camera", &channel.camera, DeviceKind::Camera);
+        if let Some(wheel) = &channel.filter_wheel {
+            is_a("filter_wheel", wheel, DeviceKind::FilterWheel);
+        }
+        if let Some(focuser) = &channel.focuser {
+            is_a("focuser", focuser, DeviceKind::Focuser);
+        }
+        if let Some(other) = cameras.insert(&channel.camera, name) {
+            faults.add(
+                key("camera"),
+                format!("{:?} is also the camera of {other}", channel.camera),
+            );
+        }
+        if channel.filter_wheel.is_some() == channel.fixed_filter.is_some() {
+            faults.add(
+                key("filter_wheel"),
+                "a channel has either a filter_wheel or a fixed_filter",
+            );
+        }
+        faults.within(key("pixel_scale_arcsec"), channel.pixel_scale_arcsec, 0.01, 120.0);
+        faults.whole(key("width_px"), u64::from(channel.width_px), 16, 32_768);
+        faults.whole(key("height_px"), u64::from(channel.height_px), 16, 32_768);
+        faults.within(key("gain_e_adu"), channel.gain_e_adu, 0.001, 1000.0);
+        faults.within(key("read_noise_e"), channel.read_noise_e, 0.0, 1000.0);
+        faults.within(key("saturation_adu"), channel.saturation_adu, 100.0, 65_535.0);
+        faults.within(key("readout_s"), channel.readout_s, 0.0, 600.0);
+        faults.within(key("setpoint_c"), channel.setpoint_c, -150.0, 30.0);
+        faults.within(key("position_angle_deg"), channel.position_angle_deg, -180.0, 360.0);
+    }
+}
+
+/// The inputs of the verdict with the range in which a limit makes sense: what stations measure, what follows from
+/// it, and the switches of the controller.
+fn inputs() -> BTreeMap<&'static str, (f64, f64)> {
+    let measured = Quantity::ALL.into_iter().map(|quantity| {
+        let range = match quantity {
+            Quantity::WindMS | Quantity::GustMS => (0.0, 100.0),
+            Quantity::HumidityPct | Quantity::InsideHumidityPct | Quantity::UpsChargePct => (0.0, 100.0),
+            Quantity::TemperatureC | Quantity::DewPointC => (-90.0, 60.0),
+            Quantity::PressureHpa => (300.0, 1100.0),
+            Quantity::RainMmH => (0.0, 500.0),
+            Quantity::SkyTemperatureK => (-100.0, 20.0),
+            Quantity::LightLux => (0.0, 200_000.0),
+        };
+        (quantity.name(), range)
+    });
+    let mut inputs: BTreeMap<_, _> = measured.collect();
+    inputs.insert("dew_point_distance_k", (-10.0, 60.0));
+    inputs.insert("sun_alt_deg", (-90.0, 90.0));
+    for switch in [
+        "emergency_stop",
+        "access_requested",
+        "intrusion",
+        "key_not_remote",
+        "plc_must_be_closed",
+    ] {
+        inputs.insert(switch, (0.0, 1.0));
+    }
+    inputs
+}
+
+fn safety(settings: &Settings, faults: &mut Faults) {
+    let safety = &settings.safety;
+    faults.within("safety.heartbeat_s", safety.heartbeat_s, 0.5, 60.0);
+    faults.within("safety.health_s", safety.health_s, 1.0, 300.0);
+    faults.within("safety.stuck_after_s", safety.stuck_after_s, 60.0, 86_400.0);
+    let inputs = inputs();
+    for (name, rule) in &safety.rules {
+        let key = |field: &str| format!("safety.rules.{name}.{field}");
+        let Some((low, high)) = inputs.get(name.as_str()) else {
+            let known: Vec<_> = inputs.keys().copied().collect();
+            faults.add(
+                format!("safety.rules.{name}"),
+                format!("is not an input of the verdict (known: {})", known.join(", ")),
+            );
+            continue;
+        };
+        faults.within(key("limit"), rule.limit, *low, *high);
+        if let Some(critical) = rule.critical {
+            faults.within(key("critical"), critical, *low, *high);
+            let (worse, side) = match rule.sense {
+                Sense::Above => (critical >= rule.limit, "above"),
+                Sense::Below => (critical <= rule.limit, "below"),
+            };
+            if !worse {
+                faults.add(
+                    key("critical"),
+                    format!("{critical} is not {side} the limit {}", rule.limit),
+                );
+            }
+        }
+        faults.within(key("bad_delay_s"), rule.bad_delay_s, 0.0, 600.0);
+        faults.within(key("good_delay_s"), rule.good_delay_s, 0.0, 86_400.0);
+        faults.within(key("max_age_s"), rule.max_age_s, 1.0, 600.0);
+    }
+    for needed in ["rain_mm_h", "wind_m_s", "humidity_pct", "emergency_stop"] {
+        if !safety.rules.contains_key(needed) {
+            faults.add("safety.rules", format!("there must be a rule for {needed}"));
+        }
+    }
+}
+
+fn enclosure(settings: &Settings, faults: &mut Faults) {
+    let enclosure = &settings.enclosure;
+    if enclosure.clearance == Clearance::ParkFirst {
+        faults.within("enclosure.park_grace_s", enclosure.park_grace_s, 1.0, 600.0);
+    }
+    faults.within("enclosure.travel_s", enclosure.travel_s, 1.0, 1200.0);
+    faults.within("enclosure.retry_s", enclosure.retry_s, 1.0, 600.0);
+    faults.within("enclosure.max_age_s", enclosure.max_age_s, 1.0, 120.0);
+    faults.within("enclosure.slit_tolerance_deg", enclosure.slit_tolerance_deg, 0.1, 45.0);
+}
+
+fn night(settings: &Settings, faults: &mut Faults) {
+    let night = &settings.night;
+    let (flats_high, flats_low) = night.flats_sun_alt_deg;
+    faults.within("night.prepare_sun_alt_deg", night.prepare_sun_alt_deg, -18.0, 30.0);
+    faults.within("night.open_sun_alt_deg", night.open_sun_alt_deg, -18.0, 10.0);
+    faults.within("night.flats_sun_alt_deg", flats_high, -18.0, 5.0);
+    faults.within("night.flats_sun_alt_deg", flats_low, -18.0, 5.0);
+    faults.within("night.observe_sun_alt_deg", night.observe_sun_alt_deg, -30.0, 0.0);
+    faults.within("night.close_sun_alt_deg", night.close_sun_alt_deg, -30.0, 0.0);
+    if flats_high <= flats_low {
+        faults.add(
+            "night.flats_sun_alt_deg",
+            format!("{flats_high} is not above {flats_low}"),
+        );
+    }
+    if night.open_sun_alt_deg > night.prepare_sun_alt_deg {
+        faults.add("night.open_sun_alt_deg", "the enclosure opens before the preparations");
+    }
+    if night.observe_sun_alt_deg > night.open_sun_alt_deg {
+        faults.add(
+            "night.observe_sun_alt_deg",
+            "observing starts before the enclosure opens",
+        );
+    }
+    faults.whole("night.max_failures", u64::from(night.max_failures), 1, 100);
+    faults.within("night.idle_replan_s", night.idle_replan_s, 10.0, 86_400.0);
+}
+
+fn work(settings: &Settings, faults: &mut Faults) {
+    let calibration = &settings.calibration;
+    faults.whole("calibration.bias_count", u64::from(calibration.bias_count), 0, 1000);
+    faults.whole("calibration.dark_count", u64::from(calibration.dark_count), 0, 1000);
+    faults.whole("calibration.flat_count", u64::from(calibration.flat_count), 0, 1000);
+    faults.within("calibration.flat_exposure_s", calibration.flat_exposure_s, 0.001, 300.0);
+    for exposure_s in &calibration.dark_exposures_s {
+        faults.within("calibration.dark_exposures_s", *exposure_s, 0.001, 7200.0);
+    }
+    let scheduling = &settings.scheduling;
+    faults.within("scheduling.overhead_s", scheduling.overhead_s, 0.0, 3600.0);
+    faults.whole("scheduling.iterations", scheduling.iterations, 1, 10_000_000);
+    faults.within("scheduling.weight_preferred", scheduling.weight_preferred, 0.0, 1.0);
+    faults.within(
+        "scheduling.preferred_scale_s",
+        scheduling.preferred_scale_s,
+        1.0,
+        86_400.0,
+    );
+    faults.within("scheduling.weight_airmass", scheduling.weight_airmass, 0.0, 1.0);
+    faults.within("scheduling.weight_promise", scheduling.weight_promise, 0.0, 10.0);
+    let observation = &settings.observation;
+    faults.within(
+        "observation.pointing_tolerance_deg",
+        observation.pointing_tolerance_deg,
+        0.0001,
+        5.0,
+    );
+    faults.within("observation.slew_s", observation.slew_s, 5.0, 1200.0);
+    faults.within(
+        "observation.focus_base_steps",
+        observation.focus_base_steps as f64,
+        0.0,
+        10_000_000.0,
+    );
+    faults.within(
+        "observation.focus_steps_per_c",
+        observation.focus_steps_per_c,
+        -10_000.0,
+        10_000.0,
+    );
+    faults.whole("observation.retries", u64::from(observation.retries), 1, 100);
+    for (name, user) in &settings.users {
+        faults.name(format!("users.{name}"), name);
+        faults.filled(format!("users.{name}.name"), &user.name);
+        faults.within(format!("users.{name}.quota_h"), user.quota_h, 0.0, 10_000.0);
+    }
+}
+
+fn alerts(settings: &Settings, faults: &mut Faults) {
+    let alerts = &settings.alerts;
+    faults.whole("alerts.max_packet_bytes", alerts.max_packet_bytes, 1024, 64 << 20);
+    if alerts.strategies.as_os_str().is_empty() {
+        faults.add("alerts.strategies", "is empty");
+    }
+    for (name, listener) in &alerts.listeners {
+        let key = |field: &str| format!("alerts.listeners.{name}.{field}");
+        faults.name(format!("alerts.listeners.{name}"), name);
+        match listener {
+            ListenerSettings::Folder { path, poll_s } => {
+                if path.as_os_str().is_empty() {
+                    faults.add(key("path"), "is empty");
+                }
+                faults.within(key("poll_s"), *poll_s, 0.05, 60.0);
+            }
+            ListenerSettings::Vtp { host, port } => {
+                faults.filled(key("host"), host);
+                faults.whole(key("port"), u64::from(*port), 1, 65_535);
+            }
+        }
+    }
+}
+
+fn outside(settings: &Settings, faults: &mut Faults) {
+    let url = &settings.database.url;
+    let known = ["sqlite://", "postgres://", "postgresql://"];
+    if !known
+        .iter()
+        .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
+    {
+        faults.add(
+            "database.url",
+            format!("{url:?} is not sqlite://PATH or postgres://USER@HOST/NAME"),
+        );
+    }
+    let password = url.split_once("://").and_then(|(_, rest)| rest.split_once('@'));
+    if password.is_some_and(|(user, _)| user.contains(':')) {
+        faults.add(
+            "database.url",
+            "holds a password; name a service, use peer authentication or PGPASSFILE",
+        );
+    }
+    if settings.storage.data_dir.as_os_str().is_empty() {
+        faults.add("storage.data_dir", "is empty");
+    }
+    let mqtt = &settings.mqtt;
+    faults.filled("mqtt.host", &mqtt.host);
+    faults.whole("mqtt.port", u64::from(mqtt.port), 1, 65_535);
+    faults.whole("mqtt.keep_alive_s", mqtt.keep_alive_s, 2, 600);
+    if mqtt.password_file.is_some() && mqtt.username.is_none() {
+        faults.add("mqtt.password_file", "there is a password but no username");
+    }
+}

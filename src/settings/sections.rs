@@ -1,0 +1,519 @@
+//! The sections of the configuration, with their defaults. What has no sensible default is required (see `load`).
+
+use super::Link;
+use serde::Deserialize;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+/// Where the observatory stands.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SiteSettings {
+    /// Short name for topics and file names.
+    pub name: String,
+    pub title: String,
+    /// Geodetic (WGS 84), degrees, north positive.
+    pub latitude_deg: f64,
+    /// Degrees, east positive.
+    pub longitude_deg: f64,
+    /// Above the ellipsoid, metres.
+    pub height_m: f64,
+    /// The mount never points below this, degrees.
+    pub horizon_limit_deg: f64,
+    /// (azimuth, altitude) in degrees, azimuth rising, north 0, east 90; empty means flat.
+    pub horizon: Vec<(f64, f64)>,
+    /// The open telescope never points nearer to the risen Sun, degrees.
+    pub sun_exclusion_deg: f64,
+}
+
+impl Default for SiteSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            title: String::new(),
+            latitude_deg: 0.0,
+            longitude_deg: 0.0,
+            height_m: 0.0,
+            horizon_limit_deg: 15.0,
+            horizon: Vec::new(),
+            sun_exclusion_deg: 20.0,
+        }
+    }
+}
+
+/// The telescope.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnitSettings {
+    /// Short name for topics.
+    pub name: String,
+    /// For FITS headers.
+    pub telescope: String,
+    pub aperture_mm: f64,
+    pub focal_length_mm: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// The observatory's controller: weather, roof, people, heartbeat.
+    Plc,
+    /// A dome or roof that the controller does not drive.
+    Enclosure,
+    Mount,
+    Camera,
+    FilterWheel,
+    Focuser,
+    /// A weather station beside the controller.
+    Station,
+}
+
+impl DeviceKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeviceKind::Plc => "plc",
+            DeviceKind::Enclosure => "enclosure",
+            DeviceKind::Mount => "mount",
+            DeviceKind::Camera => "camera",
+            DeviceKind::FilterWheel => "filter_wheel",
+            DeviceKind::Focuser => "focuser",
+            DeviceKind::Station => "station",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    Plc,
+    Lx200,
+    /// The PYROS SET/GET/DO grammar.
+    Grammar,
+    /// Weather station lines.
+    Station,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Plc => "plc",
+            Protocol::Lx200 => "lx200",
+            Protocol::Grammar => "grammar",
+            Protocol::Station => "station",
+        }
+    }
+}
+
+/// One device and the way to it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceSettings {
+    pub kind: DeviceKind,
+    pub protocol: Protocol,
+    pub link: Link,
+    /// Observing pauses while it is missing.
+    #[serde(default = "yes")]
+    pub blocking: bool,
+    /// Seconds between two readings.
+    #[serde(default = "one_second")]
+    pub poll_s: f64,
+    /// Seconds after which a command without an answer has an unknown outcome.
+    #[serde(default = "three_seconds")]
+    pub timeout_s: f64,
+    /// Filter wheels only: names in the order of the positions.
+    #[serde(default)]
+    pub filters: Vec<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn one_second() -> f64 {
+    1.0
+}
+fn three_seconds() -> f64 {
+    3.0
+}
+
+/// A camera with what stands in its beam.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelSettings {
+    /// Name of the camera device.
+    pub camera: String,
+    /// Name of the filter wheel device; without one, `fixed_filter` is in the beam.
+    #[serde(default)]
+    pub filter_wheel: Option<String>,
+    #[serde(default)]
+    pub fixed_filter: Option<String>,
+    #[serde(default)]
+    pub focuser: Option<String>,
+    /// Unbinned, arcseconds.
+    pub pixel_scale_arcsec: f64,
+    pub width_px: u32,
+    pub height_px: u32,
+    /// Electrons per ADU.
+    #[serde(default = "one_f64")]
+    pub gain_e_adu: f64,
+    /// Electrons.
+    #[serde(default = "five_electrons")]
+    pub read_noise_e: f64,
+    #[serde(default = "full_well")]
+    pub saturation_adu: f64,
+    /// Seconds from the end of an exposure to the start of the next.
+    #[serde(default = "three_seconds")]
+    pub readout_s: f64,
+    /// Detector set point, degrees Celsius.
+    #[serde(default = "twenty_below")]
+    pub setpoint_c: f64,
+    /// Angle of the detector's columns from north through east, degrees.
+    #[serde(default)]
+    pub position_angle_deg: f64,
+}
+
+fn one_f64() -> f64 {
+    1.0
+}
+fn five_electrons() -> f64 {
+    5.0
+}
+fn full_well() -> f64 {
+    60_000.0
+}
+fn twenty_below() -> f64 {
+    -20.0
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sense {
+    /// Unsafe above the limit.
+    Above,
+    /// Unsafe below the limit.
+    Below,
+}
+
+/// When one input makes the site unsafe.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSettings {
+    pub sense: Sense,
+    /// In the unit of the input's name; switches are 0 (fine) or 1.
+    pub limit: f64,
+    /// Beyond this the bad-delay is skipped.
+    #[serde(default)]
+    pub critical: Option<f64>,
+    /// Seconds beyond the limit before it counts.
+    #[serde(default)]
+    pub bad_delay_s: f64,
+    /// Seconds within the limit before it is forgiven.
+    #[serde(default)]
+    pub good_delay_s: f64,
+    /// A reading older than this is no reading, and no reading is unsafe.
+    #[serde(default = "thirty_seconds")]
+    pub max_age_s: f64,
+}
+
+fn thirty_seconds() -> f64 {
+    30.0
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SafetySettings {
+    /// Seconds between two strokes of the controller's dead-man switch.
+    pub heartbeat_s: f64,
+    /// A critical agent that has not answered for this long stops the strokes, seconds.
+    pub health_s: f64,
+    /// A flickering sensor whose value has not changed at all for this long is stuck, seconds.
+    pub stuck_after_s: f64,
+    /// By input (`wind_m_s`, `emergency_stop` ...).
+    pub rules: BTreeMap<String, RuleSettings>,
+}
+
+impl Default for SafetySettings {
+    fn default() -> Self {
+        Self {
+            heartbeat_s: 5.0,
+            health_s: 20.0,
+            stuck_after_s: 900.0,
+            rules: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clearance {
+    /// The telescope is clear of the enclosure in every position.
+    Free,
+    /// A low roof: the mount is parked before the roof moves.
+    ParkFirst,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnclosureSettings {
+    pub clearance: Clearance,
+    /// `park_first`: how long the mount may take to park, seconds.
+    pub park_grace_s: f64,
+    /// `park_first`: close although the mount has not parked.
+    pub close_anyway: bool,
+    /// Longest time one way, seconds.
+    pub travel_s: f64,
+    /// Pause between two equal commands, seconds.
+    pub retry_s: f64,
+    /// A position reading older than this is unknown, seconds.
+    pub max_age_s: f64,
+    /// The slit must be this near to the mount's azimuth, degrees.
+    pub slit_tolerance_deg: f64,
+}
+
+impl Default for EnclosureSettings {
+    fn default() -> Self {
+        Self {
+            clearance: Clearance::Free,
+            park_grace_s: 60.0,
+            close_anyway: true,
+            travel_s: 60.0,
+            retry_s: 10.0,
+            max_age_s: 10.0,
+            slit_tolerance_deg: 3.0,
+        }
+    }
+}
+
+/// The night by the altitude of the Sun, degrees.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NightSettings {
+    pub prepare_sun_alt_deg: f64,
+    pub open_sun_alt_deg: f64,
+    /// Twilight flats between these (high, low).
+    pub flats_sun_alt_deg: (f64, f64),
+    pub observe_sun_alt_deg: f64,
+    /// Observing ends when the rising Sun passes this.
+    pub close_sun_alt_deg: f64,
+    /// A sequence that has failed this often is left incomplete.
+    pub max_failures: u32,
+    /// Shortest time between two re-plans for want of work, seconds.
+    pub idle_replan_s: f64,
+}
+
+impl Default for NightSettings {
+    fn default() -> Self {
+        Self {
+            prepare_sun_alt_deg: 3.0,
+            open_sun_alt_deg: -1.0,
+            flats_sun_alt_deg: (-3.0, -8.0),
+            observe_sun_alt_deg: -14.0,
+            close_sun_alt_deg: -12.0,
+            max_failures: 2,
+            idle_replan_s: 300.0,
+        }
+    }
+}
+
+/// Calibration frames of every evening, per channel.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationSettings {
+    pub bias_count: u32,
+    pub dark_count: u32,
+    pub dark_exposures_s: Vec<f64>,
+    /// Per filter.
+    pub flat_count: u32,
+    pub flat_exposure_s: f64,
+}
+
+impl Default for CalibrationSettings {
+    fn default() -> Self {
+        Self {
+            bias_count: 5,
+            dark_count: 3,
+            dark_exposures_s: vec![60.0],
+            flat_count: 3,
+            flat_exposure_s: 3.0,
+        }
+    }
+}
+
+/// Weights of the planner's objective (see the scheduling agent).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulingSettings {
+    /// Slew, filter and focus before a sequence, seconds.
+    pub overhead_s: f64,
+    /// Work of one plan; equal numbers give equal plans.
+    pub iterations: u64,
+    pub seed: u64,
+    /// Share lost when the start is `preferred_scale_s` or more from the preferred one, 0 to 1.
+    pub weight_preferred: f64,
+    pub preferred_scale_s: f64,
+    /// Share that a target on the horizon loses against one at its best, 0 to 1.
+    pub weight_airmass: f64,
+    /// Share gained by keeping a promised start.
+    pub weight_promise: f64,
+}
+
+impl Default for SchedulingSettings {
+    fn default() -> Self {
+        Self {
+            overhead_s: 60.0,
+            iterations: 2000,
+            seed: 1,
+            weight_preferred: 0.2,
+            preferred_scale_s: 3600.0,
+            weight_airmass: 0.1,
+            weight_promise: 0.05,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObservationSettings {
+    /// On target within this, degrees.
+    pub pointing_tolerance_deg: f64,
+    /// Longest slew, seconds.
+    pub slew_s: f64,
+    /// Focuser steps at 10 degrees Celsius, and per degree.
+    pub focus_base_steps: i64,
+    pub focus_steps_per_c: f64,
+    /// Frames lost in a row before a channel is given up.
+    pub retries: u32,
+}
+
+impl Default for ObservationSettings {
+    fn default() -> Self {
+        Self {
+            pointing_tolerance_deg: 0.05,
+            slew_s: 120.0,
+            focus_base_steps: 20_000,
+            focus_steps_per_c: -40.0,
+            retries: 3,
+        }
+    }
+}
+
+/// Where alert packets come from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
+pub enum ListenerSettings {
+    /// Packets appear as files.
+    Folder {
+        path: PathBuf,
+        #[serde(default = "one_second")]
+        poll_s: f64,
+    },
+    /// A VOEvent broker that this daemon subscribes to (VTP).
+    Vtp { host: String, port: u16 },
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertSettings {
+    /// Folder of strategy files.
+    pub strategies: PathBuf,
+    /// Larger packets are refused, bytes.
+    pub max_packet_bytes: u64,
+    /// Whether packets that call themselves tests are followed. Never on the mountain.
+    pub follow_tests: bool,
+    pub listeners: BTreeMap<String, ListenerSettings>,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            strategies: "config/strategies".into(),
+            max_packet_bytes: 1 << 20,
+            follow_tests: false,
+            listeners: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatabaseSettings {
+    /// `sqlite://PATH` or `postgres://USER@HOST/NAME`.
+    pub url: String,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: "sqlite://var/alidade.sqlite".into(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSettings {
+    /// Frames, catalogues, previews, reports.
+    pub data_dir: PathBuf,
+    /// No new exposure with less free space, megabytes.
+    pub min_free_mb: u64,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: "var".into(),
+            min_free_mb: 500,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    pub enabled: bool,
+    pub listen: SocketAddr,
+    /// File with the bearer token for commands from other machines.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token_file: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttSettings {
+    pub enabled: bool,
+    pub host: String,
+    pub port: u16,
+    pub keep_alive_s: u64,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+}
+
+impl Default for MqttSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            host: "127.0.0.1".into(),
+            port: 1883,
+            keep_alive_s: 10,
+            username: None,
+            password_file: None,
+        }
+    }
+}
+
+/// An account and its quota for one night's schedule.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserSettings {
+    pub name: String,
+    pub institute: String,
+    /// Hours of observing time.
+    pub quota_h: f64,
+}
