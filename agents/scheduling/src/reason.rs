@@ -30,6 +30,24 @@ pub enum Reason {
     Displaced { by: Vec<String>, at: DateTime<Utc>, value: f64, their_value: f64 },
 }
 
+impl Reason {
+    /// A stable word for counters and interfaces, the same as `kind` in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::LongerThanNight { .. } => "longer_than_night",
+            Self::WindowClosed { .. } => "window_closed",
+            Self::NeverRises { .. } => "never_rises",
+            Self::Constraint { .. } => "constraint",
+            Self::NoTimeLeft { .. } => "no_time_left",
+            Self::QuotaExhausted { .. } => "quota_exhausted",
+            Self::GroupFull { .. } => "group_full",
+            Self::GroupIncomplete { .. } => "group_incomplete",
+            Self::AfterOther { .. } => "after_other",
+            Self::Displaced { .. } => "displaced",
+        }
+    }
+}
+
 fn minutes(s: f64) -> String {
     if s < 120.0 { format!("{s:.0} s") } else { format!("{:.1} min", s / 60.0) }
 }

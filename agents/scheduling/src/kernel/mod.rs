@@ -122,6 +122,13 @@ impl Meter<'_, '_> {
         }
         !self.stopped
     }
+    /// Books work that was more than one unit.
+    fn spend(&mut self, units: u64) {
+        self.spent = self.spent.saturating_add(units);
+        if self.spent >= self.budget.iterations {
+            self.stopped = true;
+        }
+    }
     /// Looks at the clock without spending a unit.
     fn out_of_time(&mut self) -> bool {
         if !self.stopped && (self.budget.stop)() {

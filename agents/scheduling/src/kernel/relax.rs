@@ -22,6 +22,8 @@ pub(super) struct Search<'a> {
     /// True once the search has proved that nothing beats `best`.
     pub proved: bool,
     lossy: bool,
+    /// Jobs count in ones, resources in seconds or pieces: one over the typical amount makes their steps alike.
+    scale: Vec<f64>,
     /// Best value still to be had from each slot on, under `prices` (length `slots + longest + 1`).
     pub ahead: Vec<f64>,
 }
@@ -35,7 +37,12 @@ impl<'a> Search<'a> {
         let prices = Prices { job: vec![0.0; task.jobs.len()], resource: vec![0.0; task.capacities.len()] };
         let lossy = task.jobs.iter().any(|j| j.loss.is_some());
         let unit = task.unit();
-        Self { task, grid, best, bound: total, prices, unit, proved: false, lossy, ahead: Vec::new() }
+        let mut uses = vec![(0.0, 0.0); task.capacities.len()];
+        for (r, amount) in task.jobs.iter().flat_map(|j| &j.uses) {
+            uses[*r] = (uses[*r].0 + *amount as f64, uses[*r].1 + 1.0);
+        }
+        let scale = uses.iter().map(|(sum, n)| if *sum > 0.0 { n / sum } else { 1.0 }).collect();
+        Self { task, grid, best, bound: total, prices, unit, proved: false, lossy, scale, ahead: Vec::new() }
     }
 
     pub fn finish(self) -> (Draft, f64) {
@@ -82,7 +89,7 @@ impl<'a> Search<'a> {
         (0..self.task.jobs.len()).map(|j| self.task.jobs[j].value - cost(j)).collect()
     }
 
-    fn price_total(&self, prices: &Prices) -> f64 {
+    pub fn price_total(&self, prices: &Prices) -> f64 {
         let resources = prices.resource.iter().zip(&self.task.capacities).map(|(p, c)| p * *c as f64);
         prices.job.iter().sum::<f64>() + resources.sum::<f64>()
     }
@@ -278,8 +285,7 @@ impl<'a> Search<'a> {
             self.task.jobs[i].uses.iter().for_each(|(r, a)| left[*r] -= *a as f64);
             k += self.grid.length[i] as usize;
         }
-        // Resources count in seconds, jobs in ones: scale so that a typical violation weighs alike.
-        let scale: Vec<f64> = self.task.capacities.iter().map(|c| 1.0 / (*c as f64).max(1.0)).collect();
+        let scale = &self.scale;
         let mut norm = 0.0;
         for (i, d) in direction.job.iter_mut().enumerate() {
             let g = f64::from(count[i] - 1);
@@ -305,5 +311,15 @@ impl<'a> Search<'a> {
     /// The first pass: prices and bound, then searches with growing width while they pay.
     pub fn tighten(&mut self, meter: &mut Meter, gap: f64) {
         self.descend(meter, 300, gap);
+        for width in [16] {
+            if self.gap() <= gap || !meter.go_on() {
+                return;
+            }
+            let before = self.best.value;
+            let ex = self.sweep(width, meter);
+            if self.best.value > before {
+                self.strike();
+            }
+        }
     }
 }
