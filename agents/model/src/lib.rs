@@ -8,6 +8,7 @@
 //! | [`units`] | degrees, seconds, metres per second ...: finite numbers with a unit |
 //! | [`time`] | UTC cut to microseconds, Julian dates, the observing night |
 //! | [`clock`] | the one source of "now" |
+//! | [`offload`] | where long computations run: inline in simulation, on other threads live |
 //! | [`reading`] | a measured value with its age, or no data with a reason |
 //! | [`request`] | request > sequence > album > plan |
 //! | [`exposure`] | exposure and data product |
@@ -24,6 +25,7 @@ pub mod exposure;
 pub mod invariants;
 pub mod journal;
 pub mod ledger;
+pub mod offload;
 pub mod reading;
 pub mod request;
 pub mod schedule;

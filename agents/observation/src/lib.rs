@@ -1,1 +1,24 @@
-//! observation
+//! Observation: one order on the instruments.
+//!
+//! Terms:
+//! - *order*: a sequence of the book, or a set of calibration frames.
+//! - *channel*: one camera with its filter wheel; the channels of an order run in parallel.
+//! - *gate*: a light exposure starts, and goes on, only while the enclosure is freshly measured open.
+//! - *interrupt*: ends the running order at once and begins another one without waiting for read-outs: the mount is
+//!   already slewing while the cameras are being stopped.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`messages`] | orders, interrupts, their answers, the published status |
+//! | [`pointing`] | pure: ICRS to apparent coordinates of date, where to take flats |
+//! | [`frame_file`] | pure: pixels and circumstances to a FITS file |
+//! | [`exposure`] | one exposure from shutter to file, with every way to end |
+//! | [`procedure`] | an order step by step: unpark, focus, slew, filter, expose |
+//! | [`agent`] | the shell: takes orders, keeps at most one running |
+
+pub mod agent;
+pub mod exposure;
+pub mod frame_file;
+pub mod messages;
+pub mod pointing;
+pub mod procedure;

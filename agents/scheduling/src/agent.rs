@@ -200,7 +200,7 @@ impl Scheduling {
         let mut unplaced: Vec<Unplaced> = plan
             .unplanned
             .iter()
-            .map(|u| Unplaced { sequence: u.id.clone(), reason: u.reason.code().to_owned(), sentence: u.sentence.clone() })
+            .map(|u| Unplaced { sequence: u.id.clone(), reason: code(&u.reason), sentence: u.sentence.clone() })
             .collect();
         let mut book = self.book.borrow_mut();
         for u in &unplaced {
@@ -250,6 +250,12 @@ impl Scheduling {
         self.recorder.record(Fact::ScheduleMade { schedule: schedule.clone() });
         self.schedule.send_replace(Some(Rc::new(schedule)));
     }
+}
+
+/// The name of a reason, as it is serialised.
+fn code(reason: &crate::Reason) -> String {
+    let tagged = serde_json::to_value(reason).unwrap_or_default();
+    tagged.get("kind").and_then(|kind| kind.as_str()).unwrap_or("unknown").to_owned()
 }
 
 impl Actor for Scheduling {

@@ -1,0 +1,327 @@
+//! The shell: once a second reads what the drivers have published, fuses it, tells safety, records what changed.
+
+use crate::{
+    fusion::{self, Belief, History},
+    phase::Phase,
+};
+use actix::prelude::*;
+use alidade_drivers::interface::{Device, KeySwitch, LinkState, Mount, ObservingConditions, Plc, Quantity};
+use alidade_model::{
+    journal::{Fact, Recorder, Severity},
+    reading::{NoData, Reading},
+    states::{EnclosureState, MountState},
+    time::{Night, UtcTime},
+};
+use alidade_majordome::messages::Circumstances;
+use alidade_safety::messages::Conditions;
+use alidade_scheduling::ephemeris::{self, Site};
+use serde::Serialize;
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use tokio::sync::watch;
+
+/// What everybody may read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MonitoringStatus {
+    pub phase: Phase,
+    pub sun_alt_deg: f64,
+    pub sun_sinking: bool,
+    pub moon_alt_deg: f64,
+    pub moon_az_deg: f64,
+    pub moon_illumination: f64,
+    pub night: Night,
+    pub sunset: Option<UtcTime>,
+    pub dusk: Option<UtcTime>,
+    pub dawn: Option<UtcTime>,
+    pub sunrise: Option<UtcTime>,
+    /// Fused weather by name with unit.
+    pub weather: BTreeMap<String, Reading<f64>>,
+    /// Devices that do not answer, with the reason.
+    pub down: BTreeMap<String, String>,
+    /// Blocking devices among them.
+    pub blocking_down: Vec<String>,
+    /// True once every blocking device has been read.
+    pub all_read: bool,
+}
+
+/// A device with what monitoring needs to know of it.
+pub struct Watched {
+    pub device: Rc<dyn Device>,
+    /// Observing pauses while it is missing.
+    pub blocking: bool,
+}
+
+pub struct MonitoringPorts {
+    pub devices: Vec<Watched>,
+    pub plc: Rc<dyn Plc>,
+    pub mount: Option<Rc<dyn Mount>>,
+    /// Weather sources beside the controller.
+    pub stations: Vec<Rc<dyn ObservingConditions>>,
+    pub safety: Recipient<Conditions>,
+    pub majordome: Recipient<Circumstances>,
+    pub status: watch::Sender<Option<Rc<MonitoringStatus>>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MonitoringSettings {
+    pub site: Site,
+    pub belief: Belief,
+    /// The Sun below this altitude means night, degrees.
+    pub night_alt_deg: f64,
+    /// Seconds between two weather lines in the journal.
+    pub weather_every_s: f64,
+}
+
+/// See the module's text.
+pub struct Monitoring {
+    ports: MonitoringPorts,
+    settings: MonitoringSettings,
+    recorder: Recorder,
+    history: History,
+    links: BTreeMap<String, bool>,
+    identified: BTreeMap<String, ()>,
+    garbage: BTreeMap<String, u64>,
+    enclosure: Option<EnclosureState>,
+    mount: Option<MountState>,
+    phase: Option<Phase>,
+    night: Option<(Night, [Option<UtcTime>; 4])>,
+    sky: Option<(UtcTime, Sky)>,
+    weather_at: Option<UtcTime>,
+}
+
+/// Sun and Moon; computed every ten seconds, which is 0.04 degrees of motion.
+#[derive(Debug, Clone, Copy)]
+struct Sky {
+    sun_alt_deg: f64,
+    sinking: bool,
+    moon_alt_deg: f64,
+    moon_az_deg: f64,
+    moon_illumination: f64,
+}
+
+impl Monitoring {
+    pub fn new(ports: MonitoringPorts, settings: MonitoringSettings, recorder: Recorder) -> Self {
+        Self {
+            ports,
+            settings,
+            recorder,
+            history: History::default(),
+            links: BTreeMap::new(),
+            identified: BTreeMap::new(),
+            garbage: BTreeMap::new(),
+            enclosure: None,
+            mount: None,
+            phase: None,
+            night: None,
+            sky: None,
+            weather_at: None,
+        }
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = self.recorder.now();
+        let (down, blocking_down) = self.links(now);
+        self.identities();
+        let fused = self.fused(now);
+        let sky = self.sky(now);
+        self.phases(now, sky);
+        self.positions(now);
+        self.weather_line(&fused, now);
+        self.ports.safety.do_send(Conditions { inputs: self.inputs(&fused, sky, now) });
+        let (night, [sunset, dusk, dawn, sunrise]) = self.night_of(now);
+        let all_read = blocking_down.is_empty() && self.ports.plc.enclosure_status().borrow().value.is_ok();
+        self.ports.majordome.do_send(Circumstances {
+            sun_alt_deg: sky.sun_alt_deg,
+            sun_sinking: sky.sinking,
+            night,
+            dusk,
+            dawn,
+            all_read,
+            blocking_down: blocking_down.clone(),
+        });
+        self.ports.status.send_replace(Some(Rc::new(MonitoringStatus {
+            phase: self.phase.unwrap_or(Phase::Day),
+            sun_alt_deg: sky.sun_alt_deg,
+            sun_sinking: sky.sinking,
+            moon_alt_deg: sky.moon_alt_deg,
+            moon_az_deg: sky.moon_az_deg,
+            moon_illumination: sky.moon_illumination,
+            night,
+            sunset,
+            dusk,
+            dawn,
+            sunrise,
+            weather: fused.iter().map(|(q, r)| (q.name().to_owned(), *r)).collect(),
+            down,
+            blocking_down,
+            all_read,
+        })));
+        ctx.run_later(Duration::from_secs(1), Self::tick);
+    }
+
+    /// Links that went up or down, and which devices are missing now.
+    fn links(&mut self, _now: UtcTime) -> (BTreeMap<String, String>, Vec<String>) {
+        let (mut down, mut blocking) = (BTreeMap::new(), Vec::new());
+        for watched in &self.ports.devices {
+            let id = watched.device.id().to_owned();
+            let link = watched.device.link().borrow().clone();
+            let (up, cause) = match &link {
+                LinkState::Up { epoch, .. } => (true, format!("connection {epoch}")),
+                LinkState::Down { cause, .. } => (false, cause.clone()),
+            };
+            if self.links.get(&id) != Some(&up) {
+                let first = self.links.insert(id.clone(), up).is_none();
+                // Not yet connected at the start is no event.
+                if up || !first {
+                    self.recorder.record(Fact::DeviceLink { device: id.clone(), up, cause: cause.clone() });
+                }
+            }
+            if !up {
+                if watched.blocking {
+                    blocking.push(id.clone());
+                }
+                down.insert(id.clone(), cause);
+            }
+            let total = watched.device.garbage_count();
+            let known = self.garbage.entry(id.clone()).or_default();
+            if total != *known {
+                *known = total;
+                self.recorder.record(Fact::DeviceGarbage { device: id, what: "message outside the protocol".into(), total });
+            }
+        }
+        (down, blocking)
+    }
+
+    fn identities(&mut self) {
+        for watched in &self.ports.devices {
+            let id = watched.device.id();
+            if self.identified.contains_key(id) {
+                continue;
+            }
+            if let Some(identity) = watched.device.identity().borrow().clone() {
+                self.identified.insert(id.to_owned(), ());
+                self.recorder.record(Fact::DeviceIdentified { device: id.into(), model: identity.model, version: identity.version });
+            }
+        }
+    }
+
+    fn fused(&mut self, now: UtcTime) -> BTreeMap<Quantity, Reading<f64>> {
+        let mut readings = vec![(self.ports.plc.id().to_owned(), self.ports.plc.readings())];
+        readings.extend(self.ports.stations.iter().map(|s| (s.id().to_owned(), s.readings())));
+        let borrowed: Vec<_> = readings.iter().map(|(id, r)| (id.as_str(), r.borrow())).collect();
+        let sources: Vec<_> = borrowed.iter().map(|(id, r)| (*id, &**r)).collect();
+        fusion::fuse(&mut self.history, &sources, self.settings.belief, now)
+    }
+
+    fn sky(&mut self, now: UtcTime) -> Sky {
+        if let Some((at, sky)) = self.sky
+            && now.seconds_since(at).abs() < 10.0
+        {
+            return sky;
+        }
+        let site = &self.settings.site;
+        let sun_alt_deg = ephemeris::sun_altaz(site, now.chrono()).alt_deg;
+        let later = ephemeris::sun_altaz(site, now.plus_seconds(60.0).chrono()).alt_deg;
+        let moon = ephemeris::moon(site, now.chrono());
+        let sky = Sky {
+            sun_alt_deg,
+            sinking: later < sun_alt_deg,
+            moon_alt_deg: moon.alt_deg,
+            moon_az_deg: moon.az_deg,
+            moon_illumination: moon.illumination,
+        };
+        self.sky = Some((now, sky));
+        sky
+    }
+
+    fn night_of(&mut self, now: UtcTime) -> (Night, [Option<UtcTime>; 4]) {
+        let night = Night::containing(now, self.settings.site.lon_deg);
+        if let Some(known) = self.night
+            && known.0 == night
+        {
+            return known;
+        }
+        let site = &self.settings.site;
+        let phases = ephemeris::night_phases(site, night.0);
+        let dark = ephemeris::sun_below(site, night.0, self.settings.night_alt_deg);
+        let time = |t: Option<chrono_time::Time>| t.map(UtcTime::new);
+        let times = [time(phases.sun_down.dusk()), time(dark.dusk()), time(dark.dawn()), time(phases.sun_down.dawn())];
+        let [sunset, dusk, dawn, sunrise] = times;
+        self.recorder.record(Fact::NightBegan { night, sunset, dusk, dawn, sunrise });
+        self.night = Some((night, times));
+        (night, times)
+    }
+
+    fn phases(&mut self, now: UtcTime, sky: Sky) {
+        self.night_of(now);
+        let phase = Phase::of(sky.sun_alt_deg, sky.sinking, self.settings.night_alt_deg);
+        if self.phase != Some(phase) {
+            self.phase = Some(phase);
+            self.recorder.record(Fact::PhaseEntered { phase: phase.as_str().into() });
+        }
+    }
+
+    /// Records what the position sensors of enclosure and mount say when it changes.
+    fn positions(&mut self, now: UtcTime) {
+        let enclosure = self.ports.plc.enclosure_status().borrow().fresh(now, 15.0).map_or(EnclosureState::Unknown, |s| s.state);
+        let from = self.enclosure.replace(enclosure).unwrap_or(EnclosureState::Unknown);
+        if from != enclosure {
+            self.recorder.record(Fact::EnclosureMoved { from, to: enclosure });
+            if enclosure == EnclosureState::Fault {
+                self.recorder.alarm(Severity::Critical, "the enclosure reports a fault");
+            }
+        }
+        if let Some(mount) = &self.ports.mount {
+            let reading = *mount.status().borrow();
+            let status = reading.fresh(now, 15.0);
+            let state = status.map_or(MountState::Unknown, |s| s.state);
+            let from = self.mount.replace(state).unwrap_or(MountState::Unknown);
+            if from != state {
+                let (alt_deg, az_deg) = status.map_or((None, None), |s| (Some(s.alt_deg), Some(s.az_deg)));
+                self.recorder.record(Fact::MountMoved { from, to: state, alt_deg, az_deg });
+            }
+        }
+    }
+
+    fn weather_line(&mut self, fused: &BTreeMap<Quantity, Reading<f64>>, now: UtcTime) {
+        if self.weather_at.is_some_and(|at| now.seconds_since(at) < self.settings.weather_every_s) || fused.is_empty() {
+            return;
+        }
+        self.weather_at = Some(now);
+        let readings = fused.iter().map(|(q, r)| (q.name().to_owned(), r.value)).collect();
+        self.recorder.record(Fact::Weather { readings });
+    }
+
+    /// Everything the verdict may ask for, by name.
+    fn inputs(&self, fused: &BTreeMap<Quantity, Reading<f64>>, sky: Sky, now: UtcTime) -> BTreeMap<String, Reading<f64>> {
+        let mut inputs: BTreeMap<String, Reading<f64>> = fused.iter().map(|(q, r)| (q.name().to_owned(), *r)).collect();
+        if let Some(distance) = fusion::dew_point_distance(fused) {
+            inputs.insert("dew_point_distance_k".into(), distance);
+        }
+        inputs.insert("sun_alt_deg".into(), Reading::good(sky.sun_alt_deg, now));
+        let plc = self.ports.plc.plc_status().borrow().clone();
+        let switch = |on: fn(&alidade_drivers::interface::PlcStatus) -> bool| match &plc.value {
+            Ok(status) => Reading::good(f64::from(u8::from(on(status))), plc.measured_at),
+            Err(reason) => Reading::none(*reason, plc.measured_at),
+        };
+        inputs.insert("emergency_stop".into(), switch(|s| s.emergency_stop));
+        inputs.insert("access_requested".into(), switch(|s| s.access_requested));
+        inputs.insert("intrusion".into(), switch(|s| s.intrusion));
+        inputs.insert("key_not_remote".into(), switch(|s| s.key_switch != KeySwitch::Remote));
+        inputs.insert("plc_must_be_closed".into(), switch(|s| s.must_be_closed));
+        inputs.retain(|_, reading| reading.value != Err(NoData::NeverRead));
+        inputs
+    }
+}
+
+mod chrono_time {
+    /// The instant type of the ephemeris library.
+    pub type Time = chrono::DateTime<chrono::Utc>;
+}
+
+impl Actor for Monitoring {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.tick(ctx);
+    }
+}

@@ -1,0 +1,458 @@
+//! An order, step by step.
+//!
+//! ```text
+//! sequence:     unpark -> slew + dome + filters + focus -> on target -> albums in parallel -> done
+//! calibration:  filters (-> slew to the flat field)     -> frames in parallel             -> done
+//! ```
+
+use crate::{
+    exposure::{self, Channel, Darkroom, NoFrame, Wanted, cancelled},
+    messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running},
+    pointing::{self, Apparent},
+};
+use alidade_drivers::interface::{DeviceError, Focuser, Mount};
+use alidade_model::{
+    book::SharedBook,
+    exposure::FrameKind,
+    journal::Fact,
+    request::{Album, Sequence},
+    states::MountState,
+    time::UtcTime,
+};
+use alidade_scheduling::ephemeris::{self, Site};
+use futures_util::future::join_all;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use tokio::sync::watch;
+
+/// Everything an order may touch.
+pub struct Instruments {
+    pub mount: Rc<dyn Mount>,
+    pub focuser: Option<Rc<dyn Focuser>>,
+    pub channels: Vec<Channel>,
+    pub room: Darkroom,
+    pub site: Site,
+    pub book: SharedBook,
+    pub settings: InstrumentSettings,
+}
+
+#[derive(Debug, Clone)]
+pub struct InstrumentSettings {
+    /// On target within this, degrees.
+    pub pointing_tolerance_deg: f64,
+    /// Longest slew, seconds.
+    pub slew_s: f64,
+    /// Lowest altitude at which anything is observed, degrees.
+    pub horizon_deg: f64,
+    /// The slit must be this near to the mount's azimuth, degrees.
+    pub slit_tolerance_deg: f64,
+    /// Focus: steps at 10 degrees Celsius, and steps per degree.
+    pub focus_base_steps: i64,
+    pub focus_steps_per_c: f64,
+    /// Frames lost in a row before a channel is given up.
+    pub retries: u32,
+}
+
+/// The published progress of the running order.
+pub struct Progress {
+    pub running: RefCell<Running>,
+    pub publish: Rc<dyn Fn(Running)>,
+}
+
+impl Progress {
+    fn step(&self, step: &str) {
+        self.running.borrow_mut().step = step.to_owned();
+        (self.publish)(self.running.borrow().clone());
+    }
+
+    fn channel(&self, channel: &str, change: impl FnOnce(&mut ChannelProgress)) {
+        if let Some(progress) = self.running.borrow_mut().channels.get_mut(channel) {
+            change(progress);
+        }
+        (self.publish)(self.running.borrow().clone());
+    }
+}
+
+/// Why an order did not reach its end.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+enum Broken {
+    #[error("{0}")]
+    Cancelled(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<NoFrame> for Broken {
+    fn from(error: NoFrame) -> Self {
+        match error {
+            NoFrame::Cancelled(cause) => Broken::Cancelled(cause),
+            NoFrame::GateShut => Broken::Cancelled(error.to_string()),
+            other => Broken::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<DeviceError> for Broken {
+    fn from(error: DeviceError) -> Self {
+        Broken::Failed(error.to_string())
+    }
+}
+
+/// Runs one order to its end, whatever that is.
+pub async fn run(instruments: &Instruments, order: &Order, progress: &Progress, cancel: watch::Receiver<Option<String>>) -> Outcome {
+    let result = match order {
+        Order::Sequence { sequence, done, event } => run_sequence(instruments, sequence, done, event.as_deref(), progress, cancel).await,
+        Order::Calibration { frames, .. } => run_calibration(instruments, frames, progress, cancel).await,
+    };
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(Broken::Cancelled(cause)) => Outcome::Aborted { cause },
+        Err(Broken::Failed(cause)) => Outcome::Failed { cause },
+    }
+}
+
+async fn run_sequence(
+    ins: &Instruments,
+    sequence: &Sequence,
+    done: &BTreeMap<String, u32>,
+    event: Option<&str>,
+    progress: &Progress,
+    mut cancel: watch::Receiver<Option<String>>,
+) -> Result<(), Broken> {
+    let place = pointing::apparent(&ins.site, sequence.target.ra_deg, sequence.target.dec_deg, ins.room.recorder.now());
+    if place.alt_deg < ins.settings.horizon_deg {
+        return Err(Broken::Failed(format!("{} is at {:.1} deg, below the limit of {:.1} deg", sequence.target.name, place.alt_deg, ins.settings.horizon_deg)));
+    }
+    progress.step("slewing");
+    tokio::select! {
+        biased;
+        cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+        arrived = async {
+            let first_filters: Vec<_> = sequence.albums.iter().filter_map(|a| Some((a.channel.as_str(), a.plans.first()?.filter.as_str()))).collect();
+            let (pointed, filters, ()) = join3(point(ins, place, event), filters(ins, &first_filters), focus(ins)).await;
+            pointed?;
+            filters
+        } => arrived?,
+    }
+    progress.step("exposing");
+    let follow = keep_slit_on_mount(ins);
+    let albums = join_all(sequence.albums.iter().map(|album| {
+        let skip = done.get(&album.channel).copied().unwrap_or(0);
+        run_album(ins, sequence, album, skip, event, progress, cancel.clone())
+    }));
+    let results = tokio::select! {
+        biased;
+        results = albums => results,
+        broken = watch_altitude(ins) => return Err(broken),
+        never = follow => match never {},
+    };
+    // One failed channel does not hide what the others did, but the sequence is not complete.
+    results.into_iter().collect()
+}
+
+async fn run_album(
+    ins: &Instruments,
+    sequence: &Sequence,
+    album: &Album,
+    skip: u32,
+    event: Option<&str>,
+    progress: &Progress,
+    mut cancel: watch::Receiver<Option<String>>,
+) -> Result<(), Broken> {
+    let channel = channel(ins, &album.channel)?;
+    let total: u32 = album.plans.iter().map(|p| p.count).sum();
+    progress.channel(&channel.name, |p| (p.total, p.done) = (total, skip));
+    let mut number = 0;
+    for plan in &album.plans {
+        for _ in 0..plan.count {
+            number += 1;
+            if number <= skip {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+                selected = select_filter(channel, &plan.filter) => selected?,
+            }
+            let mount = ins.mount.status().borrow().value.ok();
+            let wanted = Wanted {
+                kind: FrameKind::Object,
+                filter: plan.filter.clone(),
+                exposure_s: plan.exposure_s,
+                binning: plan.binning,
+                sequence: Some(sequence.id.clone()),
+                event: event.map(str::to_owned),
+                user: sequence.user.clone(),
+                object: sequence.target.name.clone(),
+                pointing: Some((sequence.target.ra_deg, sequence.target.dec_deg)),
+                alt_az: mount.map(|m| (m.alt_deg, m.az_deg)),
+            };
+            take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
+            if ins.book.borrow().line(&sequence.id).is_some() {
+                let counted = ins.book.borrow_mut().exposure_done(&sequence.id, &channel.name, &ins.room.recorder);
+                counted.map_err(|e| Broken::Failed(e.to_string()))?;
+            }
+            progress.channel(&channel.name, |p| p.done = number);
+        }
+    }
+    progress.channel(&channel.name, |p| p.activity = "done".into());
+    Ok(())
+}
+
+async fn take_with_retry(ins: &Instruments, channel: &Channel, wanted: &Wanted, progress: &Progress, cancel: &mut watch::Receiver<Option<String>>) -> Result<(), Broken> {
+    let mut lost = 0;
+    loop {
+        progress.channel(&channel.name, |p| {
+            p.activity = "exposing".into();
+            p.filter.clone_from(&wanted.filter);
+            p.exposure_s = wanted.exposure_s;
+            p.started_at = Some(ins.room.recorder.now());
+        });
+        match exposure::take(&ins.room, channel, wanted, cancel).await {
+            Ok(_) => return Ok(()),
+            Err(NoFrame::Device(_) | NoFrame::Overdue { .. } | NoFrame::Lost { .. }) if lost < ins.settings.retries => {
+                lost += 1;
+                // A short pause lets a link come back; it is not worth more while the sky waits.
+                tokio::select! {
+                    biased;
+                    cause = cancelled(cancel) => return Err(Broken::Cancelled(cause)),
+                    () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn run_calibration(ins: &Instruments, frames: &[CalibrationFrames], progress: &Progress, mut cancel: watch::Receiver<Option<String>>) -> Result<(), Broken> {
+    let flats = frames.iter().any(|f| f.kind == FrameKind::Flat);
+    let now = ins.room.recorder.now();
+    let sun = ephemeris::sun_altaz(&ins.site, now.chrono());
+    let (alt, az) = pointing::flat_field_direction(sun.az_deg);
+    if flats {
+        progress.step("pointing to the flat field");
+        tokio::select! {
+            biased;
+            cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+            arrived = point(ins, pointing::apparent_of_altaz(&ins.site, alt, az, now), None) => arrived?,
+        }
+    }
+    progress.step("taking calibration frames");
+    let mut by_channel: BTreeMap<&str, Vec<&CalibrationFrames>> = BTreeMap::new();
+    for wanted in frames {
+        by_channel.entry(&wanted.channel).or_default().push(wanted);
+    }
+    let runs = by_channel.into_iter().map(|(name, sets)| {
+        let mut cancel = cancel.clone();
+        async move {
+            let channel = channel(ins, name)?;
+            progress.channel(name, |p| p.total = sets.iter().map(|s| s.count).sum());
+            for set in sets {
+                if let Some(filter) = &set.filter {
+                    select_filter(channel, filter).await?;
+                }
+                for _ in 0..set.count {
+                    let wanted = Wanted {
+                        kind: set.kind,
+                        filter: set.filter.clone().unwrap_or_else(|| "none".into()),
+                        exposure_s: set.exposure_s,
+                        binning: 1,
+                        sequence: None,
+                        event: None,
+                        user: "observatory".into(),
+                        object: set.kind.imagetyp().into(),
+                        pointing: None,
+                        alt_az: flats.then_some((alt, az)),
+                    };
+                    take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
+                    progress.channel(name, |p| p.done += 1);
+                }
+            }
+            Ok(())
+        }
+    });
+    join_all(runs).await.into_iter().collect()
+}
+
+fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> {
+    ins.channels.iter().find(|c| c.name == name).ok_or_else(|| Broken::Failed(format!("channel {name} does not exist")))
+}
+
+/// Slews and waits until mount and slit are measured on target.
+async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Result<(), Broken> {
+    let state = ins.mount.status().borrow().value.ok().map(|s| s.state);
+    if matches!(state, Some(MountState::Parked)) {
+        ins.mount.unpark().await?;
+        wait_for_mount(ins, 60.0, "unpark", |s| s.state != MountState::Parked && s.state != MountState::Unparking).await?;
+    }
+    match ins.mount.slew(place.ra_deg, place.dec_deg).await {
+        Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    stamp(ins, event, "slew_commanded");
+    // The slit turns while the mount slews.
+    drop(ins.room.enclosure.rotate(place.az_deg).await);
+    let tolerance = ins.settings.pointing_tolerance_deg;
+    wait_for_mount(ins, ins.settings.slew_s, "slew", |s| {
+        s.state == MountState::Tracking && ephemeris::separation_deg(s.ra_deg, s.dec_deg, place.ra_deg, place.dec_deg) < tolerance
+    })
+    .await?;
+    wait_for_slit(ins).await?;
+    stamp(ins, event, "on_target");
+    Ok(())
+}
+
+/// One stage of an alert's way, for the latency record.
+fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
+    if let Some(event) = event {
+        let stages = BTreeMap::from([(stage.to_owned(), ins.room.recorder.now())]);
+        ins.room.recorder.record(Fact::AlertTiming { event: event.into(), stages });
+    }
+}
+
+async fn wait_for_mount(ins: &Instruments, within_s: f64, what: &str, there: impl Fn(&alidade_drivers::interface::MountStatus) -> bool) -> Result<(), Broken> {
+    let mut statuses = ins.mount.status();
+    let begun = ins.room.recorder.now();
+    let arrived = async {
+        loop {
+            {
+                let reading = statuses.borrow_and_update();
+                // Only what was measured after the command counts.
+                if reading.measured_at > begun && reading.value.as_ref().is_ok_and(&there) {
+                    return;
+                }
+            }
+            drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs_f64(within_s), arrived).await {
+        Ok(()) => Ok(()),
+        Err(_) => {
+            drop(ins.mount.stop().await);
+            Err(Broken::Failed(format!("{what} not finished within {within_s:.0} s; mount stopped")))
+        }
+    }
+}
+
+/// How far the slit is from the mount's azimuth, degrees; `None` for a roll-off roof or without readings.
+fn slit_error(ins: &Instruments) -> Option<(f64, f64)> {
+    let azimuth = ins.room.enclosure.enclosure_status().borrow().value.ok()?.azimuth_deg?;
+    let mount = ins.mount.status().borrow().value.ok()?;
+    // Near the zenith every slit position sees the sky.
+    let error = if mount.alt_deg > 85.0 { 0.0 } else { (azimuth - mount.az_deg + 180.0).rem_euclid(360.0) - 180.0 };
+    Some((error.abs(), mount.az_deg))
+}
+
+async fn wait_for_slit(ins: &Instruments) -> Result<(), Broken> {
+    let waiting = async {
+        let mut since_command = 0;
+        while let Some((error, azimuth)) = slit_error(ins) {
+            if error <= ins.settings.slit_tolerance_deg {
+                return;
+            }
+            since_command += 1;
+            let rotating = ins.room.enclosure.enclosure_status().borrow().value.is_ok_and(|s| s.rotating);
+            if !rotating && since_command > 3 {
+                since_command = 0;
+                drop(ins.room.enclosure.rotate(azimuth).await);
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(180), waiting).await.map_err(|_| Broken::Failed("the slit does not reach the telescope".into()))
+}
+
+enum Never {}
+
+/// Turns the slit after the mount while an order runs.
+async fn keep_slit_on_mount(ins: &Instruments) -> Never {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        if let Some((error, azimuth)) = slit_error(ins)
+            && error > ins.settings.slit_tolerance_deg * 0.5
+        {
+            drop(ins.room.enclosure.rotate(azimuth).await);
+        }
+    }
+}
+
+/// Resolves when the target has sunk below the limit.
+async fn watch_altitude(ins: &Instruments) -> Broken {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        if let Ok(status) = ins.mount.status().borrow().value
+            && status.alt_deg < ins.settings.horizon_deg
+        {
+            return Broken::Failed(format!("the mount has come down to {:.1} deg", status.alt_deg));
+        }
+    }
+}
+
+async fn filters(ins: &Instruments, wanted: &[(&str, &str)]) -> Result<(), Broken> {
+    let all = wanted.iter().map(|(name, filter)| async move { select_filter(channel(ins, name)?, filter).await });
+    join_all(all).await.into_iter().collect()
+}
+
+/// Brings a filter into the beam and reads it back: no exposure through the wrong one.
+async fn select_filter(channel: &Channel, filter: &str) -> Result<(), Broken> {
+    let Some(wheel) = &channel.wheel else { return Ok(()) };
+    let in_place = |wheel: &Rc<dyn alidade_drivers::interface::FilterWheel>| {
+        wheel.status().borrow().value.as_ref().is_ok_and(|s| !s.moving && s.filter.as_deref() == Some(filter))
+    };
+    if in_place(wheel) {
+        return Ok(());
+    }
+    for _ in 0..2 {
+        match wheel.select(filter).await {
+            Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut statuses = wheel.status();
+        let turning = async {
+            while !in_place(wheel) {
+                drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(30), turning).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Broken::Failed(format!("filter {filter} of channel {} is not in the beam after two tries", channel.name)))
+}
+
+/// Moves the focus to where the temperature wants it; a focuser that fails costs sharpness, not the sequence.
+async fn focus(ins: &Instruments) {
+    let Some(focuser) = &ins.focuser else { return };
+    let Ok(status) = focuser.status().borrow().value else { return };
+    let wanted = ins.settings.focus_base_steps + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64;
+    if (wanted - status.position_steps).abs() < 5 {
+        return;
+    }
+    if let Err(error) = focuser.move_to(wanted).await {
+        ins.room.recorder.record(Fact::Degraded { what: "focus".into(), cause: error.to_string() });
+        return;
+    }
+    let mut statuses = focuser.status();
+    let moving = async {
+        while !focuser.status().borrow().value.is_ok_and(|s| !s.moving && (s.position_steps - wanted).abs() < 5) {
+            drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(60), moving).await.is_err() {
+        ins.room.recorder.record(Fact::Degraded { what: "focus".into(), cause: "focuser did not arrive within 60 s".into() });
+    }
+}
+
+/// First view of an order, before its first step.
+pub fn first_view(instruments: &Instruments, order: &Order, now: UtcTime) -> Running {
+    let names: Vec<&str> = match order {
+        Order::Sequence { sequence, .. } => sequence.albums.iter().map(|a| a.channel.as_str()).collect(),
+        Order::Calibration { frames, .. } => frames.iter().map(|f| f.channel.as_str()).collect(),
+    };
+    let blank = ChannelProgress { activity: "waiting".into(), filter: String::new(), exposure: None, exposure_s: 0.0, started_at: None, done: 0, total: 0 };
+    let channels = instruments.channels.iter().filter(|c| names.contains(&c.name.as_str())).map(|c| (c.name.clone(), blank.clone())).collect();
+    Running { id: order.id().into(), label: order.label(), step: "starting".into(), since: now, channels }
+}
+
+async fn join3<A, B, C>(a: impl Future<Output = A>, b: impl Future<Output = B>, c: impl Future<Output = C>) -> (A, B, C) {
+    tokio::join!(a, b, c)
+}

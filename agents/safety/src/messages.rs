@@ -1,0 +1,27 @@
+//! What may be said to the safety agent.
+
+use actix::Message;
+use alidade_model::reading::Reading;
+use std::collections::BTreeMap;
+
+/// The fused conditions, from monitoring, about once a second. Names carry their unit.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Conditions {
+    pub inputs: BTreeMap<String, Reading<f64>>,
+}
+
+/// Close now and stay closed until [`Release`].
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Latch {
+    pub who: String,
+    pub cause: String,
+}
+
+/// Lets the verdict decide again.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct Release {
+    pub who: String,
+}

@@ -1,0 +1,36 @@
+//! The two clocks. Nothing else in the program reads the time of day.
+
+use alidade_model::{clock::Clock, time::UtcTime};
+
+/// The system's clock, for live operation.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the one live clock")]
+    fn now(&self) -> UtcTime {
+        UtcTime::new(chrono::Utc::now())
+    }
+}
+
+/// A fixed instant plus the time that tokio's clock has run since: it stands, jumps and scales with it.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    epoch: UtcTime,
+    started: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// Starts at `epoch` now.
+    pub fn starting_at(epoch: UtcTime) -> Self {
+        Self { epoch, started: tokio::time::Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> UtcTime {
+        let run = self.started.elapsed();
+        let micros = i64::try_from(run.as_micros()).unwrap_or(i64::MAX / 4);
+        UtcTime::from_unix_micros(self.epoch.unix_micros().saturating_add(micros)).unwrap_or(self.epoch)
+    }
+}

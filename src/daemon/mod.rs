@@ -1,0 +1,269 @@
+//! The observatory put together: agents wired bottom-up, exactly along the edges of [`crate::topology`].
+//!
+//! The same function builds the live daemon and every simulated one; what differs comes in as [`Surroundings`]: the
+//! clock, where long work runs, and what is at the other end of the device links.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`devices`] | the connected devices, each behind the guard that records its commands |
+//! | [`journal`] | from recorded facts to the database, the journal file and the gateways |
+//! | [`translate`] | the configuration in the agents' own terms |
+//! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
+//! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
+
+pub mod commands;
+pub mod devices;
+pub mod journal;
+pub mod panorama;
+pub mod report;
+pub mod translate;
+
+use crate::settings::Settings;
+use actix::prelude::*;
+use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsStatus};
+use alidade_analysis::agent::{Analysis, AnalysisPorts};
+use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
+use alidade_model::{
+    book::SharedBook,
+    journal::Recorder,
+    offload::Offload,
+    schedule::Schedule,
+    time::Night,
+};
+use alidade_monitoring::agent::{Monitoring, MonitoringPorts, MonitoringStatus, Watched};
+use alidade_observation::{
+    agent::Observation,
+    exposure::{Channel, Darkroom},
+    messages::{FrameReady, ObservationStatus},
+    procedure::Instruments,
+};
+use alidade_routine::agent::Routine;
+use alidade_safety::agent::{Safety, SafetyPorts, SafetyStatus};
+use alidade_scheduling::agent::Scheduling;
+use devices::Devices;
+use std::{cell::Cell, path::PathBuf, rc::Rc};
+use tokio::sync::watch;
+
+/// What the daemon finds around it.
+pub struct Surroundings {
+    pub recorder: Recorder,
+    pub offload: Offload,
+    pub book: SharedBook,
+    pub devices: Devices,
+    pub data_dir: PathBuf,
+    pub strategies: Vec<alidade_alerts::strategy::Strategy>,
+    /// Packets of earlier runs, in their order: the events are rebuilt from them.
+    pub packets: Vec<alidade_alerts::agent::StoredPacket>,
+    /// Calibration frames of the present night are on disk.
+    pub calibrated: bool,
+    /// Strokes the service supervisor's watchdog.
+    pub stroke: Rc<dyn Fn()>,
+    pub report: Rc<dyn Fn(Night)>,
+    /// Frames are analysed (there are pixels, and somebody wants results).
+    pub analyse: bool,
+}
+
+/// What the agents publish; anyone may read.
+#[derive(Clone)]
+pub struct Published {
+    pub monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>,
+    pub safety: watch::Receiver<SafetyStatus>,
+    pub majordome: watch::Receiver<MajordomeStatus>,
+    pub observation: watch::Receiver<ObservationStatus>,
+    pub schedule: watch::Receiver<Option<Rc<Schedule>>>,
+    pub alerts: watch::Receiver<Rc<AlertsStatus>>,
+}
+
+/// A running daemon. It lives as long as the `LocalSet` in which it was started: dropping that ends every agent and every
+/// device link at once, like `kill -9`.
+pub struct Daemon {
+    pub published: Published,
+    pub devices: Devices,
+    pub book: SharedBook,
+    pub recorder: Recorder,
+    pub alerts: Addr<Alerts>,
+    pub routine: Addr<Routine>,
+    pub safety: Addr<Safety>,
+    pub majordome: Addr<Majordome>,
+}
+
+/// Starts every agent, from the bottom of the graph to its top.
+pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
+    let Surroundings { recorder, offload, book, devices, data_dir, .. } = around;
+    let devices = devices.guarded(&recorder);
+    let site = translate::site(settings);
+
+    let (monitoring_out, monitoring_state) = watch::channel(None);
+    let (safety_out, safety_state) = watch::channel(SafetyStatus::unknown());
+    let (majordome_out, majordome_state) = watch::channel(MajordomeStatus::off());
+    let (observation_out, observation_state) = watch::channel(ObservationStatus::default());
+    let (schedule_out, schedule_state) = watch::channel(None);
+    let (alerts_out, alerts_state) = watch::channel(Rc::new(AlertsStatus::default()));
+    let (wanted_out, wanted_open) = watch::channel(false);
+
+    let analysis = Analysis::new(
+        AnalysisPorts { recorder: recorder.clone(), offload: offload.clone(), data_dir: data_dir.clone() },
+        translate::analysis(settings),
+    )
+    .start();
+    let frames = analysis.recipient::<FrameReady>();
+    let analyse = around.analyse;
+    let observation = Observation::new(
+        Instruments {
+            mount: devices.mount.clone(),
+            focuser: devices.focuser.clone(),
+            channels: channels(settings, &devices),
+            room: Darkroom {
+                recorder: recorder.clone(),
+                offload: offload.clone(),
+                enclosure: devices.plc.clone(),
+                data_dir,
+                observatory: translate::observatory(settings),
+                gate_max_age_s: settings.enclosure.max_age_s,
+                last_micros: Cell::new(0),
+                frames: Rc::new(move |frame: FrameReady| {
+                    if analyse && frame.has_pixels {
+                        frames.do_send(frame);
+                    }
+                }),
+            },
+            site,
+            book: book.clone(),
+            settings: translate::instruments(settings),
+        },
+        observation_out,
+    )
+    .start();
+    let scheduling =
+        Scheduling::new(translate::scheduling(settings), book.clone(), recorder.clone(), offload, schedule_out).start();
+    let majordome = Majordome::new(
+        MajordomePorts {
+            replan: scheduling.recipient(),
+            execute: observation.clone().recipient(),
+            interrupt: observation.clone().recipient(),
+            park: observation.clone().recipient(),
+            schedule: schedule_state.clone(),
+            observation: observation_state.clone(),
+            enclosure: devices.plc.clone(),
+            mount: devices.mount.clone(),
+            book: book.clone(),
+            wanted_open: wanted_out,
+            status: majordome_out,
+            report: around.report,
+        },
+        translate::majordome(settings, around.calibrated),
+        recorder.clone(),
+    )
+    .start();
+    let safety = Safety::new(
+        SafetyPorts {
+            plc: devices.plc.clone(),
+            mount: Some(devices.mount.clone()),
+            majordome: majordome.clone().recipient(),
+            critical: vec![("majordome", majordome.clone().recipient()), ("observation", observation.recipient())],
+            wanted_open,
+            status: safety_out,
+            stroke: around.stroke,
+        },
+        translate::safety(settings),
+        recorder.clone(),
+    )
+    .start();
+    let alerts = Alerts::new(
+        AlertsPorts {
+            recorder: recorder.clone(),
+            book: book.clone(),
+            majordome: majordome.clone().recipient(),
+            retract: majordome.clone().recipient(),
+            status: alerts_out,
+        },
+        translate::alerts(settings, around.strategies),
+        around.packets,
+    )
+    .start();
+    let routine = Routine {
+        catalogue: translate::catalogue(settings),
+        book: book.clone(),
+        recorder: recorder.clone(),
+        majordome: majordome.clone().recipient(),
+    }
+    .start();
+    Monitoring::new(
+        MonitoringPorts {
+            devices: watched(settings, &devices),
+            plc: devices.plc.clone(),
+            mount: Some(devices.mount.clone()),
+            stations: devices.stations.clone(),
+            safety: safety.clone().recipient(),
+            majordome: majordome.clone().recipient(),
+            status: monitoring_out,
+        },
+        translate::monitoring(settings),
+        recorder.clone(),
+    )
+    .start();
+    cool(settings, &devices);
+
+    let published = Published {
+        monitoring: monitoring_state,
+        safety: safety_state,
+        majordome: majordome_state,
+        observation: observation_state,
+        schedule: schedule_state,
+        alerts: alerts_state,
+    };
+    Daemon { published, devices, book, recorder, alerts, routine, safety, majordome }
+}
+
+fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
+    devices
+        .channels
+        .iter()
+        .filter_map(|channel| {
+            Some(Channel {
+                name: channel.name.clone(),
+                camera: channel.camera.clone(),
+                wheel: channel.wheel.clone(),
+                optics: translate::optics(settings.channels.get(&channel.name)?),
+            })
+        })
+        .collect()
+}
+
+fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
+    let blocking = |id: &str| settings.devices.get(id).is_none_or(|device| device.blocking);
+    let mut all: Vec<Rc<dyn alidade_drivers::interface::Device>> = vec![devices.plc.clone(), devices.mount.clone()];
+    all.extend(devices.focuser.iter().map(|f| f.clone() as Rc<dyn alidade_drivers::interface::Device>));
+    for channel in &devices.channels {
+        all.push(channel.camera.clone());
+        all.extend(channel.wheel.iter().map(|w| w.clone() as Rc<dyn alidade_drivers::interface::Device>));
+    }
+    all.extend(devices.stations.iter().map(|s| s.clone() as Rc<dyn alidade_drivers::interface::Device>));
+    all.into_iter().map(|device| Watched { blocking: blocking(device.id()), device }).collect()
+}
+
+/// Sets every camera's cooler once the camera has been read.
+fn cool(settings: &Settings, devices: &Devices) {
+    for channel in &devices.channels {
+        let Some(setpoint_c) = settings.channels.get(&channel.name).map(|c| c.setpoint_c) else { continue };
+        let camera = channel.camera.clone();
+        actix::spawn(async move {
+            let mut status = camera.status();
+            loop {
+                let known = status.borrow_and_update().value.ok();
+                match known {
+                    Some(status) if (status.setpoint_c - setpoint_c).abs() > 0.05 => {
+                        drop(camera.cool(setpoint_c).await);
+                        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+                    }
+                    // A camera that lost its set point (power, reconnect) gets it again when it says so.
+                    _ => {
+                        if status.changed().await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
