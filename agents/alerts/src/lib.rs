@@ -7,8 +7,9 @@
 //!
 //! Terms: a *packet* is bytes; a *notice* is a packet that was understood; an *event* is one thing in the sky that
 //! several notices of several missions may speak of; a *strategy* is a file that says which events are observed and how;
-//! a *proposal* is what it asks for. Everything but [`transport`] is pure: no clock, no files, no network, no logging.
+//! a *proposal* is what it asks for. Everything but [`transport`] and [`agent`] is pure: no clock, no files, no network, no logging.
 
+pub mod agent;
 mod base64_bytes;
 pub mod error_radius;
 pub mod event;
@@ -18,8 +19,10 @@ pub mod limits;
 pub mod notice;
 pub mod read;
 pub mod reason;
+pub mod report;
 pub mod skymap;
 pub mod strategy;
+pub mod transport;
 pub mod xml;
 
 pub use event::{Event, EventBook, EventId, MergeRules, Outcome};
