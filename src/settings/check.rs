@@ -4,13 +4,24 @@ use super::{Clearance, DeviceKind, ListenerSettings, Protocol, Sense, Settings};
 use alidade_drivers::interface::Quantity;
 use std::collections::BTreeMap;
 
-/// Collects `(key, cause)`.
+/// A value that is wrong.
+pub struct Wrong {
+    pub key: String,
+    pub cause: String,
+    /// Another key that it names, where the real fault may lie.
+    pub refers_to: Option<String>,
+}
+
 #[derive(Default)]
-struct Faults(Vec<(String, String)>);
+struct Faults(Vec<Wrong>);
 
 impl Faults {
     fn add(&mut self, key: impl Into<String>, cause: impl Into<String>) {
-        self.0.push((key.into(), cause.into()));
+        self.0.push(Wrong {
+            key: key.into(),
+            cause: cause.into(),
+            refers_to: None,
+        });
     }
 
     fn within(&mut self, key: impl Into<String>, value: f64, low: f64, high: f64) {
@@ -42,7 +53,7 @@ impl Faults {
 }
 
 /// All faults of the values.
-pub fn faults(settings: &Settings) -> Vec<(String, String)> {
+pub fn faults(settings: &Settings) -> Vec<Wrong> {
     let mut faults = Faults::default();
     site(settings, &mut faults);
     devices(settings, &mut faults);
@@ -158,10 +169,11 @@ fn channels(settings: &Settings, faults: &mut Faults) {
         let mut is_a = |field: &str, device: &str, kind: DeviceKind| {
             let found = settings.devices.get(device).map(|device| device.kind);
             if found != Some(kind) {
-                faults.add(
-                    key(field),
-                    format!("there is no {} named {device:?} in devices", kind.as_str()),
-                );
+                faults.0.push(Wrong {
+                    key: key(field),
+                    cause: format!("there is no {} named {device:?} in devices", kind.as_str()),
+                    refers_to: Some(format!("devices.{device}")),
+                });
             }
         };
         is_a("camera", &channel.camera, DeviceKind::Camera);

@@ -131,7 +131,10 @@ pub fn read(file: &str, text: &str, environment: BTreeMap<String, String>) -> Re
                     continue;
                 }
                 let taken = take_out(&mut tree, &key);
-                faults.push(sources.fault(&key, cause));
+                // A key that was taken out as faulty may be missed afterwards.
+                if !faults.iter().any(|(_, fault)| fault.key == key) {
+                    faults.push(sources.fault(&key, cause));
+                }
                 if !taken || faults.len() > MOST_FAULTS {
                     return Err(sorted(faults));
                 }
@@ -139,13 +142,15 @@ pub fn read(file: &str, text: &str, environment: BTreeMap<String, String>) -> Re
         }
     };
     let known: Vec<String> = faults.iter().map(|(_, fault)| fault.key.clone()).collect();
-    for (key, cause) in check::faults(&settings) {
+    let within = |key: &str, table: &str| key == table || key.starts_with(&format!("{table}."));
+    for wrong in check::faults(&settings) {
         // What follows from a fault that is already named is not named again.
         let follows = known.iter().any(|known| {
-            key == *known || key.starts_with(&format!("{known}.")) || known.starts_with(&format!("{key}."))
+            let referred = wrong.refers_to.as_deref().is_some_and(|other| within(known, other));
+            within(&wrong.key, known) || within(known, &wrong.key) || referred
         });
         if !follows {
-            faults.push(sources.fault(&key, cause));
+            faults.push(sources.fault(&wrong.key, wrong.cause));
         }
     }
     if faults.is_empty() {
