@@ -1,0 +1,2 @@
+DROP TABLE boots;
+DROP TABLE journal;

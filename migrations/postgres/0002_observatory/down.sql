@@ -1,0 +1,4 @@
+DROP TABLE devices;
+DROP TABLE instruments;
+DROP TABLE telescopes;
+DROP TABLE users;

@@ -1,0 +1,3 @@
+DROP TABLE logs;
+DROP TABLE weather_samples;
+DROP TABLE nights;

@@ -1,0 +1,185 @@
+//! What people set up: users and roles, telescopes and instruments, strategies.
+
+use super::{
+    ReadError, Store, StoreError,
+    connection::{in_transaction, on_either},
+    rows::{finite, naive, utc},
+    schema::*,
+};
+use alidade_model::time::UtcTime;
+use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A person or a program with a quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub id: String,
+    pub institute: String,
+    pub role: String,
+    pub disabled: bool,
+    pub created_at: UtcTime,
+}
+
+/// A telescope with its place on Earth: latitude and longitude in degrees (east positive), height in metres.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Telescope {
+    pub unit: String,
+    pub site: String,
+    pub lat_deg: f64,
+    pub lon_deg: f64,
+    pub alt_m: f64,
+    pub channels: Vec<Channel>,
+}
+
+/// A camera with the filters of its wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    pub channel: String,
+    pub camera: String,
+    pub filters: Vec<String>,
+}
+
+/// A rule that turns an event into a request, as its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrategyText {
+    pub id: String,
+    pub body: String,
+    pub enabled: bool,
+}
+
+impl Store {
+    pub fn add_user(&mut self, user: &User) -> Result<(), StoreError> {
+        let added = self.read(|c| {
+            Ok(on_either!(c, c => diesel::insert_into(users::table)
+                .values((
+                    users::id.eq(&user.id),
+                    users::institute.eq(&user.institute),
+                    users::role.eq(&user.role),
+                    users::disabled.eq(user.disabled),
+                    users::created_at.eq(naive(user.created_at)),
+                ))
+                .on_conflict_do_nothing()
+                .execute(c)?))
+        })?;
+        if added == 0 {
+            Err(StoreError::DuplicateUser(user.id.clone()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// All users by name.
+    pub fn users(&mut self) -> Result<Vec<User>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<(String, String, String, bool, chrono::NaiveDateTime)> =
+                users::table.order(users::id).load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|(id, institute, role, disabled, created_at)| User {
+                    id,
+                    institute,
+                    role,
+                    disabled,
+                    created_at: utc(created_at),
+                })
+                .collect())
+        })
+    }
+
+    pub fn set_user_role(&mut self, id: &str, role: &str) -> Result<(), StoreError> {
+        let changed = self.read(|c| {
+            Ok(diesel::update(users::table.find(id))
+                .set(users::role.eq(role))
+                .execute(c)?)
+        })?;
+        if changed == 0 {
+            Err(StoreError::UnknownUser(id.into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn set_user_disabled(&mut self, id: &str, disabled: bool) -> Result<(), StoreError> {
+        let changed = self.read(|c| {
+            Ok(diesel::update(users::table.find(id))
+                .set(users::disabled.eq(disabled))
+                .execute(c)?)
+        })?;
+        if changed == 0 {
+            Err(StoreError::UnknownUser(id.into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes down what the configuration says about a telescope; channels it no longer has are dropped.
+    pub fn describe(&mut self, telescope: &Telescope, at: UtcTime) -> Result<(), StoreError> {
+        self.read(|c| in_transaction(c, |c| describe(c, telescope, at)))
+    }
+
+    pub fn put_strategy(&mut self, strategy: &StrategyText, at: UtcTime) -> Result<(), StoreError> {
+        let standing = (
+            strategies::body.eq(&strategy.body),
+            strategies::enabled.eq(strategy.enabled),
+            strategies::changed_at.eq(naive(at)),
+        );
+        self.read(|c| {
+            on_either!(c, c => {
+                diesel::insert_into(strategies::table)
+                    .values((strategies::id.eq(&strategy.id), standing))
+                    .on_conflict(strategies::id)
+                    .do_update()
+                    .set(standing)
+                    .execute(c)?
+            });
+            Ok(())
+        })
+    }
+
+    pub fn strategies(&mut self) -> Result<Vec<StrategyText>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<(String, String, bool)> = strategies::table
+                .order(strategies::id)
+                .select((strategies::id, strategies::body, strategies::enabled))
+                .load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|(id, body, enabled)| StrategyText { id, body, enabled })
+                .collect())
+        })
+    }
+}
+
+fn describe(c: &mut super::connection::AnyConnection, telescope: &Telescope, at: UtcTime) -> Result<(), ReadError> {
+    let at = naive(at);
+    let standing = (
+        telescopes::site.eq(&telescope.site),
+        telescopes::lat_deg.eq(finite(telescope.lat_deg)),
+        telescopes::lon_deg.eq(finite(telescope.lon_deg)),
+        telescopes::alt_m.eq(finite(telescope.alt_m)),
+        telescopes::described_at.eq(at),
+    );
+    on_either!(c, c => {
+        diesel::insert_into(telescopes::table)
+            .values((telescopes::unit.eq(&telescope.unit), standing))
+            .on_conflict(telescopes::unit)
+            .do_update()
+            .set(standing)
+            .execute(c)?;
+        diesel::delete(instruments::table.filter(instruments::unit.eq(&telescope.unit))).execute(c)?;
+        for channel in &telescope.channels {
+            let filters = serde_json::to_string(&channel.filters)
+                .map_err(|e| ReadError::Garbled("instruments", e.to_string()))?;
+            diesel::insert_into(instruments::table)
+                .values((
+                    instruments::unit.eq(&telescope.unit),
+                    instruments::channel.eq(&channel.channel),
+                    instruments::camera.eq(&channel.camera),
+                    instruments::filters.eq(filters),
+                    instruments::described_at.eq(at),
+                ))
+                .execute(c)?;
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,486 @@
+//! What gateways and commands ask. Lists are in journal order and bounded by their caller.
+
+use super::{
+    ReadError, Store, StoreError,
+    connection::AnyConnection,
+    restore::{EventStanding, assemble, events, garbled, schedule_of},
+    rows::{
+        AlbumRow, JournalRow, PlaceRow, PlanRow, PostingRow, ProductRow, RequestRow, ScheduleRow, SequenceRow,
+        WeatherRow, from_word, naive, utc, whole,
+    },
+    schema::*,
+};
+use alidade_model::{
+    exposure::Product,
+    journal::Entry,
+    ledger::{Balance, Posting},
+    reading::NoData,
+    request::{Request, Sequence},
+    schedule::{Placed, Schedule, Unplaced},
+    states::SequenceState,
+    time::{Night, UtcTime},
+};
+use diesel::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One journal row as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JournalLine {
+    pub seq: u64,
+    pub at: UtcTime,
+    /// The fact's tag, e.g. `sequence_moved`.
+    pub kind: String,
+    /// The whole entry as JSON, exactly as it was appended.
+    pub json: String,
+}
+
+impl JournalLine {
+    /// The entry; fails on a fact of a later version.
+    pub fn entry(&self) -> Result<Entry, serde_json::Error> {
+        serde_json::from_str(&self.json)
+    }
+}
+
+/// A request with how far its sequences are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RequestSummary {
+    pub id: String,
+    pub title: String,
+    pub user: String,
+    /// The event and strategy it follows, for an alert's request.
+    pub alert: Option<(String, String)>,
+    pub submitted_at: UtcTime,
+    /// How many sequences are in which state.
+    pub states: BTreeMap<SequenceState, u32>,
+}
+
+/// One sequence with everything that explains its state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SequenceDetail {
+    pub sequence: Sequence,
+    pub state: SequenceState,
+    /// Cause of its last move.
+    pub why: Option<String>,
+    pub moved_at: UtcTime,
+    /// Exposures on disk per channel.
+    pub done: BTreeMap<String, u32>,
+    /// What the last schedule that considered it said.
+    pub verdict: Option<Verdict>,
+}
+
+/// What a schedule said about one sequence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Placed {
+        schedule: String,
+        made_at: UtcTime,
+        place: Placed,
+    },
+    Unplaced {
+        schedule: String,
+        made_at: UtcTime,
+        reason: Unplaced,
+    },
+}
+
+/// One minute's measurement of one quantity.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WeatherSample {
+    pub at: UtcTime,
+    /// With its unit as suffix, e.g. `wind_gust_m_s`.
+    pub quantity: String,
+    pub value: Result<f64, NoData>,
+}
+
+/// One line of the log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LogLine {
+    pub seq: u64,
+    pub at: UtcTime,
+    pub severity: String,
+    /// `alarm`, `degraded`, `invariant` or `operator`.
+    pub source: String,
+    pub message: String,
+}
+
+/// A packet as it was received.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Packet {
+    pub seq: u64,
+    pub received_at: UtcTime,
+    pub packet: String,
+    pub channel: String,
+    pub verdict: String,
+    pub reason: String,
+    pub body: Vec<u8>,
+}
+
+fn number(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or_default()
+}
+
+impl Store {
+    /// Up to `limit` entries with numbers above `after`.
+    pub fn journal_page(&mut self, after: u64, limit: u32) -> Result<Vec<JournalLine>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<JournalRow> = journal::table
+                .filter(journal::seq.gt(whole(after)))
+                .order(journal::seq)
+                .limit(i64::from(limit))
+                .select(JournalRow::as_select())
+                .load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|row| JournalLine {
+                    seq: number(row.seq),
+                    at: utc(row.at),
+                    kind: row.kind,
+                    json: row.entry,
+                })
+                .collect())
+        })
+    }
+
+    /// The newest `limit` requests, newest first; of one user when given.
+    pub fn requests(&mut self, user: Option<&str>, limit: u32) -> Result<Vec<RequestSummary>, StoreError> {
+        self.read(|c| {
+            let mut query = requests::table
+                .order(requests::seq.desc())
+                .limit(i64::from(limit))
+                .into_boxed();
+            if let Some(user) = user {
+                query = query.filter(requests::user_id.eq(user));
+            }
+            let rows: Vec<RequestRow> = query.select(RequestRow::as_select()).load(c)?;
+            let mut summaries = Vec::with_capacity(rows.len());
+            for row in rows {
+                let states: Vec<String> = sequences::table
+                    .filter(sequences::request_id.eq(&row.id))
+                    .select(sequences::state)
+                    .load(c)?;
+                let mut counts = BTreeMap::new();
+                for state in states {
+                    *counts.entry(state.parse().map_err(garbled("sequences"))?).or_insert(0) += 1;
+                }
+                summaries.push(RequestSummary {
+                    id: row.id,
+                    title: row.title,
+                    user: row.user_id,
+                    alert: row.event_id.zip(row.strategy),
+                    submitted_at: utc(row.submitted_at),
+                    states: counts,
+                });
+            }
+            Ok(summaries)
+        })
+    }
+
+    /// One request with its sequences, albums and plans.
+    pub fn request(&mut self, id: &str) -> Result<Option<Request>, StoreError> {
+        self.read(|c| {
+            let Some(row) = requests::table
+                .find(id)
+                .select(RequestRow::as_select())
+                .first::<RequestRow>(c)
+                .optional()?
+            else {
+                return Ok(None);
+            };
+            let rows: Vec<SequenceRow> = sequences::table
+                .filter(sequences::request_id.eq(id))
+                .order(sequences::position)
+                .select(SequenceRow::as_select())
+                .load(c)?;
+            let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+            let (albums, plans) = parts(c, &ids)?;
+            Ok(assemble(vec![row], rows, albums, plans)?.pop())
+        })
+    }
+
+    /// One sequence and why it stands where it stands.
+    pub fn sequence(&mut self, id: &str) -> Result<Option<SequenceDetail>, StoreError> {
+        self.read(|c| {
+            let Some(row) = sequences::table
+                .find(id)
+                .select(SequenceRow::as_select())
+                .first::<SequenceRow>(c)
+                .optional()?
+            else {
+                return Ok(None);
+            };
+            let state = row.state.parse().map_err(garbled("sequences"))?;
+            let done =
+                serde_json::from_str(&row.progress).map_err(|e| ReadError::Garbled("sequences", e.to_string()))?;
+            let (why, moved_at) = (row.why.clone(), utc(row.moved_at));
+            let request: RequestRow = requests::table
+                .find(&row.request_id)
+                .select(RequestRow::as_select())
+                .first(c)?;
+            let (albums, plans) = parts(c, std::slice::from_ref(&row.id))?;
+            let whole = assemble(vec![request], vec![row], albums, plans)?;
+            let verdict = verdict(c, id)?;
+            Ok(whole
+                .into_iter()
+                .flat_map(|request| request.sequences)
+                .next()
+                .map(|sequence| SequenceDetail {
+                    sequence,
+                    state,
+                    why,
+                    moved_at,
+                    done,
+                    verdict,
+                }))
+        })
+    }
+
+    /// The last `limit` schedules, newest first.
+    pub fn schedules(&mut self, limit: u32) -> Result<Vec<Schedule>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<ScheduleRow> = schedules::table
+                .order(schedules::seq.desc())
+                .limit(i64::from(limit))
+                .select(ScheduleRow::as_select())
+                .load(c)?;
+            rows.into_iter().map(|row| schedule_of(c, row)).collect()
+        })
+    }
+
+    pub fn products_of_sequence(&mut self, sequence: &str) -> Result<Vec<Product>, StoreError> {
+        self.read(|c| {
+            let rows = products::table
+                .filter(products::sequence_id.eq(sequence))
+                .order(products::seq)
+                .select(ProductRow::as_select())
+                .load(c)?;
+            into_products(rows)
+        })
+    }
+
+    /// Products made between the beginning of a night and that of the next.
+    pub fn products_of_night(&mut self, night: Night) -> Result<Vec<Product>, StoreError> {
+        self.read(|c| {
+            let Some(first) = nights::table
+                .find(night.to_string())
+                .select(nights::seq)
+                .first::<i64>(c)
+                .optional()?
+            else {
+                return Ok(Vec::new());
+            };
+            let end: Option<i64> = nights::table
+                .filter(nights::seq.gt(first))
+                .select(diesel::dsl::min(nights::seq))
+                .first(c)?;
+            let rows = products::table
+                .filter(products::seq.ge(first).and(products::seq.lt(end.unwrap_or(i64::MAX))))
+                .order(products::seq)
+                .select(ProductRow::as_select())
+                .load(c)?;
+            into_products(rows)
+        })
+    }
+
+    /// One product, to find its file.
+    pub fn product(&mut self, id: &str) -> Result<Option<Product>, StoreError> {
+        self.read(|c| {
+            let row: Option<ProductRow> = products::table
+                .find(id)
+                .select(ProductRow::as_select())
+                .first(c)
+                .optional()?;
+            row.map(|row| row.into_product().map_err(garbled("products")))
+                .transpose()
+        })
+    }
+
+    /// Samples from `from` up to, not including, `until`; of one quantity when given.
+    pub fn weather(
+        &mut self,
+        from: UtcTime,
+        until: UtcTime,
+        quantity: Option<&str>,
+    ) -> Result<Vec<WeatherSample>, StoreError> {
+        self.read(|c| {
+            let mut query = weather_samples::table
+                .filter(
+                    weather_samples::at
+                        .ge(naive(from))
+                        .and(weather_samples::at.lt(naive(until))),
+                )
+                .order((weather_samples::at, weather_samples::quantity))
+                .into_boxed();
+            if let Some(quantity) = quantity {
+                query = query.filter(weather_samples::quantity.eq(quantity));
+            }
+            let rows: Vec<WeatherRow> = query.select(WeatherRow::as_select()).load(c)?;
+            rows.into_iter()
+                .map(|row| sample(row).map_err(garbled("weather_samples")))
+                .collect()
+        })
+    }
+
+    /// All alert events in the order of their first packet.
+    pub fn alert_events(&mut self) -> Result<Vec<EventStanding>, StoreError> {
+        self.read(events)
+    }
+
+    /// What was received under an identifier, oldest first; the later ones are duplicates.
+    pub fn packets(&mut self, packet: &str) -> Result<Vec<Packet>, StoreError> {
+        self.read(|c| {
+            type Row = (i64, chrono::NaiveDateTime, String, String, String, String, Vec<u8>);
+            let rows: Vec<Row> = alerts::table
+                .filter(alerts::packet.eq(packet))
+                .order(alerts::seq)
+                .select((
+                    alerts::seq,
+                    alerts::received_at,
+                    alerts::packet,
+                    alerts::channel,
+                    alerts::verdict,
+                    alerts::reason,
+                    alerts::body,
+                ))
+                .load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|(seq, received_at, packet, channel, verdict, reason, body)| Packet {
+                    seq: number(seq),
+                    received_at: utc(received_at),
+                    packet,
+                    channel,
+                    verdict,
+                    reason,
+                    body,
+                })
+                .collect())
+        })
+    }
+
+    /// Every posting of an account, oldest first.
+    pub fn postings(&mut self, account: &str) -> Result<Vec<Posting>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<PostingRow> = quota_postings::table
+                .filter(quota_postings::account.eq(account))
+                .order(quota_postings::seq)
+                .select(PostingRow::as_select())
+                .load(c)?;
+            rows.into_iter()
+                .map(|row| row.into_posting().map_err(garbled("quota_postings")))
+                .collect()
+        })
+    }
+
+    /// The standing of every account, summed by the database from the postings.
+    pub fn balances(&mut self) -> Result<BTreeMap<String, Balance>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<(String, i64, i64, i64, i64)> = quota_balances::table.load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|(account, granted_us, free_us, reserved_us, spent_us)| {
+                    (
+                        account,
+                        Balance {
+                            granted_us,
+                            free_us,
+                            reserved_us,
+                            spent_us,
+                        },
+                    )
+                })
+                .collect())
+        })
+    }
+
+    /// The newest `limit` log lines, newest first.
+    pub fn log(&mut self, limit: u32) -> Result<Vec<LogLine>, StoreError> {
+        self.read(|c| {
+            let rows: Vec<(i64, chrono::NaiveDateTime, String, String, String)> =
+                logs::table.order(logs::seq.desc()).limit(i64::from(limit)).load(c)?;
+            Ok(rows
+                .into_iter()
+                .map(|(seq, at, severity, source, message)| LogLine {
+                    seq: number(seq),
+                    at: utc(at),
+                    severity,
+                    source,
+                    message,
+                })
+                .collect())
+        })
+    }
+}
+
+fn parts(c: &mut AnyConnection, ids: &[String]) -> Result<(Vec<AlbumRow>, Vec<PlanRow>), ReadError> {
+    let albums = albums::table
+        .filter(albums::sequence_id.eq_any(ids.to_vec()))
+        .order((albums::sequence_id, albums::position))
+        .select(AlbumRow::as_select())
+        .load(c)?;
+    let plans = plans::table
+        .filter(plans::sequence_id.eq_any(ids.to_vec()))
+        .order((plans::sequence_id, plans::album, plans::position))
+        .select(PlanRow::as_select())
+        .load(c)?;
+    Ok((albums, plans))
+}
+
+fn verdict(c: &mut AnyConnection, id: &str) -> Result<Option<Verdict>, ReadError> {
+    let found: Option<(PlaceRow, ScheduleRow)> = schedule_sequences::table
+        .inner_join(schedules::table.on(schedules::seq.eq(schedule_sequences::schedule_seq)))
+        .filter(schedule_sequences::sequence_id.eq(id))
+        .order(schedule_sequences::schedule_seq.desc())
+        .select((PlaceRow::as_select(), ScheduleRow::as_select()))
+        .first(c)
+        .optional()?;
+    let Some((place, schedule)) = found else {
+        return Ok(None);
+    };
+    let made_at = utc(schedule.made_at);
+    let schedule = schedule.id;
+    Ok(Some(if place.placed {
+        let place = place.into_placed().map_err(garbled("schedule_sequences"))?;
+        Verdict::Placed {
+            schedule,
+            made_at,
+            place,
+        }
+    } else {
+        let reason = Unplaced {
+            sequence: place.sequence_id,
+            reason: place.reason.unwrap_or_default(),
+            sentence: place.sentence.unwrap_or_default(),
+        };
+        Verdict::Unplaced {
+            schedule,
+            made_at,
+            reason,
+        }
+    }))
+}
+
+fn into_products(rows: Vec<ProductRow>) -> Result<Vec<Product>, ReadError> {
+    rows.into_iter()
+        .map(|row| row.into_product().map_err(garbled("products")))
+        .collect()
+}
+
+fn sample(row: WeatherRow) -> Result<WeatherSample, String> {
+    let value = match (row.value, row.reason) {
+        (Some(value), _) => Ok(value),
+        (None, Some(reason)) => Err(from_word(&reason)?),
+        (None, None) => {
+            return Err(format!(
+                "{} at {} is neither measured nor missing",
+                row.quantity, row.at
+            ));
+        }
+    };
+    Ok(WeatherSample {
+        at: utc(row.at),
+        quantity: row.quantity,
+        value,
+    })
+}
