@@ -29,12 +29,21 @@ const YEARS: std::ops::RangeInclusive<i32> = 1900..=2099;
 
 pub fn run(args: &EphemerisArgs, site: &Site, stdout: &mut dyn Write) -> Result<(), CommandError> {
     let bad = |what: String| CommandError::BadInput(what);
-    let date: chrono::NaiveDate =
-        args.date.parse().map_err(|_| bad(format!("--date: expected a date such as 2026-12-15, found \"{}\"", args.date)))?;
+    let date: chrono::NaiveDate = args.date.parse().map_err(|_| {
+        bad(format!(
+            "--date: expected a date such as 2026-12-15, found \"{}\"",
+            args.date
+        ))
+    })?;
     if !YEARS.contains(&chrono::Datelike::year(&date)) {
-        return Err(bad(format!("--date: the year is outside {} to {}", YEARS.start(), YEARS.end())));
+        return Err(bad(format!(
+            "--date: the year is outside {} to {}",
+            YEARS.start(),
+            YEARS.end()
+        )));
     }
-    site.check().map_err(|what| bad(format!("{}: site {what} is out of range", args.config.display())))?;
+    site.check()
+        .map_err(|what| bad(format!("{}: site {what} is out of range", args.config.display())))?;
     let target = args.target.as_deref().map(parse_target).transpose().map_err(bad)?;
     let phases = night_phases(site, date);
     let middle = phases.sun_lowest_at;
@@ -81,7 +90,8 @@ fn document(
                     "airmass": a.airmass(), "parallactic_deg": a.parallactic_deg, "moon_separation_deg": moon_sep})
             })
             .collect();
-        v["target"] = json!({"ra_deg": target.ra_deg, "dec_deg": target.dec_deg, "passage": passage, "samples": samples});
+        v["target"] =
+            json!({"ra_deg": target.ra_deg, "dec_deg": target.dec_deg, "passage": passage, "samples": samples});
     }
     v
 }
@@ -92,9 +102,8 @@ fn hourly(night: Span) -> impl Iterator<Item = chrono::DateTime<chrono::Utc>> {
 }
 
 fn page(site: &Site, phases: &NightPhases, moon: &MoonState, passage: Option<&(Icrs, RiseSet)>) -> String {
-    let clock = |t: Option<chrono::DateTime<chrono::Utc>>| {
-        t.map_or("-".to_owned(), |t| t.format("%m-%d %H:%M:%S").to_string())
-    };
+    let clock =
+        |t: Option<chrono::DateTime<chrono::Utc>>| t.map_or("-".to_owned(), |t| t.format("%m-%d %H:%M:%S").to_string());
     let mut lines = vec![format!("night of {} (UTC)", phases.date)];
     let rows = [
         ("Sun below the horizon", phases.sun_down),
@@ -112,18 +121,33 @@ fn page(site: &Site, phases: &NightPhases, moon: &MoonState, passage: Option<&(I
         });
     }
     let (rise, set) = (clock(phases.moonrise), clock(phases.moonset));
-    lines.push(format!("  Moon {:.0} % lit, rises {rise}, sets {set}", moon.illumination * 100.0));
+    lines.push(format!(
+        "  Moon {:.0} % lit, rises {rise}, sets {set}",
+        moon.illumination * 100.0
+    ));
     if let Some((target, p)) = passage {
         lines.push(format!("target {:.5}, {:.5}", target.ra_deg, target.dec_deg));
-        lines.push(format!("  rises {}, transits {}, sets {}", clock(p.rise), clock(p.transit), clock(p.set)));
+        lines.push(format!(
+            "  rises {}, transits {}, sets {}",
+            clock(p.rise),
+            clock(p.transit),
+            clock(p.set)
+        ));
         let airmass = alidade_scheduling::ephemeris::airmass(p.max_alt_deg);
         let airmass = airmass.map_or("-".to_owned(), |x| format!("{x:.2}"));
-        lines.push(format!("  highest {:.2} deg at {}, air mass {airmass}", p.max_alt_deg, clock(Some(p.max_alt_at))));
+        lines.push(format!(
+            "  highest {:.2} deg at {}, air mass {airmass}",
+            p.max_alt_deg,
+            clock(Some(p.max_alt_at))
+        ));
         for t in hourly(phases.night).filter(|t| phases.sun_down.span(phases.night).is_some_and(|s| s.contains(*t))) {
             let a = alidade_scheduling::altaz(site, target, t);
             if let Some(x) = a.airmass() {
                 let t = clock(Some(t));
-                lines.push(format!("  {t}  alt {:6.2}  az {:6.2}  air mass {x:.2}", a.alt_deg, a.az_deg));
+                lines.push(format!(
+                    "  {t}  alt {:6.2}  az {:6.2}  air mass {x:.2}",
+                    a.alt_deg, a.az_deg
+                ));
             }
         }
     }

@@ -53,14 +53,21 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
     };
     let made = plan(&instance.problem, options).map_err(|e| CommandError::BadInput(e.to_string()))?;
     if let Err((id, at, cause)) = verify(&instance.problem, &made) {
-        let what = format!("block {id} fails the full ephemeris check at {at}: {}", cause.describe());
+        let what = format!(
+            "block {id} fails the full ephemeris check at {at}: {}",
+            cause.describe()
+        );
         return Err(CommandError::Failed(what));
     }
     let document = schedule_document(&instance, &made);
     if let Some(out) = &args.out {
         write_whole(out, document.to_string().as_bytes())?;
     }
-    let text = if args.json { document.to_string() } else { table(&instance, &made) };
+    let text = if args.json {
+        document.to_string()
+    } else {
+        table(&instance, &made)
+    };
     writeln!(stdout, "{text}").map_err(|e| CommandError::Failed(format!("standard output: {e}")))
 }
 
@@ -69,7 +76,9 @@ fn read(path: &Path) -> Result<Instance, CommandError> {
     let fail = |e: std::io::Error| CommandError::BadInput(format!("{name}: {e}"));
     let size = std::fs::metadata(path).map_err(fail)?.len();
     if size > MOST_BYTES {
-        return Err(CommandError::BadInput(format!("{name}: {size} bytes, at most {MOST_BYTES} are read")));
+        return Err(CommandError::BadInput(format!(
+            "{name}: {size} bytes, at most {MOST_BYTES} are read"
+        )));
     }
     let bytes = std::fs::read(path).map_err(fail)?;
     let text = String::from_utf8(bytes).map_err(|e| {
@@ -98,7 +107,10 @@ fn table(instance: &Instance, plan: &Plan) -> String {
     for p in &plan.planned {
         let (a, b) = (p.start.format("%H:%M:%S"), p.end.format("%H:%M:%S"));
         let (tl, tr) = (p.delta_tl_s / 60.0, p.delta_tr_s / 60.0);
-        lines.push(format!("  {a} - {b}  {:<16} slack -{tl:.1} +{tr:.1} min  value {:.0}", p.id, p.value));
+        lines.push(format!(
+            "  {a} - {b}  {:<16} slack -{tl:.1} +{tr:.1} min  value {:.0}",
+            p.id, p.value
+        ));
     }
     for u in &plan.unplanned {
         lines.push(format!("  not planned  {:<16} {}", u.id, u.sentence));

@@ -40,10 +40,23 @@ impl HorizonMask {
         p.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (first, last) = (*p.first()?, *p.last()?);
         let az = az_deg.rem_euclid(360.0);
-        let next = p.iter().copied().find(|q| q.0 > az).unwrap_or((first.0 + 360.0, first.1));
-        let before = p.iter().copied().rev().find(|q| q.0 <= az).unwrap_or((last.0 - 360.0, last.1));
+        let next = p
+            .iter()
+            .copied()
+            .find(|q| q.0 > az)
+            .unwrap_or((first.0 + 360.0, first.1));
+        let before = p
+            .iter()
+            .copied()
+            .rev()
+            .find(|q| q.0 <= az)
+            .unwrap_or((last.0 - 360.0, last.1));
         let width = next.0 - before.0;
-        Some(if width > 0.0 { before.1 + (next.1 - before.1) * (az - before.0) / width } else { before.1 })
+        Some(if width > 0.0 {
+            before.1 + (next.1 - before.1) * (az - before.0) / width
+        } else {
+            before.1
+        })
     }
 }
 
@@ -111,7 +124,11 @@ fn alt_of_airmass(x: f64) -> f64 {
     let (mut low, mut high) = (0.0, 90.0);
     for _ in 0..50 {
         let m = 0.5 * (low + high);
-        if airmass(m).is_some_and(|a| a > x) { low = m } else { high = m }
+        if airmass(m).is_some_and(|a| a > x) {
+            low = m
+        } else {
+            high = m
+        }
     }
     high
 }
@@ -161,7 +178,16 @@ impl Sky {
         let moon: Vec<_> = (0..n).map(|k| track.moon_direction(at(k))).collect();
         let sun_alt_deg = (0..n).map(|k| track.sun_alt_deg(at(k))).collect();
         let moon_up = zenith.iter().zip(&moon).map(|(z, m)| dot(z, m) > 0.0).collect();
-        Self { site: *site, track, length_s, step_s, zenith, moon, sun_alt_deg, moon_up }
+        Self {
+            site: *site,
+            track,
+            length_s,
+            step_s,
+            zenith,
+            moon,
+            sun_alt_deg,
+            moon_up,
+        }
     }
 
     pub fn site(&self) -> &Site {
@@ -176,7 +202,13 @@ impl Sky {
         (k as f64 * self.step_s).min(self.length_s)
     }
 
-    fn prepare<'a>(&self, target: &Icrs, c: &'a Constraints, mask: &'a HorizonMask, night_sun_max: f64) -> Prepared<'a> {
+    fn prepare<'a>(
+        &self,
+        target: &Icrs,
+        c: &'a Constraints,
+        mask: &'a HorizonMask,
+        night_sun_max: f64,
+    ) -> Prepared<'a> {
         let floor_deg = c.floor_deg();
         let ceiling = c.max_alt_deg.unwrap_or(91.0) - MARGIN_DEG;
         Prepared {
@@ -185,10 +217,20 @@ impl Sky {
             mask,
             floor_deg,
             sin_floor: (floor_deg + MARGIN_DEG).clamp(-90.0, 90.0).to_radians().sin(),
-            sin_ceiling: if ceiling >= 90.0 { 2.0 } else { ceiling.to_radians().sin() },
-            cos_moon: if c.moon_sep_deg > 0.0 { (c.moon_sep_deg + MARGIN_DEG).to_radians().cos() } else { 2.0 },
+            sin_ceiling: if ceiling >= 90.0 {
+                2.0
+            } else {
+                ceiling.to_radians().sin()
+            },
+            cos_moon: if c.moon_sep_deg > 0.0 {
+                (c.moon_sep_deg + MARGIN_DEG).to_radians().cos()
+            } else {
+                2.0
+            },
             sun_max: c.sun_max_alt_deg.unwrap_or(night_sun_max),
-            moon_dark: c.max_moon_illumination.is_none_or(|m| self.track.moon_illumination() <= m),
+            moon_dark: c
+                .max_moon_illumination
+                .is_none_or(|m| self.track.moon_illumination() <= m),
         }
     }
 
@@ -273,7 +315,12 @@ impl Sky {
             for (a, b) in bad {
                 let (worst, limit) = self.worst(&p, cause, a, b);
                 let span = Span::new(add_seconds(start, a), add_seconds(start, b));
-                out.push(Exclusion { cause, span, worst, limit });
+                out.push(Exclusion {
+                    cause,
+                    span,
+                    worst,
+                    limit,
+                });
             }
         }
         out.sort_by_key(|e| (e.span.start, e.cause));
@@ -291,7 +338,12 @@ impl Sky {
             Cause::AboveAltitude => (Some(max(&alt)), p.c.max_alt_deg),
             Cause::HorizonMask => (Some(min(&alt)), None),
             Cause::MoonTooClose => {
-                let sep = |s: f64| dot(&p.direction, &self.track.moon_direction(s)).clamp(-1.0, 1.0).acos().to_degrees();
+                let sep = |s: f64| {
+                    dot(&p.direction, &self.track.moon_direction(s))
+                        .clamp(-1.0, 1.0)
+                        .acos()
+                        .to_degrees()
+                };
                 (Some(min(&sep)), Some(p.c.moon_sep_deg))
             }
             Cause::MoonTooBright => (Some(self.track.moon_illumination()), p.c.max_moon_illumination),
@@ -303,12 +355,21 @@ impl Sky {
     /// Highest altitude of a target during the span, degrees.
     pub fn highest_deg(&self, target: &Icrs) -> f64 {
         let d = self.track.direction(target);
-        self.zenith.iter().map(|z| dot(&d, z)).fold(-1.0, f64::max).clamp(-1.0, 1.0).asin().to_degrees()
+        self.zenith
+            .iter()
+            .map(|z| dot(&d, z))
+            .fold(-1.0, f64::max)
+            .clamp(-1.0, 1.0)
+            .asin()
+            .to_degrees()
     }
 
     /// Altitude at an offset from the start, degrees.
     pub fn alt_deg(&self, direction: &Vector, s: f64) -> f64 {
-        dot(direction, &self.track.zenith(s)).clamp(-1.0, 1.0).asin().to_degrees()
+        dot(direction, &self.track.zenith(s))
+            .clamp(-1.0, 1.0)
+            .asin()
+            .to_degrees()
     }
 }
 
@@ -380,10 +441,16 @@ pub fn verify_block(
         if c.max_alt_deg.is_some_and(|m| here.alt_deg > m + TOLERANCE_DEG) {
             return fail(Cause::AboveAltitude);
         }
-        if request.horizon.alt_deg(here.az_deg).is_some_and(|m| here.alt_deg < m - TOLERANCE_DEG) {
+        if request
+            .horizon
+            .alt_deg(here.az_deg)
+            .is_some_and(|m| here.alt_deg < m - TOLERANCE_DEG)
+        {
             return fail(Cause::HorizonMask);
         }
-        if c.hour_angle_deg.is_some_and(|(a, b)| here.hour_angle_deg < a - 0.01 || here.hour_angle_deg > b + 0.01) {
+        if c.hour_angle_deg
+            .is_some_and(|(a, b)| here.hour_angle_deg < a - 0.01 || here.hour_angle_deg > b + 0.01)
+        {
             return fail(Cause::HourAngle);
         }
         if frame.sun_altaz().alt_deg > c.sun_max_alt_deg.unwrap_or(night_sun_max) + 0.01 {
@@ -404,72 +471,4 @@ pub fn verify_block(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use chrono::TimeZone;
-
-    fn night() -> (Site, Span) {
-        let start = Utc.with_ymd_and_hms(2027, 3, 14, 23, 53, 0).unwrap();
-        (Site::new(-29.2567, -70.7346, 2375.0), Span::new(start, add_seconds(start, 35880.0)))
-    }
-
-    #[test]
-    fn the_edges_of_a_good_stretch_lie_on_the_limit_from_the_inside() {
-        let (site, span) = night();
-        let sky = Sky::new(&site, span, 60.0);
-        let target = Icrs::new(180.0, -30.0);
-        let c = Constraints { min_alt_deg: 40.0, moon_sep_deg: 30.0, ..Constraints::default() };
-        let good = sky.good(&target, &c, &HorizonMask::default(), -12.0);
-        assert_eq!(good.len(), 1);
-        let (a, b) = good[0];
-        for s in [a, b] {
-            let alt = crate::ephemeris::altaz(&site, &target, add_seconds(span.start, s)).alt_deg;
-            assert!((40.0..40.01).contains(&alt), "{alt}");
-        }
-        let block = ObservabilityRequest { target, constraints: c, horizon: HorizonMask::default() };
-        let at = |s: f64| add_seconds(span.start, s);
-        assert_eq!(verify_block(&site, &block, -12.0, Span::new(at(a), at(b)), 600.0), Ok(()));
-        let early = verify_block(&site, &block, -12.0, Span::new(at(a - 10.0), at(b)), 600.0);
-        assert_eq!(early, Err((at(a - 10.0), Cause::BelowAltitude)));
-    }
-
-    #[test]
-    fn every_excluded_stretch_names_its_cause_and_the_good_ones_are_the_rest() {
-        let (site, span) = night();
-        let sky = Sky::new(&site, span, 60.0);
-        let target = Icrs::new(180.0, -30.0);
-        let c = Constraints { min_alt_deg: 40.0, hour_angle_deg: Some((-10.0, 20.0)), ..Constraints::default() };
-        let bad = sky.exclusions(&target, &c, &HorizonMask::default(), -12.0);
-        assert!(bad.iter().any(|e| e.cause == Cause::BelowAltitude && e.limit == Some(40.0)));
-        assert!(bad.iter().any(|e| e.cause == Cause::HourAngle));
-        let good = sky.good(&target, &c, &HorizonMask::default(), -12.0);
-        for (a, b) in good {
-            let middle = add_seconds(span.start, 0.5 * (a + b));
-            assert!(!bad.iter().any(|e| e.span.contains(middle)));
-        }
-    }
-
-    #[test]
-    fn a_horizon_mask_interpolates_round_north() {
-        let mask = HorizonMask { points: vec![(350.0, 10.0), (10.0, 20.0), (180.0, 0.0)] };
-        assert_eq!(mask.alt_deg(0.0), Some(15.0));
-        assert_eq!(mask.alt_deg(350.0), Some(10.0));
-        assert_eq!(mask.alt_deg(95.0), Some(10.0));
-        assert_eq!(HorizonMask::default().alt_deg(5.0), None);
-    }
-
-    #[test]
-    fn observable_now_says_why_not() {
-        let (site, span) = night();
-        let request = |ra, dec| ObservabilityRequest {
-            target: Icrs::new(ra, dec),
-            constraints: Constraints { min_alt_deg: 30.0, sun_max_alt_deg: Some(-12.0), ..Constraints::default() },
-            horizon: HorizonMask::default(),
-        };
-        assert_eq!(is_observable(&site, &request(150.0, -40.0), add_seconds(span.start, 7200.0), 600.0), Ok(()));
-        let no = is_observable(&site, &request(150.0, 60.0), add_seconds(span.start, 7200.0), 600.0).unwrap_err();
-        assert_eq!(no.cause, Cause::BelowAltitude);
-        let day = is_observable(&site, &request(90.0, -40.0), add_seconds(span.start, -10800.0), 600.0).unwrap_err();
-        assert_eq!(day.cause, Cause::SunTooHigh);
-    }
-}
+mod tests;

@@ -51,7 +51,11 @@ type Checked<T> = Result<T, Fault>;
 
 /// Reads an instance from its text; `file` names it in errors.
 pub fn parse_instance(file: &str, text: &str) -> Result<Instance, InstanceError> {
-    let fault = |(place, cause): Fault| InstanceError { file: file.to_owned(), place, cause };
+    let fault = |(place, cause): Fault| InstanceError {
+        file: file.to_owned(),
+        place,
+        cause,
+    };
     let value: Value = serde_json::from_str(text).map_err(|e| {
         let place = format!("line {} column {}", e.line(), e.column());
         let cause = e.to_string();
@@ -65,7 +69,12 @@ fn read(value: &Value) -> Checked<Instance> {
     let root = object(value, "top level")?;
     match root.get("format") {
         Some(Value::String(s)) if s == FORMAT => {}
-        Some(other) => return Err(("format".into(), format!("expected \"{FORMAT}\", found {}", shown(other)))),
+        Some(other) => {
+            return Err((
+                "format".into(),
+                format!("expected \"{FORMAT}\", found {}", shown(other)),
+            ));
+        }
         None => return Err(("format".into(), format!("missing; expected \"{FORMAT}\""))),
     }
     let site = object(key(root, "", "site")?, "site")?;
@@ -87,7 +96,10 @@ fn read(value: &Value) -> Checked<Instance> {
         return Err(("requests".into(), "expected a list".into()));
     };
     if list.len() > MOST_REQUESTS {
-        return Err(("requests".into(), format!("{} requests, at most {MOST_REQUESTS} are planned", list.len())));
+        return Err((
+            "requests".into(),
+            format!("{} requests, at most {MOST_REQUESTS} are planned", list.len()),
+        ));
     }
     let mut ids = BTreeSet::new();
     for (k, item) in list.iter().enumerate() {
@@ -97,7 +109,10 @@ fn read(value: &Value) -> Checked<Instance> {
             return Err((format!("{place}.id"), format!("\"{}\" is used twice", request.id)));
         }
         if !problem.quotas_s.is_empty() && !problem.quotas_s.contains_key(&request.user) {
-            return Err((format!("{place}.user"), format!("unknown user \"{}\": it has no quota", request.user)));
+            return Err((
+                format!("{place}.user"),
+                format!("unknown user \"{}\": it has no quota", request.user),
+            ));
         }
         problem.requests.push(request);
     }
@@ -131,9 +146,12 @@ fn check_night(site: &Site, span: Span, sun_max: f64) -> Checked<()> {
 fn date(night: &Map<String, Value>, span: Span) -> Checked<NaiveDate> {
     match night.get("date") {
         None => Ok(span.start.date_naive()),
-        Some(Value::String(s)) => s
-            .parse()
-            .map_err(|_| ("night.date".to_owned(), format!("expected a date such as 2026-12-15, found \"{s}\""))),
+        Some(Value::String(s)) => s.parse().map_err(|_| {
+            (
+                "night.date".to_owned(),
+                format!("expected a date such as 2026-12-15, found \"{s}\""),
+            )
+        }),
         Some(other) => Err(("night.date".into(), format!("expected a date, found {}", shown(other)))),
     }
 }
@@ -145,17 +163,29 @@ fn quotas(root: &Map<String, Value>) -> Checked<BTreeMap<String, f64>> {
             let quota = |user: &String| number(map, "quotas_s", user, 0.0, 1e9).map(|q| (user.clone(), q));
             map.keys().map(quota).collect()
         }
-        Some(other) => Err(("quotas_s".into(), format!("expected an object or null, found {}", shown(other)))),
+        Some(other) => Err((
+            "quotas_s".into(),
+            format!("expected an object or null, found {}", shown(other)),
+        )),
     }
 }
 
 fn request(item: &Value, k: usize, overhead_s: f64) -> Checked<Request> {
     let place = format!("requests[{k}]");
     let map = object(item, &place)?;
-    let target = Icrs::new(number(map, &place, "ra_deg", 0.0, 360.0)?, number(map, &place, "dec_deg", -90.0, 90.0)?);
+    let target = Icrs::new(
+        number(map, &place, "ra_deg", 0.0, 360.0)?,
+        number(map, &place, "dec_deg", -90.0, 90.0)?,
+    );
     let duration_s = positive(map, &place, "duration_s", 86_400.0)?;
     let priority = positive(map, &place, "priority", 1e9)?;
-    let mut r = Request::new(text(map, &place, "id")?, text(map, &place, "user")?, target, duration_s, priority);
+    let mut r = Request::new(
+        text(map, &place, "id")?,
+        text(map, &place, "user")?,
+        target,
+        duration_s,
+        priority,
+    );
     r.overhead_s = optional(map, &place, "overhead_s", 0.0, 86_400.0)?.unwrap_or(overhead_s);
     r.constraints = Constraints {
         min_alt_deg: number(map, &place, "min_alt_deg", -90.0, 90.0)?,
@@ -174,21 +204,31 @@ fn request(item: &Value, k: usize, overhead_s: f64) -> Checked<Request> {
 }
 
 fn hour_angle(map: &Map<String, Value>, place: &str) -> Checked<Option<(f64, f64)>> {
-    let Some(value) = map.get("hour_angle_deg").filter(|v| !v.is_null()) else { return Ok(None) };
+    let Some(value) = map.get("hour_angle_deg").filter(|v| !v.is_null()) else {
+        return Ok(None);
+    };
     let pair = value.as_array().and_then(|a| match a.as_slice() {
         [a, b] => Some((a.as_f64()?, b.as_f64()?)),
         _ => None,
     });
     match pair {
         Some((a, b)) if -180.0 <= a && a <= b && b <= 180.0 => Ok(Some((a, b))),
-        _ => Err((format!("{place}.hour_angle_deg"), "expected [from, to] within -180 to 180".into())),
+        _ => Err((
+            format!("{place}.hour_angle_deg"),
+            "expected [from, to] within -180 to 180".into(),
+        )),
     }
 }
 
 fn windows(map: &Map<String, Value>, place: &str) -> Checked<Vec<Span>> {
-    let Some(value) = map.get("windows").filter(|v| !v.is_null()) else { return Ok(Vec::new()) };
+    let Some(value) = map.get("windows").filter(|v| !v.is_null()) else {
+        return Ok(Vec::new());
+    };
     let Value::Array(list) = value else {
-        return Err((format!("{place}.windows"), format!("expected a list, found {}", shown(value))));
+        return Err((
+            format!("{place}.windows"),
+            format!("expected a list, found {}", shown(value)),
+        ));
     };
     let mut out = Vec::new();
     for (n, item) in list.iter().enumerate() {
@@ -209,17 +249,26 @@ fn windows(map: &Map<String, Value>, place: &str) -> Checked<Vec<Span>> {
 }
 
 fn join(place: &str, name: &str) -> String {
-    if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
+    if place.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{place}.{name}")
+    }
 }
 
 /// A value cut short for a message.
 fn shown(v: &Value) -> String {
     let s = v.to_string();
-    if s.chars().count() > 40 { format!("{}...", s.chars().take(40).collect::<String>()) } else { s }
+    if s.chars().count() > 40 {
+        format!("{}...", s.chars().take(40).collect::<String>())
+    } else {
+        s
+    }
 }
 
 fn object<'v>(v: &'v Value, place: &str) -> Checked<&'v Map<String, Value>> {
-    v.as_object().ok_or_else(|| (place.to_owned(), format!("expected an object, found {}", shown(v))))
+    v.as_object()
+        .ok_or_else(|| (place.to_owned(), format!("expected an object, found {}", shown(v))))
 }
 
 fn key<'v>(map: &'v Map<String, Value>, place: &str, name: &str) -> Checked<&'v Value> {
@@ -230,7 +279,10 @@ fn text(map: &Map<String, Value>, place: &str, name: &str) -> Checked<String> {
     match key(map, place, name)? {
         Value::String(s) if !s.is_empty() && s.len() <= 200 => Ok(s.clone()),
         Value::String(s) if s.is_empty() => Err((join(place, name), "empty".into())),
-        other => Err((join(place, name), format!("expected a text of at most 200 bytes, found {}", shown(other)))),
+        other => Err((
+            join(place, name),
+            format!("expected a text of at most 200 bytes, found {}", shown(other)),
+        )),
     }
 }
 
@@ -248,7 +300,11 @@ fn number(map: &Map<String, Value>, place: &str, name: &str, low: f64, high: f64
 
 fn positive(map: &Map<String, Value>, place: &str, name: &str, high: f64) -> Checked<f64> {
     let x = number(map, place, name, f64::MIN, high)?;
-    if x > 0.0 { Ok(x) } else { Err((join(place, name), format!("{x} is not positive"))) }
+    if x > 0.0 {
+        Ok(x)
+    } else {
+        Err((join(place, name), format!("{x} is not positive")))
+    }
 }
 
 fn optional(map: &Map<String, Value>, place: &str, name: &str, low: f64, high: f64) -> Checked<Option<f64>> {
@@ -266,15 +322,23 @@ fn time(map: &Map<String, Value>, place: &str, name: &str) -> Checked<DateTime<U
 fn instant(s: &str, place: &str) -> Checked<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(s).map(|t| t.to_utc());
     let bare = || NaiveDateTime::parse_from_str(s, "%Y-%m-%dT%H:%M:%S%.f").map(|t| t.and_utc());
-    zoned
-        .or_else(|_| bare())
-        .map_err(|_| (place.to_owned(), format!("expected a UTC time such as 2026-12-15T18:00:00Z, found \"{s}\"")))
+    zoned.or_else(|_| bare()).map_err(|_| {
+        (
+            place.to_owned(),
+            format!("expected a UTC time such as 2026-12-15T18:00:00Z, found \"{s}\""),
+        )
+    })
 }
 
 /// UTC text of an instant: whole seconds when it is one, else milliseconds.
 pub fn utc_text(t: DateTime<Utc>) -> String {
     let whole = t.timestamp_subsec_nanos() == 0;
-    t.format(if whole { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.3fZ" }).to_string()
+    t.format(if whole {
+        "%Y-%m-%dT%H:%M:%SZ"
+    } else {
+        "%Y-%m-%dT%H:%M:%S%.3fZ"
+    })
+    .to_string()
 }
 
 /// The schedule document: blocks with their slack, reasons, objective and bound.

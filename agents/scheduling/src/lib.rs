@@ -14,11 +14,14 @@ pub mod constraints;
 pub mod ephemeris;
 pub mod instance;
 pub mod kernel;
+mod links;
 pub mod messages;
 pub mod plan;
 pub mod problem;
 pub mod reason;
 pub mod report;
+mod stretches;
+mod why;
 
 pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, is_observable};
 pub use ephemeris::{

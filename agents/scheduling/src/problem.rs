@@ -128,7 +128,12 @@ pub struct Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { preferred: 0.2, preferred_scale_s: 3600.0, airmass: 0.0, promise: 0.05 }
+        Self {
+            preferred: 0.2,
+            preferred_scale_s: 3600.0,
+            airmass: 0.0,
+            promise: 0.05,
+        }
     }
 }
 
@@ -255,14 +260,20 @@ impl Request {
             "the Moon illumination is not in 0 to 1"
         } else if !optional(c.sun_max_alt_deg, -90.0, 90.0) {
             "the Sun altitude is not in -90 to 90 degrees"
-        } else if c.hour_angle_deg.is_some_and(|(a, b)| !inside(a, -180.0, 180.0) || !inside(b, a, 180.0)) {
+        } else if c
+            .hour_angle_deg
+            .is_some_and(|(a, b)| !inside(a, -180.0, 180.0) || !inside(b, a, 180.0))
+        {
             "the hour angle limits are not an interval within -180 to 180 degrees"
         } else if self.windows.iter().any(|w| w.end <= w.start) {
             "a window ends before it starts"
         } else {
             return Ok(());
         };
-        Err(ProblemError::Request { id: self.id.clone(), what })
+        Err(ProblemError::Request {
+            id: self.id.clone(),
+            what,
+        })
     }
 }
 

@@ -63,7 +63,10 @@ impl SkyFrame {
         let mut cirs = [0.0; 3];
         rxp(&self.astrom.bpn, &aberrated, &mut cirs);
         let (ra, dec) = c2s(&cirs);
-        BodyDirection { cirs: (anp(ra), dec), vector_au }
+        BodyDirection {
+            cirs: (anp(ra), dec),
+            vector_au,
+        }
     }
 
     pub(crate) fn sun_direction(&self) -> BodyDirection {
@@ -181,7 +184,10 @@ mod tests {
         // Dates of the phases: any almanac; full 2027-01-22 12:17, new 2027-01-07 20:24 UTC.
         let site = Site::new(43.9308, 5.7133, 650.0);
         let full = moon(&site, Utc.with_ymd_and_hms(2027, 1, 22, 12, 17, 0).unwrap());
-        assert!(full.illumination > 0.995 && (full.elongation_deg - 180.0).abs() < 1.5, "{full:?}");
+        assert!(
+            full.illumination > 0.995 && (full.elongation_deg - 180.0).abs() < 1.5,
+            "{full:?}"
+        );
         let new = moon(&site, Utc.with_ymd_and_hms(2027, 1, 7, 20, 24, 0).unwrap());
         assert!(new.illumination < 0.005, "{new:?}");
     }
@@ -190,7 +196,10 @@ mod tests {
     fn the_sun_stands_in_the_south_at_local_noon_in_the_north() {
         let site = Site::new(43.9308, 0.0, 650.0);
         let sun = sun(&site, Utc.with_ymd_and_hms(2027, 6, 21, 12, 2, 0).unwrap());
-        assert!((sun.az_deg - 180.0).abs() < 1.0 && (sun.alt_deg - (90.0 - 43.93 + 23.44)).abs() < 0.1, "{sun:?}");
+        assert!(
+            (sun.az_deg - 180.0).abs() < 1.0 && (sun.alt_deg - (90.0 - 43.93 + 23.44)).abs() < 0.1,
+            "{sun:?}"
+        );
     }
 
     #[test]

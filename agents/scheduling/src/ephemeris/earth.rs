@@ -68,7 +68,11 @@ fn rows() -> &'static [[f64; 4]] {
 
 fn bundled(t: DateTime<Utc>) -> Eop {
     let [_, ut1_tai, xp, yp] = interpolate(rows(), mjd(t));
-    Eop { dut1_s: ut1_tai + tai_minus_utc(t), xp_arcsec: xp, yp_arcsec: yp }
+    Eop {
+        dut1_s: ut1_tai + tai_minus_utc(t),
+        xp_arcsec: xp,
+        yp_arcsec: yp,
+    }
 }
 
 /// Linear interpolation by the first column, held at both ends.
@@ -109,7 +113,9 @@ impl EopTable {
                 if s.is_empty() {
                     return Ok(None);
                 }
-                s.parse::<f64>().map(Some).map_err(|_| EopTableError::BadNumber { line: k + 1, what })
+                s.parse::<f64>()
+                    .map(Some)
+                    .map_err(|_| EopTableError::BadNumber { line: k + 1, what })
             };
             let (m, x, y) = (field(7, 15, "MJD")?, field(18, 27, "x pole")?, field(37, 46, "y pole")?);
             if let (Some(m), Some(x), Some(y), Some(dut1)) = (m, x, y, field(58, 68, "UT1-UTC")?) {
@@ -117,7 +123,11 @@ impl EopTable {
                 rows.push([m, dut1 - tai_minus_utc(day), x, y]);
             }
         }
-        if rows.is_empty() { Err(EopTableError::Empty) } else { Ok(Self { rows }) }
+        if rows.is_empty() {
+            Err(EopTableError::Empty)
+        } else {
+            Ok(Self { rows })
+        }
     }
 
     /// Interpolated at `t`; None outside the table, so that the caller can raise an alarm.
@@ -126,7 +136,11 @@ impl EopTable {
         let inside = self.rows.first().is_some_and(|r| r[0] <= m) && self.rows.last().is_some_and(|r| m <= r[0]);
         inside.then(|| {
             let [_, ut1_tai, xp, yp] = interpolate(&self.rows, m);
-            Eop { dut1_s: ut1_tai + tai_minus_utc(t), xp_arcsec: xp, yp_arcsec: yp }
+            Eop {
+                dut1_s: ut1_tai + tai_minus_utc(t),
+                xp_arcsec: xp,
+                yp_arcsec: yp,
+            }
         })
     }
 }

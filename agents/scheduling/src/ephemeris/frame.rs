@@ -27,7 +27,11 @@ pub struct Icrs {
 
 impl Icrs {
     pub fn new(ra_deg: f64, dec_deg: f64) -> Self {
-        Self { ra_deg, dec_deg, ..Self::default() }
+        Self {
+            ra_deg,
+            dec_deg,
+            ..Self::default()
+        }
     }
 }
 
@@ -84,7 +88,11 @@ fn utc_jd(t: DateTime<Utc>) -> (f64, f64) {
 fn earth(tt: (f64, f64)) -> ([[f64; 3]; 2], [[f64; 3]; 2]) {
     const SIDEREAL_YEAR_D: f64 = 365.256_363;
     let days = (tt.0 - 2_451_545.0) + tt.1;
-    let whole_years = if days.abs() < 36_520.0 { 0.0 } else { (days / SIDEREAL_YEAR_D).trunc() };
+    let whole_years = if days.abs() < 36_520.0 {
+        0.0
+    } else {
+        (days / SIDEREAL_YEAR_D).trunc()
+    };
     sofars::eph::epv00(tt.0, tt.1 - whole_years * SIDEREAL_YEAR_D)
         .expect("invariant: the date was folded into the span of the series")
 }
@@ -93,7 +101,11 @@ impl SkyFrame {
     /// Times outside 1900 to 2100 are served at lower accuracy (arcminutes).
     pub fn new(site: &Site, t: DateTime<Utc>) -> Self {
         let (u1, u2) = utc_jd(t);
-        let Eop { dut1_s, xp_arcsec, yp_arcsec } = site.eop(t);
+        let Eop {
+            dut1_s,
+            xp_arcsec,
+            yp_arcsec,
+        } = site.eop(t);
         // SOFA refuses only dates before -4799, where UTC means nothing: the uncorrected date then stands.
         let tai = sofars::ts::utctai(u1, u2).unwrap_or((u1, u2));
         let tt = sofars::ts::taitt(tai.0, tai.1).unwrap_or(tai);
@@ -129,7 +141,15 @@ impl SkyFrame {
             &mut astrom,
         );
         let eo = sofars::pnp::eors(&npb, s);
-        Self { astrom, eo, tt, earth_helio, earth_bary, lat_rad: site.lat_deg * DD2R, at: t }
+        Self {
+            astrom,
+            eo,
+            tt,
+            earth_helio,
+            earth_bary,
+            lat_rad: site.lat_deg * DD2R,
+            at: t,
+        }
     }
 
     pub fn at(&self) -> DateTime<Utc> {
@@ -141,7 +161,11 @@ impl SkyFrame {
         let (ra, dec) = (target.ra_deg * DD2R, target.dec_deg * DD2R);
         let cos_dec = dec.cos();
         // SOFA wants the coordinate rate dRA/dt, not its great-circle component.
-        let pr = if cos_dec.abs() > 1e-12 { target.pm_ra_cosdec_mas_yr * DMAS2R / cos_dec } else { 0.0 };
+        let pr = if cos_dec.abs() > 1e-12 {
+            target.pm_ra_cosdec_mas_yr * DMAS2R / cos_dec
+        } else {
+            0.0
+        };
         let pd = target.pm_dec_mas_yr * DMAS2R;
         let px = target.parallax_mas * 1e-3;
         atciq(ra, dec, pr, pd, px, target.radial_velocity_km_s, &mut { self.astrom })

@@ -113,9 +113,17 @@ impl MinorBody {
         let mut x = 0.5 * (low + high);
         for _ in 0..200 {
             let (t, r) = time(x);
-            if t < goal { low = x } else { high = x }
+            if t < goal {
+                low = x
+            } else {
+                high = x
+            }
             let newton = x - (t - goal) / r;
-            let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
+            let next = if newton > low && newton < high {
+                newton
+            } else {
+                0.5 * (low + high)
+            };
             if (next - x).abs() <= 1e-14 * x.max(1.0) || high - low <= 1e-14 * high {
                 let x = next * kt.signum();
                 let (c2, c3) = stumpff(alpha * x * x);
@@ -219,8 +227,17 @@ mod tests {
 
     #[test]
     fn senseless_elements_are_refused() {
-        assert_eq!(body(-1.0, 0.5).heliocentric_au((2_460_000.5, 0.0)), Err(MinorBodyError::Perihelion));
-        assert_eq!(body(f64::NAN, 0.5).heliocentric_au((2_460_000.5, 0.0)), Err(MinorBodyError::NotFinite));
-        assert_eq!(body(1.0, -0.5).heliocentric_au((2_460_000.5, 0.0)), Err(MinorBodyError::Eccentricity));
+        assert_eq!(
+            body(-1.0, 0.5).heliocentric_au((2_460_000.5, 0.0)),
+            Err(MinorBodyError::Perihelion)
+        );
+        assert_eq!(
+            body(f64::NAN, 0.5).heliocentric_au((2_460_000.5, 0.0)),
+            Err(MinorBodyError::NotFinite)
+        );
+        assert_eq!(
+            body(1.0, -0.5).heliocentric_au((2_460_000.5, 0.0)),
+            Err(MinorBodyError::Eccentricity)
+        );
     }
 }

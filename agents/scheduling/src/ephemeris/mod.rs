@@ -65,5 +65,6 @@ pub fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
 
 /// `t` moved by `seconds`, to the microsecond. Moves beyond the calendar's range leave `t` as it is.
 pub fn add_seconds(t: DateTime<Utc>, seconds: f64) -> DateTime<Utc> {
-    t.checked_add_signed(Duration::microseconds((seconds * 1e6).round() as i64)).unwrap_or(t)
+    t.checked_add_signed(Duration::microseconds((seconds * 1e6).round() as i64))
+        .unwrap_or(t)
 }

@@ -24,10 +24,18 @@ pub enum SunBelow {
 
 impl SunBelow {
     pub fn dusk(&self) -> Option<DateTime<Utc>> {
-        if let Self::Between { dusk, .. } = self { Some(*dusk) } else { None }
+        if let Self::Between { dusk, .. } = self {
+            Some(*dusk)
+        } else {
+            None
+        }
     }
     pub fn dawn(&self) -> Option<DateTime<Utc>> {
-        if let Self::Between { dawn, .. } = self { Some(*dawn) } else { None }
+        if let Self::Between { dawn, .. } = self {
+            Some(*dawn)
+        } else {
+            None
+        }
     }
     /// The dark span, given the bounds of the night.
     pub fn span(&self, night: Span) -> Option<Span> {
@@ -64,7 +72,9 @@ pub struct NightPhases {
 
 /// Local mean noon of the evening date to the next one. Longitude alone sets it: no time zone.
 pub fn night_bounds(site: &Site, date: NaiveDate) -> Span {
-    let noon = date.and_time(NaiveTime::from_hms_opt(12, 0, 0).unwrap_or_default()).and_utc();
+    let noon = date
+        .and_time(NaiveTime::from_hms_opt(12, 0, 0).unwrap_or_default())
+        .and_utc();
     let start = add_seconds(noon, -site.lon_deg * 240.0);
     Span::new(start, add_seconds(start, 86400.0))
 }
@@ -129,10 +139,14 @@ fn below(track: &NightTrack, lowest: (f64, f64), alt_deg: f64) -> SunBelow {
     let length = track.span().length_s();
     match (dusk, dawn) {
         (None, None) if f(0.0) < 0.0 => SunBelow::AllNight,
-        (None, None) => {
-            SunBelow::Between { dusk: at(bisect(0.0, lowest.0, &f)), dawn: at(bisect(lowest.0, length, &f)) }
-        }
-        (dusk, dawn) => SunBelow::Between { dusk: at(dusk.unwrap_or(0.0)), dawn: at(dawn.unwrap_or(length)) },
+        (None, None) => SunBelow::Between {
+            dusk: at(bisect(0.0, lowest.0, &f)),
+            dawn: at(bisect(lowest.0, length, &f)),
+        },
+        (dusk, dawn) => SunBelow::Between {
+            dusk: at(dusk.unwrap_or(0.0)),
+            dawn: at(dawn.unwrap_or(length)),
+        },
     }
 }
 
@@ -195,7 +209,12 @@ mod tests {
     fn the_sun_is_at_the_stated_altitude_at_each_phase() {
         let site = Site::new(31.0439, -115.4637, 2830.0);
         let p = night_phases(&site, date(2027, 1, 20));
-        for (phase, alt) in [(p.sun_down, SUNSET_ALT_DEG), (p.civil, -6.0), (p.nautical, -12.0), (p.astronomical, -18.0)] {
+        for (phase, alt) in [
+            (p.sun_down, SUNSET_ALT_DEG),
+            (p.civil, -6.0),
+            (p.nautical, -12.0),
+            (p.astronomical, -18.0),
+        ] {
             for t in [phase.dusk().unwrap(), phase.dawn().unwrap()] {
                 let got = super::super::bodies::sun_altaz(&site, t).alt_deg;
                 assert!((got - alt).abs() < 0.0005, "{got} {alt}");

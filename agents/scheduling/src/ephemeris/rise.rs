@@ -33,11 +33,15 @@ pub fn rise_transit_set(site: &Site, target: &Icrs, span: Span, alt_deg: f64) ->
     let above = |s: f64| alt(s) - alt_deg;
     let crossings = sign_changes(length, 300.0, &above);
     // sin(hour angle) rises through zero at the upper transit; cos tells it from the lower one.
-    let meridian = sign_changes(length, 300.0, &|s| track.hour_angle_deg(&direction, s).to_radians().sin());
+    let meridian = sign_changes(length, 300.0, &|s| {
+        track.hour_angle_deg(&direction, s).to_radians().sin()
+    });
     let upper: Vec<f64> = meridian.iter().filter(|c| c.1).map(|c| c.0).collect();
     let candidates = upper.iter().copied().chain([0.0, length]);
     // A circumpolar target may culminate lower at "upper" transit than at the span's ends only by rounding.
-    let best = candidates.map(|s| (s, alt(s))).fold((0.0, f64::MIN), |b, c| if c.1 > b.1 { c } else { b });
+    let best = candidates
+        .map(|s| (s, alt(s)))
+        .fold((0.0, f64::MIN), |b, c| if c.1 > b.1 { c } else { b });
     let mut up = Vec::new();
     let mut open = (above(0.0) > 0.0).then_some(0.0);
     for (s, rising) in &crossings {

@@ -48,13 +48,25 @@ pub struct Site {
 impl Site {
     /// A site without refraction that uses the bundled Earth orientation table.
     pub fn new(lat_deg: f64, lon_deg: f64, height_m: f64) -> Self {
-        Self { lat_deg, lon_deg, height_m, atmosphere: None, earth_orientation: EarthOrientation::Bundled }
+        Self {
+            lat_deg,
+            lon_deg,
+            height_m,
+            atmosphere: None,
+            earth_orientation: EarthOrientation::Bundled,
+        }
     }
     pub fn with_atmosphere(self, atmosphere: Atmosphere) -> Self {
-        Self { atmosphere: Some(atmosphere), ..self }
+        Self {
+            atmosphere: Some(atmosphere),
+            ..self
+        }
     }
     pub fn with_earth_orientation(self, eop: Eop) -> Self {
-        Self { earth_orientation: EarthOrientation::Fixed(eop), ..self }
+        Self {
+            earth_orientation: EarthOrientation::Fixed(eop),
+            ..self
+        }
     }
     /// Earth orientation parameters in force at `t`.
     pub fn eop(&self, t: DateTime<Utc>) -> Eop {

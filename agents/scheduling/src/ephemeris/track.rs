@@ -61,7 +61,10 @@ impl NightTrack {
             let s = node0_s + node_step_s * k as f64;
             let frame = SkyFrame::new(site, add_seconds(span.start, s));
             let direction = |(ri, di): (f64, f64)| sofars::vm::s2c(ri, di);
-            let (sun, moon) = (direction(frame.sun_direction().cirs), direction(frame.moon_direction().cirs));
+            let (sun, moon) = (
+                direction(frame.sun_direction().cirs),
+                direction(frame.moon_direction().cirs),
+            );
             track.sun.push(sun);
             track.moon.push(moon);
         }

@@ -3,8 +3,8 @@
 //! A **label** is a partial plan seen from the moment the machine is free again: that moment, the jobs used, what is
 //! left of the resources, the value so far. Labels are ranked by reduced value (prices paid for what they used), so
 //! that one which spent a job others would need counts less. A label whose value plus the relaxation's best
-//! continuation cannot beat the best plan is dropped. Of two labels with the same still-usable jobs, the later, poorer
-//! one is dropped. Should no label ever be dropped for lack of room, the best plan found is optimal.
+//! continuation cannot beat the best plan is dropped. Of two labels with the same still-usable jobs, the later and
+//! poorer one is dropped. Should no label ever be dropped for lack of room, the best plan found is optimal.
 //!
 //! By the left-shift argument a job starts either when the machine becomes free or when one of its ranges opens; with
 //! losses (a preferred start) it may also start at any slot.
@@ -135,7 +135,11 @@ pub(super) fn run(search: &Search, room: &Room, width: usize, meter: &mut Meter)
         parent = r.parent;
     }
     placed.reverse();
-    Found { placed, value, exhaustive: beam.exhaustive }
+    Found {
+        placed,
+        value,
+        exhaustive: beam.exhaustive,
+    }
 }
 
 impl<'a, 's> Beam<'a, 's> {
@@ -152,12 +156,24 @@ impl<'a, 's> Beam<'a, 's> {
             usable: Vec::new(),
             records: Vec::new(),
             kept: (0..slots).map(|_| Kept::default()).collect(),
-            buckets: (0..slots).map(|_| Bucket { labels: Vec::new(), floor: f64::MIN }).collect(),
+            buckets: (0..slots)
+                .map(|_| Bucket {
+                    labels: Vec::new(),
+                    floor: f64::MIN,
+                })
+                .collect(),
             best: (0.0, NONE, NONE, 0),
             exhaustive: true,
         };
         beam.choose_jobs();
-        let root = Label { time_s: room.from_s, start_s: 0, reduced: 0.0, value: 0.0, parent: NONE, job: NONE };
+        let root = Label {
+            time_s: room.from_s,
+            start_s: 0,
+            reduced: 0.0,
+            value: 0.0,
+            parent: NONE,
+            job: NONE,
+        };
         if let Some(bucket) = beam.buckets.first_mut() {
             bucket.labels.push(root);
         }
@@ -176,7 +192,9 @@ impl<'a, 's> Beam<'a, 's> {
                 promise[i] = promise[i].max(p);
             }
         }
-        let mut jobs: Vec<usize> = (0..promise.len()).filter(|i| promise[*i] > f64::MIN && (room.allowed)(*i)).collect();
+        let mut jobs: Vec<usize> = (0..promise.len())
+            .filter(|i| promise[*i] > f64::MIN && (room.allowed)(*i))
+            .collect();
         if jobs.len() > MOST_JOBS {
             jobs.sort_by(|a, b| promise[*b].total_cmp(&promise[*a]).then(a.cmp(b)));
             jobs.truncate(MOST_JOBS);
@@ -248,7 +266,10 @@ impl<'a, 's> Beam<'a, 's> {
             let d = self.dense[label.job as usize];
             set[at + d as usize / 64] |= 1 << (d % 64);
             let base = left.len() - self.resources;
-            self.search.task.jobs[label.job as usize].uses.iter().for_each(|(r, a)| left[base + r] -= a);
+            self.search.task.jobs[label.job as usize]
+                .uses
+                .iter()
+                .for_each(|(r, a)| left[base + r] -= a);
         }
         let mut hash = 0;
         for (w, mask) in alive.iter().enumerate() {
@@ -274,7 +295,8 @@ impl<'a, 's> Beam<'a, 's> {
         let alive = &self.usable[at * self.words..(at + 1) * self.words];
         let mut kept = Kept::default();
         let mut out: Vec<(u32, Label)> = Vec::new();
-        // Labels come best first, so that only an earlier one of the same set can dominate.
+        // Values decide between labels of the same set: reduced values also hold the prices of jobs that no longer
+        // matter. A later label that beats an earlier one is simply kept beside it.
         let mut seen: std::collections::HashMap<u64, Vec<u32>, BuildPlain> = std::collections::HashMap::default();
         for label in labels {
             let row = out.len();
@@ -288,6 +310,7 @@ impl<'a, 's> Beam<'a, 's> {
             let beaten = same.iter().take(6).any(|k| {
                 let other = &out[*k as usize].1;
                 other.time_s <= label.time_s
+                    && other.value >= label.value - SLACK
                     && (other.job != NONE || label.job == NONE)
                     && left(*k as usize).iter().zip(left(row)).all(|(x, y)| x >= y)
             });
@@ -326,7 +349,12 @@ impl<'a, 's> Beam<'a, 's> {
             .arcs(slot)
             .iter()
             .filter(|j| self.dense[**j as usize] != NONE)
-            .map(|j| (room.reduced[*j as usize] + room.ahead[(slot + g.length[*j as usize] as usize).min(last)], *j))
+            .map(|j| {
+                (
+                    room.reduced[*j as usize] + room.ahead[(slot + g.length[*j as usize] as usize).min(last)],
+                    *j,
+                )
+            })
             .collect();
         arcs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for (id, label) in labels {
@@ -337,7 +365,12 @@ impl<'a, 's> Beam<'a, 's> {
                 self.extend(id, &label, slot, *j);
             }
             let next_slot_s = g.origin_s + (slot as i64 + 1) * g.slot_s;
-            let wait = Label { time_s: label.time_s.max(next_slot_s), parent: id, job: NONE, ..label };
+            let wait = Label {
+                time_s: label.time_s.max(next_slot_s),
+                parent: id,
+                job: NONE,
+                ..label
+            };
             self.push(wait, slot + 1);
         }
     }
@@ -350,7 +383,9 @@ impl<'a, 's> Beam<'a, 's> {
         if self.set_of(&record)[d as usize / 64] >> (d % 64) & 1 == 1 {
             return;
         }
-        let Some(start_s) = self.start(label, i, slot) else { return };
+        let Some(start_s) = self.start(label, i, slot) else {
+            return;
+        };
         let job = &search.task.jobs[i];
         let end_s = start_s + job.length_s;
         if end_s > self.room.until_s {
@@ -366,7 +401,14 @@ impl<'a, 's> Beam<'a, 's> {
         if value > self.best.0 + SLACK {
             self.best = (value, id, j, start_s);
         }
-        let next = Label { time_s: end_s, start_s, reduced, value, parent: id, job: j };
+        let next = Label {
+            time_s: end_s,
+            start_s,
+            reduced,
+            value,
+            parent: id,
+            job: j,
+        };
         self.push(next, search.grid.slot(end_s).max(slot + 1));
     }
 
@@ -408,7 +450,9 @@ impl std::hash::Hasher for Plain {
         self.0
     }
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.0 = self.0.rotate_left(8) ^ u64::from(*b));
+        bytes
+            .iter()
+            .for_each(|b| self.0 = self.0.rotate_left(8) ^ u64::from(*b));
     }
     fn write_u64(&mut self, x: u64) {
         self.0 = x;

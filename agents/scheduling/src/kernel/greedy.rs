@@ -5,22 +5,28 @@ use super::{Draft, Task};
 /// Builds a plan from nothing.
 pub(super) fn build(task: &Task) -> Draft {
     let mut draft = task.draft(Vec::new());
-    fill(task, &mut draft, |_| true);
+    fill(task, &mut draft);
     draft
 }
 
 /// Adds jobs that still fit, in order of value per second.
-pub(super) fn fill(task: &Task, draft: &mut Draft, wanted: impl Fn(usize) -> bool) {
+pub(super) fn fill(task: &Task, draft: &mut Draft) {
     let mut used = vec![false; task.jobs.len()];
     for (j, _) in &draft.placed {
         used[*j] = true;
     }
     let density = |j: usize| task.jobs[j].value / task.jobs[j].length_s as f64;
-    let mut order: Vec<usize> =
-        (0..task.jobs.len()).filter(|j| !used[*j] && !task.jobs[*j].starts.is_empty() && wanted(*j)).collect();
+    let mut order: Vec<usize> = (0..task.jobs.len())
+        .filter(|j| !used[*j] && !task.jobs[*j].starts.is_empty())
+        .collect();
     // A narrow choice of starts goes before a wide one of equal density: the wide one finds another place.
     let choice = |j: usize| task.jobs[j].starts.iter().map(|(a, b)| b - a).sum::<i64>();
-    order.sort_by(|a, b| density(*b).total_cmp(&density(*a)).then(choice(*a).cmp(&choice(*b))).then(a.cmp(b)));
+    order.sort_by(|a, b| {
+        density(*b)
+            .total_cmp(&density(*a))
+            .then(choice(*a).cmp(&choice(*b)))
+            .then(a.cmp(b))
+    });
     for j in order {
         if task.affordable(j, &draft.left)
             && let Some((at, s)) = best_place(task, draft, j)

@@ -27,11 +27,22 @@ const MOST_ARCS: i64 = 8_000_000;
 impl Grid {
     pub fn new(task: &Task) -> Self {
         let usable = || task.jobs.iter().filter(|j| !j.starts.is_empty());
-        let origin_s = usable().filter_map(|j| j.starts.first()).map(|r| r.0).min().unwrap_or(0);
-        let end_s = usable().filter_map(|j| j.starts.last().map(|r| r.1 + j.length_s)).max().unwrap_or(origin_s);
+        let origin_s = usable()
+            .filter_map(|j| j.starts.first())
+            .map(|r| r.0)
+            .min()
+            .unwrap_or(0);
+        let end_s = usable()
+            .filter_map(|j| j.starts.last().map(|r| r.1 + j.length_s))
+            .max()
+            .unwrap_or(origin_s);
         let mut slot_s = usable().fold(0, |g, j| super::gcd(g, j.length_s.unsigned_abs())) as i64;
         // A common divisor makes the cut lengths exact; otherwise a fine grid keeps the loss small.
-        slot_s = if slot_s >= COARSE_S { largest_divisor_up_to(slot_s, COARSE_S) } else { slot_s.max(FINE_S) };
+        slot_s = if slot_s >= COARSE_S {
+            largest_divisor_up_to(slot_s, COARSE_S)
+        } else {
+            slot_s.max(FINE_S)
+        };
         let reach: i64 = usable().flat_map(|j| &j.starts).map(|(a, b)| b - a + slot_s).sum();
         while reach / slot_s > MOST_ARCS {
             slot_s *= 2;
@@ -39,7 +50,14 @@ impl Grid {
         let slots = usize::try_from((end_s - origin_s).max(0) / slot_s + 1).unwrap_or(0);
         let slots = if usable().next().is_none() { 0 } else { slots };
         let length = task.jobs.iter().map(|j| (j.length_s / slot_s).max(1) as u32).collect();
-        let mut grid = Self { origin_s, slot_s, slots, length, first: Vec::new(), job: Vec::new() };
+        let mut grid = Self {
+            origin_s,
+            slot_s,
+            slots,
+            length,
+            first: Vec::new(),
+            job: Vec::new(),
+        };
         grid.index(task);
         grid
     }
@@ -79,7 +97,9 @@ impl Grid {
     }
 
     pub fn slot(&self, s: i64) -> usize {
-        usize::try_from((s - self.origin_s).div_euclid(self.slot_s)).unwrap_or(0).min(self.slots.saturating_sub(1))
+        usize::try_from((s - self.origin_s).div_euclid(self.slot_s))
+            .unwrap_or(0)
+            .min(self.slots.saturating_sub(1))
     }
 
     pub fn arcs(&self, k: usize) -> &[u32] {
@@ -113,6 +133,13 @@ fn largest_divisor_up_to(n: i64, most: i64) -> i64 {
 
 impl Grid {
     pub fn empty() -> Self {
-        Self { origin_s: 0, slot_s: 1, slots: 0, length: Vec::new(), first: vec![0], job: Vec::new() }
+        Self {
+            origin_s: 0,
+            slot_s: 1,
+            slots: 0,
+            length: Vec::new(),
+            first: vec![0],
+            job: Vec::new(),
+        }
     }
 }

@@ -8,13 +8,17 @@ use super::rng::Rng;
 use super::{Draft, Meter};
 
 /// Shortest and longest stretch freed, seconds.
-const SHORTEST_S: f64 = 2400.0;
-const LONGEST_S: f64 = 18_000.0;
+const SHORTEST_S: f64 = 1800.0;
+const LONGEST_S: f64 = 16_000.0;
 /// Neighbourhoods without a new best plan after which the walk returns to the best.
 const PATIENCE: u32 = 150;
 
 pub(super) fn run(search: &mut Search, meter: &mut Meter, rng: &mut Rng, gap: f64) {
-    let mut walk = Walk { current: search.best.clone(), ahead: Vec::new(), fruitless: 0 };
+    let mut walk = Walk {
+        current: search.best.clone(),
+        ahead: Vec::new(),
+        fruitless: 0,
+    };
     let mut width = 64;
     let mut next_sweep = 150;
     let mut rounds = 0u32;
@@ -48,7 +52,9 @@ struct Walk {
 impl Walk {
     /// One neighbourhood; true when it gave a new best plan.
     fn step(&mut self, search: &mut Search, meter: &mut Meter, rng: &mut Rng) -> bool {
-        let Some((first, last, room)) = self.hole(search, rng) else { return false };
+        let Some((first, last, room)) = self.hole(search, rng) else {
+            return false;
+        };
         let task = search.task;
         let freed: Vec<(usize, i64)> = self.current.placed[first..last].to_vec();
         let freed_value: f64 = freed.iter().map(|(j, s)| task.worth(*j, *s)).sum();
@@ -64,7 +70,7 @@ impl Walk {
         let (from_s, until_s, begin, end) = room;
         fill_ahead(search, &reduced, &blocked, (begin, end, until_s), &mut self.ahead);
         // Labels this far below the relaxation's best are not worth a look.
-        let depth = self.ahead[begin] * (0.01 + 0.05 * rng.unit());
+        let depth = self.ahead[begin] * (0.02 + 0.2 * rng.unit());
         let room = Room {
             from_s,
             until_s,
@@ -114,11 +120,17 @@ impl Walk {
         let end_s = begin_s + length as i64;
         let ends = |k: usize| placed[k].1 + search.task.jobs[placed[k].0].length_s;
         let first = (0..placed.len()).find(|k| ends(*k) > begin_s).unwrap_or(placed.len());
-        let last = (first..placed.len()).find(|k| placed[*k].1 >= end_s).unwrap_or(placed.len());
+        let last = (first..placed.len())
+            .find(|k| placed[*k].1 >= end_s)
+            .unwrap_or(placed.len());
         let from_s = if first == 0 { g.origin_s } else { ends(first - 1) };
         let until_s = placed.get(last).map_or(i64::MAX / 4, |p| p.1);
         let begin = g.slot(from_s);
-        let end = if until_s > g.origin_s + g.slots as i64 * g.slot_s { g.slots } else { g.slot(until_s - 1) + 1 };
+        let end = if until_s > g.origin_s + g.slots as i64 * g.slot_s {
+            g.slots
+        } else {
+            g.slot(until_s - 1) + 1
+        };
         (begin < end).then_some((first, last, (from_s, until_s, begin, end)))
     }
 }
@@ -128,9 +140,16 @@ fn shaken(search: &Search, rng: &mut Rng) -> Vec<f64> {
     let mut prices = search.prices.clone();
     let level = rng.unit();
     let noise = 0.6 * rng.unit();
-    prices.job.iter_mut().filter(|p| **p > 0.0).for_each(|p| *p *= level * (1.0 + noise * (2.0 * rng.unit() - 1.0)));
+    prices
+        .job
+        .iter_mut()
+        .filter(|p| **p > 0.0)
+        .for_each(|p| *p *= level * (1.0 + noise * (2.0 * rng.unit() - 1.0)));
     let level = 0.3 + 0.9 * rng.unit();
-    prices.resource.iter_mut().for_each(|p| *p *= level * (1.0 + noise * (2.0 * rng.unit() - 1.0)));
+    prices
+        .resource
+        .iter_mut()
+        .for_each(|p| *p *= level * (1.0 + noise * (2.0 * rng.unit() - 1.0)));
     search.reduced(&prices)
 }
 
@@ -147,7 +166,11 @@ fn fill_ahead(
     ahead.clear();
     ahead.resize(end + longest + 2, 0.0);
     // The last slot may be entered late: compare lengths with the slots that are left whole or in part.
-    let reach = if until_s > g.origin_s + g.slots as i64 * g.slot_s { end + longest + 1 } else { end };
+    let reach = if until_s > g.origin_s + g.slots as i64 * g.slot_s {
+        end + longest + 1
+    } else {
+        end
+    };
     for k in (begin..end).rev() {
         let mut best = ahead[k + 1];
         for &j in g.arcs(k) {

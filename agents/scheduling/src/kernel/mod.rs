@@ -102,7 +102,11 @@ pub struct Solution {
 impl Solution {
     /// Relative gap to the bound, 0 to 1.
     pub fn gap(&self) -> f64 {
-        if self.upper_bound > 0.0 { ((self.upper_bound - self.value) / self.upper_bound).max(0.0) } else { 0.0 }
+        if self.upper_bound > 0.0 {
+            ((self.upper_bound - self.value) / self.upper_bound).max(0.0)
+        } else {
+            0.0
+        }
     }
 }
 
@@ -171,7 +175,11 @@ impl Task {
 
     /// The value's granularity: plans differ by multiples of it (0: unknown). It sharpens bounds.
     fn unit(&self) -> f64 {
-        if self.jobs.iter().any(|j| j.loss.is_some() || j.value.fract() != 0.0 || j.value > 1e12) {
+        if self
+            .jobs
+            .iter()
+            .any(|j| j.loss.is_some() || j.value.fract() != 0.0 || j.value > 1e12)
+        {
             return 0.0;
         }
         self.jobs.iter().fold(0u64, |g, j| gcd(g, j.value as u64)) as f64
@@ -199,7 +207,11 @@ fn gcd(a: u64, b: u64) -> u64 {
 pub fn solve(task: &Task, budget: &mut Budget) -> Solution {
     let mut rng = Rng::new(budget.seed);
     let gap = budget.gap;
-    let mut meter = Meter { budget, spent: 0, stopped: false };
+    let mut meter = Meter {
+        budget,
+        spent: 0,
+        stopped: false,
+    };
     let best = greedy::build(task);
     let grid = Grid::new(task);
     if grid.slots == 0 {
@@ -212,5 +224,13 @@ pub fn solve(task: &Task, budget: &mut Budget) -> Solution {
     }
     let spent = meter.spent;
     let (best, upper_bound) = search.finish();
-    Solution { placed: best.placed, value: best.value, upper_bound: upper_bound.max(best.value), iterations: spent }
+    Solution {
+        placed: best.placed,
+        value: best.value,
+        upper_bound: upper_bound.max(best.value),
+        iterations: spent,
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,15 +34,32 @@ pub(super) const SLACK: f64 = 1e-6;
 impl<'a> Search<'a> {
     pub fn new(task: &'a Task, grid: Grid, best: Draft) -> Self {
         let total: f64 = task.jobs.iter().filter(|j| !j.starts.is_empty()).map(|j| j.value).sum();
-        let prices = Prices { job: vec![0.0; task.jobs.len()], resource: vec![0.0; task.capacities.len()] };
+        let prices = Prices {
+            job: vec![0.0; task.jobs.len()],
+            resource: vec![0.0; task.capacities.len()],
+        };
         let lossy = task.jobs.iter().any(|j| j.loss.is_some());
         let unit = task.unit();
         let mut uses = vec![(0.0, 0.0); task.capacities.len()];
         for (r, amount) in task.jobs.iter().flat_map(|j| &j.uses) {
             uses[*r] = (uses[*r].0 + *amount as f64, uses[*r].1 + 1.0);
         }
-        let scale = uses.iter().map(|(sum, n)| if *sum > 0.0 { n / sum } else { 1.0 }).collect();
-        Self { task, grid, best, bound: total, prices, unit, proved: false, lossy, scale, ahead: Vec::new() }
+        let scale = uses
+            .iter()
+            .map(|(sum, n)| if *sum > 0.0 { n / sum } else { 1.0 })
+            .collect();
+        Self {
+            task,
+            grid,
+            best,
+            bound: total,
+            prices,
+            unit,
+            proved: false,
+            lossy,
+            scale,
+            ahead: Vec::new(),
+        }
     }
 
     pub fn finish(self) -> (Draft, f64) {
@@ -59,7 +76,12 @@ impl<'a> Search<'a> {
 
     /// A plan worth keeping must reach this.
     pub fn goal(&self) -> f64 {
-        self.best.value + if self.unit > 0.0 { self.unit - 0.5 * self.unit.min(1.0) } else { SLACK }
+        self.best.value
+            + if self.unit > 0.0 {
+                self.unit - 0.5 * self.unit.min(1.0)
+            } else {
+                SLACK
+            }
     }
 
     pub fn offer(&mut self, draft: Draft) -> bool {
@@ -72,12 +94,15 @@ impl<'a> Search<'a> {
 
     /// Least loss of a job started anywhere in a slot.
     pub fn slot_loss(&self, j: usize, k: usize) -> f64 {
-        let Some(loss) = &self.task.jobs[j].loss else { return 0.0 };
+        let Some(loss) = &self.task.jobs[j].loss else {
+            return 0.0;
+        };
         let step = self.task.loss_step_s.max(1);
         let s = self.grid.origin_s + k as i64 * self.grid.slot_s;
         let index = |s: i64| (usize::try_from(s.div_euclid(step)).unwrap_or(0)).min(loss.len().saturating_sub(1));
         let (a, b) = (index(s), index(s + self.grid.slot_s - 1));
-        loss.get(a..=b).map_or(0.0, |l| l.iter().copied().fold(f32::MAX, f32::min).into())
+        loss.get(a..=b)
+            .map_or(0.0, |l| l.iter().copied().fold(f32::MAX, f32::min).into())
     }
 
     /// Reduced value of each job under prices.
@@ -86,11 +111,17 @@ impl<'a> Search<'a> {
             let uses = &self.task.jobs[j].uses;
             prices.job[j] + uses.iter().map(|(r, a)| prices.resource[*r] * *a as f64).sum::<f64>()
         };
-        (0..self.task.jobs.len()).map(|j| self.task.jobs[j].value - cost(j)).collect()
+        (0..self.task.jobs.len())
+            .map(|j| self.task.jobs[j].value - cost(j))
+            .collect()
     }
 
     pub fn price_total(&self, prices: &Prices) -> f64 {
-        let resources = prices.resource.iter().zip(&self.task.capacities).map(|(p, c)| p * *c as f64);
+        let resources = prices
+            .resource
+            .iter()
+            .zip(&self.task.capacities)
+            .map(|(p, c)| p * *c as f64);
         prices.job.iter().sum::<f64>() + resources.sum::<f64>()
     }
 
@@ -207,12 +238,8 @@ impl<'a> Search<'a> {
             k += g.length[i] as usize;
         }
         let mut draft = self.task.draft(placed);
-        greedy::fill(self.task, &mut draft, |j| self.prices_want(j));
+        greedy::fill(self.task, &mut draft);
         draft
-    }
-
-    fn prices_want(&self, _j: usize) -> bool {
-        true
     }
 
     /// Subgradient descent on the prices, from the prices it has, for at most `most` steps; strikes arcs as it goes.
@@ -220,7 +247,10 @@ impl<'a> Search<'a> {
         let mut prices = self.prices.clone();
         let (mut ahead, mut choice) = (Vec::new(), Vec::new());
         let mut lowest = f64::MAX;
-        let mut direction: Prices = Prices { job: vec![0.0; prices.job.len()], resource: vec![0.0; prices.resource.len()] };
+        let mut direction: Prices = Prices {
+            job: vec![0.0; prices.job.len()],
+            resource: vec![0.0; prices.resource.len()],
+        };
         let mut count = vec![0i32; prices.job.len()];
         let (mut theta, mut stale) = (1.0, 0);
         for step in 0..most {
@@ -289,12 +319,20 @@ impl<'a> Search<'a> {
         let mut norm = 0.0;
         for (i, d) in direction.job.iter_mut().enumerate() {
             let g = f64::from(count[i] - 1);
-            *d = if g < 0.0 && prices.job[i] <= 0.0 { 0.0 } else { g + MEMORY * *d };
+            *d = if g < 0.0 && prices.job[i] <= 0.0 {
+                0.0
+            } else {
+                g + MEMORY * *d
+            };
             norm += *d * *d;
         }
         for (r, d) in direction.resource.iter_mut().enumerate() {
             let g = -left[r] * scale[r];
-            *d = if g < 0.0 && prices.resource[r] <= 0.0 { 0.0 } else { g + MEMORY * *d };
+            *d = if g < 0.0 && prices.resource[r] <= 0.0 {
+                0.0
+            } else {
+                g + MEMORY * *d
+            };
             norm += *d * *d;
         }
         if norm <= 0.0 {
@@ -302,24 +340,21 @@ impl<'a> Search<'a> {
         }
         let gap = (bound - self.best.value).max(1e-4 * bound.abs());
         let step = theta * gap / norm;
-        prices.job.iter_mut().zip(&direction.job).for_each(|(p, d)| *p = (*p + step * d).max(0.0));
+        prices
+            .job
+            .iter_mut()
+            .zip(&direction.job)
+            .for_each(|(p, d)| *p = (*p + step * d).max(0.0));
         for (r, p) in prices.resource.iter_mut().enumerate() {
             *p = (*p + step * direction.resource[r] * scale[r]).max(0.0);
         }
     }
 
-    /// The first pass: prices and bound, then searches with growing width while they pay.
+    /// The first pass: prices and bound, then one narrow search.
     pub fn tighten(&mut self, meter: &mut Meter, gap: f64) {
         self.descend(meter, 300, gap);
-        for width in [16] {
-            if self.gap() <= gap || !meter.go_on() {
-                return;
-            }
-            let before = self.best.value;
-            let ex = self.sweep(width, meter);
-            if self.best.value > before {
-                self.strike();
-            }
+        if self.gap() > gap && meter.go_on() && self.sweep(16, meter) {
+            self.strike();
         }
     }
 }
