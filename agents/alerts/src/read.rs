@@ -53,7 +53,7 @@ pub fn read_within(bytes: &[u8], channel: Channel, received_at: DateTime<Utc>, l
     };
     if let Some(time) = draft.notice.event_time
         && draft.notice.role != Role::Prediction
-        && time > received_at + Duration::seconds(limits.future_tolerance_s)
+        && time - received_at > Duration::seconds(limits.future_tolerance_s)
     {
         draft.refuse(Reason::FutureTime, format!("event time {time}"));
     }

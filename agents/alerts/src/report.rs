@@ -131,6 +131,11 @@ impl Reader {
         }
     }
 
+    /// Packets from here on arrive at `now`.
+    pub fn set_now(&mut self, now: DateTime<Utc>) {
+        self.now = now;
+    }
+
     /// The events so far.
     #[must_use]
     pub fn book(&self) -> &EventBook {

@@ -3,6 +3,8 @@
 //! The copied notices under `tests/data` are always read. When the larger corpus lies beside the workspace (or where
 //! `ALIDADE_CORPUS` says), it is read as well.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

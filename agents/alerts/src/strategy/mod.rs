@@ -6,11 +6,13 @@
 
 mod decide;
 mod file;
+mod folder;
 mod quantity;
 mod tiling;
 
 pub use decide::{Decision, DecisionReason, Loser, Proposal, ProposedStep, Revision, decide, revise};
 pub use file::{StrategyError, from_toml};
+pub use folder::{FolderError, load_folder};
 pub use tiling::{Tile, tile_circle, tile_map};
 
 use std::collections::{BTreeMap, BTreeSet};

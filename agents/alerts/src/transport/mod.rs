@@ -3,4 +3,5 @@
 //! This is the one part of the crate that waits. Packets are handed on with a way to answer, and a packet is only
 //! acknowledged when its answer says that it is safe in the journal.
 
+pub mod folder;
 pub mod vtp;

@@ -196,7 +196,7 @@ impl TransportMessage {
             escape(self.role.as_str()),
         );
         let mut element = |name: &str, text: &str| {
-            xml.push_str(&format!("<{name}>{}</{name}>", escape(&visible(text))));
+            xml.push_str(&format!("<{name}>{}</{name}>", escape(visible(text))));
         };
         element("Origin", &self.origin);
         if let Some(response) = &self.response {
@@ -206,7 +206,7 @@ impl TransportMessage {
             element("TimeStamp", &time.format("%Y-%m-%dT%H:%M:%SZ").to_string());
         }
         if let Some(result) = &self.result {
-            xml.push_str(&format!("<Meta><Result>{}</Result></Meta>", escape(&visible(result))));
+            xml.push_str(&format!("<Meta><Result>{}</Result></Meta>", escape(visible(result))));
         }
         xml.push_str("</trn:Transport>\n");
         xml.into_bytes()
