@@ -164,6 +164,22 @@ struct Prepared<'a> {
     moon_dark: bool,
 }
 
+impl Prepared<'_> {
+    /// Whether the request limits this at all.
+    fn asks(&self, cause: Cause) -> bool {
+        match cause {
+            Cause::BelowAltitude => self.sin_floor > -1.0,
+            Cause::AboveAltitude => self.sin_ceiling < 1.0,
+            Cause::HorizonMask => !self.mask.points.is_empty(),
+            Cause::MoonTooClose => self.cos_moon < 1.0,
+            Cause::MoonTooBright => !self.moon_dark,
+            Cause::SunTooHigh => self.sun_max < 90.0,
+            Cause::HourAngle => self.c.hour_angle_deg.is_some(),
+            Cause::WindowClosed => false,
+        }
+    }
+}
+
 /// Tolerance of the tabulated sky; limits are tightened by it so that the full chain confirms what it allows.
 const MARGIN_DEG: f64 = crate::ephemeris::TRACK_ERROR_DEG;
 
@@ -262,6 +278,9 @@ impl Sky {
 
     /// The cause that excludes the instant, checked between the samples too.
     fn fails(&self, p: &Prepared, cause: Cause, s: f64) -> bool {
+        if !p.asks(cause) {
+            return false;
+        }
         let zenith = self.track.zenith(s);
         match cause {
             Cause::BelowAltitude => dot(&p.direction, &zenith) < p.sin_floor,
@@ -272,6 +291,18 @@ impl Sky {
             Cause::SunTooHigh => self.track.sun_alt_deg(s) > p.sun_max,
             Cause::HourAngle => p.c.hour_angle_deg.is_some_and(|l| !self.hour_angle_ok(p, l, s)),
             Cause::WindowClosed => false,
+        }
+    }
+
+    /// The same at sample `k`, from the tables.
+    fn sample_fails(&self, p: &Prepared, cause: Cause, k: usize) -> bool {
+        match cause {
+            Cause::BelowAltitude => dot(&p.direction, &self.zenith[k]) < p.sin_floor,
+            Cause::AboveAltitude => dot(&p.direction, &self.zenith[k]) > p.sin_ceiling,
+            Cause::MoonTooClose => dot(&p.direction, &self.moon[k]) > p.cos_moon,
+            Cause::MoonTooBright => !p.moon_dark && self.moon_up[k],
+            Cause::SunTooHigh => self.sun_alt_deg[k] > p.sun_max,
+            Cause::HorizonMask | Cause::HourAngle | Cause::WindowClosed => self.fails(p, cause, self.at(k)),
         }
     }
 
@@ -311,7 +342,10 @@ impl Sky {
         let start = self.track.span().start;
         let mut out = Vec::new();
         for cause in SKY_CAUSES {
-            let bad = self.stretches(&|k| self.fails(&p, cause, self.at(k)), &|s| self.fails(&p, cause, s));
+            if !p.asks(cause) {
+                continue;
+            }
+            let bad = self.stretches(&|k| self.sample_fails(&p, cause, k), &|s| self.fails(&p, cause, s));
             for (a, b) in bad {
                 let (worst, limit) = self.worst(&p, cause, a, b);
                 let span = Span::new(add_seconds(start, a), add_seconds(start, b));

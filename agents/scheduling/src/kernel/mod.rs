@@ -6,13 +6,13 @@
 //!
 //! Method (each stage improves on the last and can be stopped at any moment):
 //!
-//! 1. [`greedy`]: densest value first into the earliest free place. Always an answer.
-//! 2. [`relax`]: Lagrangian relaxation of "each job once" and of the resources. What is left is a longest path over the
+//! 1. `greedy`: densest value first into the earliest free place. Always an answer.
+//! 2. `relax`: Lagrangian relaxation of "each job once" and of the resources. What is left is a longest path over the
 //!    slots; its subgradient gives prices, an upper bound, and reduced costs that strike out starts which cannot be in
 //!    a better plan (Fisher 1981, Management Science 27, 1; Tanaka, Fujikuma & Araki 2009, J. Scheduling 12, 575).
-//! 3. [`beam`]: forward search over labels (time, set of jobs), ranked by reduced value and cut by the bound; when it
+//! 3. `beam`: forward search over labels (time, set of jobs), ranked by reduced value and cut by the bound; when it
 //!    never had to drop a label it has proved its plan optimal.
-//! 4. [`improve`]: large neighbourhood search: free a stretch of the plan, re-solve it by the same search with shaken
+//! 4. `improve`: large neighbourhood search: free a stretch of the plan, re-solve it by the same search with shaken
 //!    prices, accept by annealing.
 //!
 //! No clock: the caller gives a number of iterations, or a closure that says when to stop, or both. Everything random
