@@ -117,6 +117,55 @@ impl Store {
         self.read(|c| in_transaction(c, |c| describe(c, telescope, at)))
     }
 
+    /// What [`Store::describe`] has written; a telescope that was never described has no place on Earth and is left out.
+    pub fn telescopes(&mut self) -> Result<Vec<Telescope>, StoreError> {
+        self.read(|c| {
+            type Row = (String, String, Option<f64>, Option<f64>, Option<f64>);
+            let rows: Vec<Row> = telescopes::table
+                .order(telescopes::unit)
+                .select((
+                    telescopes::unit,
+                    telescopes::site,
+                    telescopes::lat_deg,
+                    telescopes::lon_deg,
+                    telescopes::alt_m,
+                ))
+                .load(c)?;
+            let mut described = Vec::new();
+            for (unit, site, lat_deg, lon_deg, alt_m) in rows {
+                let (Some(lat_deg), Some(lon_deg), Some(alt_m)) = (lat_deg, lon_deg, alt_m) else {
+                    continue;
+                };
+                let cameras: Vec<(String, String, String)> = instruments::table
+                    .filter(instruments::unit.eq(&unit))
+                    .order(instruments::channel)
+                    .select((instruments::channel, instruments::camera, instruments::filters))
+                    .load(c)?;
+                let channels = cameras
+                    .into_iter()
+                    .map(|(channel, camera, filters)| {
+                        let filters = serde_json::from_str(&filters)
+                            .map_err(|e| ReadError::Garbled("instruments", e.to_string()))?;
+                        Ok(Channel {
+                            channel,
+                            camera,
+                            filters,
+                        })
+                    })
+                    .collect::<Result<_, ReadError>>()?;
+                described.push(Telescope {
+                    unit,
+                    site,
+                    lat_deg,
+                    lon_deg,
+                    alt_m,
+                    channels,
+                });
+            }
+            Ok(described)
+        })
+    }
+
     pub fn put_strategy(&mut self, strategy: &StrategyText, at: UtcTime) -> Result<(), StoreError> {
         let standing = (
             strategies::body.eq(&strategy.body),

@@ -82,7 +82,7 @@ impl Address {
             return Ok(Self::Postgres(with_timeout(url)));
         }
         match url.strip_prefix("sqlite:") {
-            Some(":memory:") => Ok(Self::Memory),
+            Some(":memory:" | "//:memory:") => Ok(Self::Memory),
             Some(path) => {
                 let path = path.strip_prefix("//").unwrap_or(path);
                 if path.is_empty() {

@@ -27,6 +27,16 @@ pub struct Version {
     pub known: bool,
 }
 
+/// A column as the database itself describes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Column {
+    pub table: String,
+    pub name: String,
+    pub nullable: bool,
+    /// `text`, `whole`, `real`, `boolean`, `instant` or `bytes`: what the two databases call differently.
+    pub holds: String,
+}
+
 /// A database opened for its schema only; unlike [`Store`](super::Store) it may be of any version.
 pub struct Migrations {
     address: Address,
@@ -72,6 +82,83 @@ impl Migrations {
         }
         Ok(reverted)
     }
+}
+
+impl Migrations {
+    /// Every column of every table of the open database, by table and name; the migrations' own table apart.
+    pub fn columns(&mut self) -> Result<Vec<Column>, StoreError> {
+        let sqlite = r#"SELECT m.name AS "table", p.name AS name, p."notnull" = 0 AS nullable, lower(p.type) AS kind
+            FROM sqlite_master m, pragma_table_info(m.name) p WHERE m.type = 'table'"#;
+        let postgres = r#"SELECT c.table_name::text AS "table", c.column_name::text AS name,
+            c.is_nullable = 'YES' AS nullable, c.data_type::text AS kind
+            FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+            WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE'"#;
+        let rows: Vec<Described> = match &mut self.connection {
+            AnyConnection::Sqlite(c) => diesel::sql_query(sqlite).load(c),
+            AnyConnection::Postgres(c) => diesel::sql_query(postgres).load(c),
+        }
+        .map_err(|e| database_error(&self.address.place(), &e))?;
+        let mut columns: Vec<_> = rows
+            .into_iter()
+            .filter(|row| row.table != TABLE && !row.table.starts_with("sqlite_"))
+            .map(|row| Column {
+                holds: holds(&row.kind),
+                table: row.table,
+                name: row.name,
+                nullable: row.nullable,
+            })
+            .collect();
+        columns.sort();
+        Ok(columns)
+    }
+
+    /// The definitions of all tables, views and indexes, by name, as the database keeps them.
+    pub fn definitions(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        let sqlite = "SELECT name, coalesce(sql, '') AS sql FROM sqlite_master ORDER BY name";
+        let postgres = "SELECT indexname::text AS name, indexdef::text AS sql FROM pg_indexes \
+            WHERE schemaname = current_schema() \
+            UNION ALL SELECT viewname::text, definition::text FROM pg_views WHERE schemaname = current_schema() \
+            UNION ALL SELECT conrelid::regclass::text || '.' || conname::text, pg_get_constraintdef(oid)::text \
+            FROM pg_constraint WHERE connamespace = current_schema()::regnamespace ORDER BY 1";
+        let rows: Vec<Definition> = match &mut self.connection {
+            AnyConnection::Sqlite(c) => diesel::sql_query(sqlite).load(c),
+            AnyConnection::Postgres(c) => diesel::sql_query(postgres).load(c),
+        }
+        .map_err(|e| database_error(&self.address.place(), &e))?;
+        Ok(rows.into_iter().map(|row| (row.name, row.sql)).collect())
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Described {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    table: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    nullable: bool,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    kind: String,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Definition {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    sql: String,
+}
+
+fn holds(kind: &str) -> String {
+    match kind {
+        // SQLite's whole numbers have 64 bits under either name.
+        "integer" | "bigint" => "whole",
+        "double" | "double precision" => "real",
+        "timestamp" | "timestamp without time zone" => "instant",
+        "blob" | "bytea" => "bytes",
+        other => other,
+    }
+    .into()
 }
 
 #[derive(diesel::QueryableByName)]

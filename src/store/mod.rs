@@ -49,6 +49,7 @@ pub struct Store {
     address: Address,
     durability: Durability,
     connection: AnyConnection,
+    context: project::Context,
 }
 
 impl Store {
@@ -81,6 +82,7 @@ impl Store {
             address,
             durability: options.durability,
             connection,
+            context: project::Context::default(),
         })
     }
 
@@ -106,7 +108,10 @@ impl Store {
 
     fn append_once(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let place = self.address.place();
-        in_transaction(&mut self.connection, |c| append_all(c, entries)).map_err(|e| e.at(place))
+        let mut context = self.context.clone();
+        in_transaction(&mut self.connection, |c| append_all(c, entries, &mut context)).map_err(|e| e.at(place))?;
+        self.context = context;
+        Ok(())
     }
 
     fn reconnect(&mut self) -> Result<(), StoreError> {
@@ -179,7 +184,7 @@ impl ReadError {
     }
 }
 
-fn append_all(c: &mut AnyConnection, entries: &[Entry]) -> Result<(), AppendError> {
+fn append_all(c: &mut AnyConnection, entries: &[Entry], context: &mut project::Context) -> Result<(), AppendError> {
     let mut last: i64 = journal::table
         .select(diesel::dsl::max(journal::seq))
         .first::<Option<i64>>(c)?
@@ -207,7 +212,7 @@ fn append_all(c: &mut AnyConnection, entries: &[Entry]) -> Result<(), AppendErro
     }
     insert_journal(c, &rows)?;
     for (entry, row) in fresh.into_iter().zip(&rows) {
-        project::project(c, &without_nul(entry, &row.entry))?;
+        project::project(c, &without_nul(entry, &row.entry), context)?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use super::{
     connection::AnyConnection,
     restore::{EventStanding, assemble, events, garbled, schedule_of},
     rows::{
-        AlbumRow, JournalRow, PlaceRow, PlanRow, PostingRow, ProductRow, RequestRow, ScheduleRow, SequenceRow,
-        WeatherRow, from_word, naive, utc, whole,
+        AlbumRow, JournalRow, PacketRow, PlaceRow, PlanRow, PostingRow, ProductRow, RequestRow, ScheduleRow,
+        SequenceRow, WeatherRow, from_word, naive, utc, whole,
     },
     schema::*,
 };
@@ -114,7 +114,8 @@ pub struct Packet {
     pub channel: String,
     pub verdict: String,
     pub reason: String,
-    pub body: Vec<u8>,
+    /// As the fact has it.
+    pub body: String,
 }
 
 fn number(seq: i64) -> u64 {
@@ -330,32 +331,24 @@ impl Store {
     /// What was received under an identifier, oldest first; the later ones are duplicates.
     pub fn packets(&mut self, packet: &str) -> Result<Vec<Packet>, StoreError> {
         self.read(|c| {
-            type Row = (i64, chrono::NaiveDateTime, String, String, String, String, Vec<u8>);
-            let rows: Vec<Row> = alerts::table
+            let rows = alerts::table
                 .filter(alerts::packet.eq(packet))
                 .order(alerts::seq)
-                .select((
-                    alerts::seq,
-                    alerts::received_at,
-                    alerts::packet,
-                    alerts::channel,
-                    alerts::verdict,
-                    alerts::reason,
-                    alerts::body,
-                ))
+                .select(PacketRow::as_select())
                 .load(c)?;
-            Ok(rows
-                .into_iter()
-                .map(|(seq, received_at, packet, channel, verdict, reason, body)| Packet {
-                    seq: number(seq),
-                    received_at: utc(received_at),
-                    packet,
-                    channel,
-                    verdict,
-                    reason,
-                    body,
-                })
-                .collect())
+            into_packets(rows)
+        })
+    }
+
+    /// Packets received from `from` on with one verdict, oldest first: those with `act` make the events of a restart.
+    pub fn packets_since(&mut self, from: UtcTime, verdict: &str) -> Result<Vec<Packet>, StoreError> {
+        self.read(|c| {
+            let rows = alerts::table
+                .filter(alerts::received_at.ge(naive(from)).and(alerts::verdict.eq(verdict)))
+                .order(alerts::seq)
+                .select(PacketRow::as_select())
+                .load(c)?;
+            into_packets(rows)
         })
     }
 
@@ -459,6 +452,22 @@ fn verdict(c: &mut AnyConnection, id: &str) -> Result<Option<Verdict>, ReadError
             reason,
         }
     }))
+}
+
+fn into_packets(rows: Vec<PacketRow>) -> Result<Vec<Packet>, ReadError> {
+    rows.into_iter()
+        .map(|row| {
+            Ok(Packet {
+                seq: number(row.seq),
+                received_at: utc(row.received_at),
+                packet: row.packet,
+                channel: row.channel,
+                verdict: row.verdict,
+                reason: row.reason,
+                body: String::from_utf8(row.body).map_err(|e| ReadError::Garbled("alerts", e.to_string()))?,
+            })
+        })
+        .collect()
 }
 
 fn into_products(rows: Vec<ProductRow>) -> Result<Vec<Product>, ReadError> {

@@ -482,3 +482,15 @@ pub(super) struct WeatherRow {
     pub value: Option<f64>,
     pub reason: Option<String>,
 }
+
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = alerts)]
+pub(super) struct PacketRow {
+    pub seq: i64,
+    pub received_at: NaiveDateTime,
+    pub packet: String,
+    pub channel: String,
+    pub verdict: String,
+    pub reason: String,
+    pub body: Vec<u8>,
+}

@@ -107,3 +107,15 @@ fn event_moved(c: &mut AnyConnection, place: Place, fact: &Fact) -> QueryResult<
     });
     Ok(())
 }
+
+/// Counts a packet among those of an event.
+pub(super) fn link(c: &mut AnyConnection, place: Place, event: &str, packet: &str) -> QueryResult<()> {
+    use alert_event_packets as links;
+    on_either!(c, c => {
+        diesel::insert_into(links::table)
+            .values((links::event_id.eq(event), links::packet.eq(packet), links::seq.eq(place.row())))
+            .on_conflict_do_nothing()
+            .execute(c)?;
+    });
+    Ok(())
+}

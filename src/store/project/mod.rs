@@ -33,9 +33,38 @@ impl Place {
     }
 }
 
+/// What a fact's meaning takes from the facts just before it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Context {
+    /// The accepted packet that is being considered. The alerts agent records a packet and, without a pause, the
+    /// moves and decisions of the events it touched; nothing but the facts listed in `project` comes between.
+    packet: Option<String>,
+}
+
 /// Applies one fact, as one part of the transaction that appends it.
-pub(super) fn project(c: &mut AnyConnection, entry: &Entry) -> QueryResult<()> {
+pub(super) fn project(c: &mut AnyConnection, entry: &Entry, context: &mut Context) -> QueryResult<()> {
     let place = Place::new(entry.seq, entry.at);
+    match &entry.fact {
+        Fact::PacketReceived { packet, verdict, .. } => {
+            context.packet = (verdict == "act").then(|| packet.clone());
+        }
+        Fact::EventMoved { event, .. } | Fact::EventDecided { event, .. } => {
+            if let Some(packet) = &context.packet {
+                alerts::link(c, place, event, packet)?;
+            }
+        }
+        Fact::AlertTiming { .. }
+        | Fact::Alarm { .. }
+        | Fact::RequestSubmitted { .. }
+        | Fact::SequenceMoved { .. }
+        | Fact::UserGranted { .. }
+        | Fact::QuotaPosted { .. } => {}
+        _ => context.packet = None,
+    }
+    apply(c, place, entry)
+}
+
+fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> {
     match &entry.fact {
         Fact::UserGranted { user, institute, .. } => observing::user(c, place, user, institute),
         Fact::RequestSubmitted { request } => observing::request(c, place, request),
