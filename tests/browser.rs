@@ -1,0 +1,58 @@
+//! The dashboard in a real browser: what it shows, that it can be used by keyboard, phone and in the dark, and that it
+//! tells stale from live.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/observatory.rs"]
+mod observatory;
+
+use alidade::gateway::command::GatewayCommand;
+use observatory::{Observatory, busy};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+#[test]
+fn the_page_now_is_true_usable_and_recovers() {
+    let observatory = Arc::new(Observatory::new("browser"));
+    let mut gateway = Some(observatory.serve_anywhere());
+    let addr = gateway.as_ref().map(|gateway| gateway.addr).unwrap();
+    let (publishing, done) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let clockwork = {
+        let (observatory, publishing, done) = (observatory.clone(), publishing.clone(), done.clone());
+        thread::spawn(move || {
+            let mut step = 0;
+            while !done.load(Ordering::Relaxed) {
+                if publishing.load(Ordering::Relaxed) {
+                    step += 1;
+                    observatory.publish(busy(step));
+                }
+                // The pace of the daemon that this thread plays; nothing is judged by it.
+                thread::park_timeout(Duration::from_millis(200));
+            }
+        })
+    };
+    let printed = browser::run("now.mjs", &format!("http://{addr}"), |word| {
+        match word.split_once(' ') {
+            None if word == "hang" => publishing.store(false, Ordering::Relaxed),
+            None if word == "go" => publishing.store(true, Ordering::Relaxed),
+            None if word == "stop" => drop(gateway.take()),
+            None if word == "start" => gateway = Some(observatory.serve(addr).unwrap()),
+            Some(("record", seq)) => observatory.record(seq.parse().unwrap(), &format!("mark{seq}")),
+            _ => panic!("the script asks for {word:?}"),
+        }
+    });
+    done.store(true, Ordering::Relaxed);
+    clockwork.join().unwrap();
+    assert!(printed.contains("passed "), "{printed}");
+    // Once by the dashboard's keyboard, once by the status page.
+    assert_eq!(
+        observatory.commands(),
+        [GatewayCommand::CloseNow, GatewayCommand::CloseNow]
+    );
+}

@@ -1,0 +1,173 @@
+// The page "Now" in Chromium, as people use it. Arguments: the address of the gateway, the folder for screenshots.
+//
+// The test that starts this script plays the daemon. A line `do WORD` on stdout asks it for something (hang, go, stop,
+// start, record N); it answers with a line on stdin when that is done.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const [address, folder] = process.argv.slice(2);
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+async function daemon(word) {
+  console.log(`do ${word}`);
+  await answers.next();
+}
+
+let checks = 0;
+function check(what, holds, detail = "") {
+  if (!holds) throw new Error(`NOT TRUE: ${what} ${detail}`);
+  checks += 1;
+  console.log(`ok ${checks} ${what} ${detail}`);
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+// The policy of the page forbids scripts from elsewhere; axe comes in by the debugger, which is not the page.
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const page = await context.newPage();
+const errors = [];
+const foreign = [];
+let outage = false;
+page.on("console", (message) => {
+  if (message.type() === "error" && !outage) errors.push(message.text());
+});
+page.on("pageerror", (error) => errors.push(String(error)));
+page.on("request", (request) => {
+  if (!request.url().startsWith(address) && !request.url().startsWith("data:")) foreign.push(request.url());
+});
+
+const link = (word) => page.waitForSelector(`#link[data-link="${word}"]`, { timeout: 15000 });
+
+async function isAccessible(what) {
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+  const found = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+  check(`axe finds nothing on the ${what}`, found.length === 0, found.join("\n"));
+}
+
+try {
+  const begun = Date.now();
+  await page.goto(address);
+  await link("live");
+  await page.waitForFunction(() => document.getElementById("doing").textContent.includes("NGC 4889"));
+  const live = Date.now() - begun;
+  check("the page is live soon", live < 5000, `${live} ms`);
+  await page.waitForFunction(() => document.querySelector("#frames img")?.complete);
+  const bytes = await page.evaluate(() => ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+    .reduce((sum, entry) => sum + entry.encodedBodySize, 0));
+  check("the page is light", bytes < 150_000, `${bytes} bytes, not compressed`);
+
+  const first = await page.textContent("#doing");
+  await page.waitForFunction((before) => document.getElementById("doing").textContent !== before, first);
+  check("the sentence moves with the night", true);
+  check("the title says whether it is safe", (await page.title()).startsWith("safe"));
+  const rows = await page.$$eval("#inputs tr", (list) => list.map((row) => row.innerText));
+  check("the truth table has every input", rows.length === 4, String(rows.length));
+  check("no data is said to be no data", rows.some((row) => row.includes("ups_charge_pct") && row.includes("no data") && row.includes("unknown") && row.includes("link down")));
+  check("a hostile name is text", rows.some((row) => row.includes("<img src=x>")) && (await page.$$("#inputs img")).length === 0);
+  check("the sky shows targets and pointing", (await page.$$("#sky .target")).length === 4 && (await page.$$("#sky .pointing")).length === 1);
+  check("the night shows planned and executed", (await page.$$("#gantt .block")).length === 6);
+  check("the strip has its hole", ((await page.getAttribute("#weather .curve", "d")).match(/M/g) ?? []).length >= 1);
+  check("the alert shows its latencies", (await page.innerText("#alert")).includes("61 s"));
+  check("the unplanned say why", (await page.textContent("#unplanned")).includes("never above 25 deg"));
+  check("the preview is shown", (await page.$eval("#frames img", (image) => image.naturalWidth)) === 1);
+
+  const latencies = [];
+  for (let seq = 1001; seq <= 1020; seq += 1) {
+    const sent = Date.now();
+    await daemon(`record ${seq}`);
+    await page.waitForFunction((wanted) => document.querySelector("#journal li")?.textContent.includes(`mark${wanted}`), seq, { polling: 5 });
+    latencies.push(Date.now() - sent);
+  }
+  latencies.sort((a, b) => a - b);
+  check("a fact is on the screen at once", latencies[18] < 1000, `p50 ${latencies[9]} ms, p95 ${latencies[18]} ms, debugger included`);
+
+  await isAccessible("dark page");
+  await page.screenshot({ path: `${folder}/now-dark.png`, fullPage: true });
+
+  // By keyboard alone: to the button, into the dialog, out by Escape, in again, to Yes.
+  const focused = () => page.evaluate(() => document.activeElement?.id || document.activeElement?.dataset?.command || "");
+  const tabTo = async (wanted) => {
+    for (let step = 0; step < 40 && (await focused()) !== wanted; step += 1) await page.keyboard.press("Tab");
+    check(`Tab reaches ${wanted}`, (await focused()) === wanted);
+  };
+  await tabTo("close_now");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#confirm[open]");
+  check("the dialog starts on No", (await focused()) === "confirm-no");
+  await page.keyboard.press("Escape");
+  check("Escape sends nothing", (await page.textContent("#said")) === "");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#confirm[open]");
+  await isAccessible("dialog");
+  await tabTo("confirm-yes");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => /accepted|:.*:/.test(document.getElementById("said").textContent));
+  const said = await page.textContent("#said");
+  check("the stop goes out by keyboard alone", said === "Close now: accepted", said);
+
+  await page.click("#theme");
+  const colours = await page.evaluate(() => ["--ground", "--text", "--good", "--accent", "--soft", "--bar"].map((name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()));
+  const red = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  check("night mode is red", colours.every((colour) => { const [r, g, b] = red(colour); return r >= g && r >= b && g <= 0.65 * r; }), colours.join(" "));
+  await isAccessible("red page");
+  await page.screenshot({ path: `${folder}/now-night.png`, fullPage: true });
+  await page.click("#theme");
+
+  for (const width of [360, 768, 2560]) {
+    await page.setViewportSize({ width, height: 800 });
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    check(`nothing sticks out at ${width} pixels`, overflow <= 0, `${overflow}`);
+    if (width === 360) await page.screenshot({ path: `${folder}/now-phone.png`, fullPage: true });
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+
+  await daemon("hang");
+  await link("stale");
+  check("a hung daemon is shown as stale", (await page.textContent("#stale")).startsWith("STALE"));
+  await isAccessible("stale page");
+  await page.screenshot({ path: `${folder}/now-stale.png` });
+  await daemon("go");
+  await link("live");
+  check("the page recovers from a hang by itself", await page.isHidden("#stale"));
+
+  outage = true;
+  await daemon("stop");
+  await link("lost");
+  check("a dead daemon is shown as lost", (await page.textContent("#stale")).startsWith("LINK LOST"));
+  await daemon("start");
+  const back = Date.now();
+  await link("live");
+  check("the page recovers from a restart by itself", true, `${Date.now() - back} ms`);
+  outage = false;
+  await daemon("record 2001");
+  await page.waitForFunction(() => document.querySelector("#journal li")?.textContent.includes("mark2001"));
+  check("facts arrive again", true);
+
+  const bare = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 360, height: 740 } });
+  const plain = await bare.newPage();
+  await plain.goto(`${address}/status`);
+  check("the status page works without JavaScript", (await plain.innerText("main")).includes("NGC 4889"));
+  await plain.screenshot({ path: `${folder}/status-phone.png` });
+  await plain.click("button[value=close_now]");
+  await plain.click("text=Yes: Close now");
+  check("its stop button stops", (await plain.innerText("h1")).includes("accepted"));
+
+  check("nothing was asked of another host", foreign.length === 0, foreign.join(" "));
+  check("the console has no error", errors.length === 0, errors.join("\n"));
+  console.log(`passed ${checks}`);
+} catch (error) {
+  await page.screenshot({ path: `${folder}/failed.png`, fullPage: true }).catch(() => {});
+  console.log(String(error.stack ?? error));
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  process.exit();
+}
