@@ -3,11 +3,27 @@
 //! | module | holds |
 //! |---|---|
 //! | [`interface`] | one trait per capability with ASCOM semantics; no protocol |
-//! | [`transport`] | byte streams: TCP, serial lines, in-memory duplex; a [`transport::Connector`] opens them |
+//! | [`transport`] | byte streams: TCP, serial lines, memory; a [`transport::Connector`] opens them |
+//! | [`wire`] | framed reads with bounds |
+//! | [`link`] | the connection task that every driver shares |
+//! | `plc` | the observatory's controller, COLIBRI text dialect |
+//! | `lx200` | mounts that speak LX200 (Meade, Losmandy Gemini) |
+//! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
+//! | `station` | a weather station with NMEA-0183 sentences |
 //!
 //! Each protocol lives behind a feature. A driver is a connection task that owns its stream, reconnects with
 //! backoff and publishes what it measured; a handle sends it commands with a deadline. No reply means *done*: a
 //! command is accepted, and its completion is seen in the measured state.
 
+#[cfg(feature = "grammar")]
+pub mod grammar;
 pub mod interface;
+pub mod link;
+#[cfg(feature = "lx200")]
+pub mod lx200;
+#[cfg(feature = "plc")]
+pub mod plc;
+#[cfg(feature = "station")]
+pub mod station;
 pub mod transport;
+pub mod wire;

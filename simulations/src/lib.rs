@@ -2,8 +2,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`world`] | the shared truth: instant weather, pointing, roof, what the simulators agree on |
+//! | [`world`] | what the parts agree on: weather of an instant, a shot, pixels |
 //! | [`faults`] | what goes wrong, when, on which device; scripts and random plans |
+//! | [`devices`] | models and their protocols |
+//! | [`observatory`] | all devices together, over memory, TCP and pseudo-terminals |
+//! | [`random`] | the seeded generator |
 
+pub mod devices;
 pub mod faults;
+pub mod observatory;
+pub mod random;
 pub mod world;

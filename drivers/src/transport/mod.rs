@@ -1,5 +1,15 @@
 //! Byte streams to devices. A driver knows only a [`Connector`]; what is behind it is configuration.
 
+mod memory;
+#[cfg(feature = "serial")]
+mod serial;
+mod tcp;
+
+pub use memory::MemoryConnector;
+#[cfg(feature = "serial")]
+pub use serial::SerialConnector;
+pub use tcp::TcpConnector;
+
 use std::{future::Future, io, pin::Pin, rc::Rc};
 use tokio::io::{AsyncRead, AsyncWrite};
 

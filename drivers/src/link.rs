@@ -1,0 +1,284 @@
+//! The connection task that every driver shares.
+//!
+//! ```text
+//!            connected, greeted
+//!   down ----------------------> up: commands first, polls between them
+//!    ^  \___ backoff 1..15 s        |
+//!    |                              | silence beyond the deadline, stream closed, third garbage in a row
+//!    +------------------------------+
+//! ```
+//!
+//! After a silence the stream is dropped, because a late answer would be taken for the answer to the next question.
+
+use crate::{
+    interface::{DeviceError, Identity, LinkState, Pending},
+    transport::SharedConnector,
+    wire::{Trouble, Wire},
+};
+use alidade_model::{clock::Clock, reading::NoData, time::UtcTime};
+use std::{cell::Cell, rc::Rc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+/// How one device is spoken to.
+pub trait Dialogue: 'static {
+    type Command: 'static;
+    type Reply: 'static;
+
+    /// For errors and the journal.
+    fn describe(command: &Self::Command) -> String;
+    /// How long the device may take to answer a command.
+    fn deadline(&self, command: &Self::Command) -> Duration;
+    /// First words on a new connection: who are you?
+    fn greet(&mut self, wire: &mut Wire) -> impl Future<Output = Result<Identity, Trouble>>;
+    /// Reads the state, publishes it, and says when to read it again.
+    fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> impl Future<Output = Result<Duration, Trouble>>;
+    fn obey(&mut self, wire: &mut Wire, command: &Self::Command) -> impl Future<Output = Result<Self::Reply, Trouble>>;
+    /// Publishes that nothing is known any more.
+    fn unknown(&mut self, reason: NoData, at: UtcTime);
+}
+
+struct Ask<D: Dialogue> {
+    command: D::Command,
+    answer: oneshot::Sender<Result<D::Reply, DeviceError>>,
+}
+
+/// The handle of a connection task; the task ends when the handle is dropped.
+pub struct Link<D: Dialogue> {
+    pub id: String,
+    ask: mpsc::UnboundedSender<Ask<D>>,
+    urgent: mpsc::UnboundedSender<Ask<D>>,
+    pub state: watch::Receiver<LinkState>,
+    pub identity: watch::Receiver<Option<Identity>>,
+    garbage: Rc<Cell<u64>>,
+}
+
+impl<D: Dialogue> Link<D> {
+    /// Starts the task on the present `LocalSet`. `poll_deadline` bounds one reading of the state.
+    pub fn open(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll_deadline: Duration, dialogue: D) -> Self {
+        let (ask, asks) = mpsc::unbounded_channel();
+        let (urgent, urgents) = mpsc::unbounded_channel();
+        let down = LinkState::Down { since: clock.now(), cause: "not connected yet".into() };
+        let (state_out, state) = watch::channel(down);
+        let (identity_out, identity) = watch::channel(None);
+        let garbage = Rc::new(Cell::new(0));
+        let task = Task {
+            id: id.to_owned(),
+            connector,
+            clock,
+            poll_deadline,
+            dialogue,
+            asks,
+            urgents,
+            state: state_out,
+            identity: identity_out,
+            garbage: garbage.clone(),
+            epoch: 0,
+        };
+        tokio::task::spawn_local(task.run());
+        Self { id: id.to_owned(), ask, urgent, state, identity, garbage }
+    }
+
+    pub fn garbage(&self) -> u64 {
+        self.garbage.get()
+    }
+
+    /// Sends a command and waits for its answer.
+    pub fn send(&self, command: D::Command) -> Pending<'_, D::Reply> {
+        self.through(&self.ask, command)
+    }
+
+    /// Like [`Link::send`], but before everything that waits.
+    pub fn send_first(&self, command: D::Command) -> Pending<'_, D::Reply> {
+        self.through(&self.urgent, command)
+    }
+
+    fn through<'a>(&'a self, lane: &mpsc::UnboundedSender<Ask<D>>, command: D::Command) -> Pending<'a, D::Reply> {
+        let (answer, answered) = oneshot::channel();
+        let sent = lane.send(Ask { command, answer });
+        Box::pin(async move {
+            let gone = || DeviceError::Disconnected { device: self.id.clone(), cause: "driver stopped".into() };
+            sent.map_err(|_| gone())?;
+            answered.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+}
+
+struct Task<D: Dialogue> {
+    id: String,
+    connector: SharedConnector,
+    clock: Rc<dyn Clock>,
+    poll_deadline: Duration,
+    dialogue: D,
+    asks: mpsc::UnboundedReceiver<Ask<D>>,
+    urgents: mpsc::UnboundedReceiver<Ask<D>>,
+    state: watch::Sender<LinkState>,
+    identity: watch::Sender<Option<Identity>>,
+    garbage: Rc<Cell<u64>>,
+    epoch: u32,
+}
+
+/// Why a conversation ended.
+enum End {
+    HandleGone,
+    Lost { cause: String, reason: NoData },
+}
+
+impl<D: Dialogue> Task<D> {
+    async fn run(mut self) {
+        let mut failures = 0u32;
+        loop {
+            let (cause, reason) = match tokio::time::timeout(Duration::from_secs(5), self.connector.connect()).await {
+                Ok(Ok(stream)) => match self.converse(Wire::new(stream), &mut failures).await {
+                    End::HandleGone => return,
+                    End::Lost { cause, reason } => (cause, reason),
+                },
+                Ok(Err(error)) => (error.to_string(), NoData::LinkDown),
+                Err(_) => ("no connection within 5 s".to_owned(), NoData::Timeout),
+            };
+            let now = self.clock.now();
+            self.dialogue.unknown(reason, now);
+            if self.state.borrow().is_up() || failures == 0 {
+                self.state.send_replace(LinkState::Down { since: now, cause: cause.clone() });
+            }
+            failures = failures.saturating_add(1);
+            let backoff = Duration::from_secs(u64::from(failures.min(4).pow(2)).min(15));
+            if !self.wait_refusing(backoff, &cause).await {
+                return;
+            }
+        }
+    }
+
+    /// Refuses commands while there is no connection; false when the handle is gone.
+    async fn wait_refusing(&mut self, pause: Duration, cause: &str) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            let ask = tokio::select! {
+                biased;
+                ask = self.urgents.recv() => ask,
+                ask = self.asks.recv() => ask,
+                () = tokio::time::sleep_until(until) => return true,
+            };
+            let Some(ask) = ask else { return false };
+            let error = DeviceError::Disconnected { device: self.id.clone(), cause: cause.to_owned() };
+            drop(ask.answer.send(Err(error)));
+        }
+    }
+
+    async fn converse(&mut self, mut wire: Wire, failures: &mut u32) -> End {
+        let greeting = tokio::time::timeout(self.poll_deadline, self.dialogue.greet(&mut wire)).await;
+        match greeting {
+            Ok(Ok(identity)) => {
+                if self.identity.borrow().as_ref() != Some(&identity) {
+                    self.identity.send_replace(Some(identity));
+                }
+            }
+            Ok(Err(trouble)) => {
+                if matches!(trouble, Trouble::Garbage(_)) {
+                    self.garbage.set(self.garbage.get() + 1);
+                }
+                return End::Lost { cause: trouble.to_string(), reason: NoData::LinkDown };
+            }
+            Err(_) => return End::Lost { cause: "no answer to the greeting".into(), reason: NoData::Timeout },
+        }
+        self.epoch += 1;
+        *failures = 0;
+        self.state.send_replace(LinkState::Up { since: self.clock.now(), epoch: self.epoch });
+        let mut next_poll = Instant::now();
+        let mut garbage_in_a_row = 0;
+        loop {
+            let ask = tokio::select! {
+                biased;
+                ask = self.urgents.recv() => Some(ask),
+                ask = self.asks.recv() => Some(ask),
+                () = tokio::time::sleep_until(next_poll) => None,
+            };
+            let trouble = match ask {
+                Some(None) => return End::HandleGone,
+                Some(Some(ask)) => {
+                    // What was commanded is read back at once.
+                    next_poll = Instant::now();
+                    self.command(&mut wire, ask).await
+                }
+                None => match tokio::time::timeout(self.poll_deadline, self.dialogue.poll(&mut wire, &*self.clock)).await {
+                    Ok(Ok(pause)) => {
+                        next_poll = Instant::now() + pause;
+                        Ok(())
+                    }
+                    Ok(Err(trouble)) => {
+                        next_poll = Instant::now() + Duration::from_millis(500);
+                        Err(trouble)
+                    }
+                    Err(_) => return End::Lost { cause: "no answer".into(), reason: NoData::Timeout },
+                },
+            };
+            match trouble {
+                Ok(()) => garbage_in_a_row = 0,
+                Err(Trouble::Gone(cause)) => return End::Lost { cause, reason: NoData::LinkDown },
+                Err(Trouble::Refused { .. }) => {}
+                Err(Trouble::Garbage(what)) => {
+                    tracing::debug!(device = %self.id, %what, "garbage");
+                    self.garbage.set(self.garbage.get() + 1);
+                    wire.discard();
+                    garbage_in_a_row += 1;
+                    if garbage_in_a_row >= 3 {
+                        return End::Lost { cause: format!("garbage three times: {what}"), reason: NoData::LinkDown };
+                    }
+                }
+            }
+        }
+    }
+
+    async fn command(&mut self, wire: &mut Wire, ask: Ask<D>) -> Result<(), Trouble> {
+        let deadline = self.dialogue.deadline(&ask.command);
+        let outcome = tokio::time::timeout(deadline, self.dialogue.obey(wire, &ask.command)).await;
+        let device = self.id.clone();
+        let command = D::describe(&ask.command);
+        let (answer, trouble) = match outcome {
+            Ok(Ok(reply)) => (Ok(reply), Ok(())),
+            Ok(Err(Trouble::Refused { code, message })) => {
+                (Err(DeviceError::Rejected { device, command, code, message: message.clone() }), Err(Trouble::Refused { code, message }))
+            }
+            Ok(Err(Trouble::Garbage(what))) => {
+                (Err(DeviceError::OutcomeUnknown { device, command, after: deadline }), Err(Trouble::Garbage(what)))
+            }
+            Ok(Err(Trouble::Gone(cause))) => {
+                (Err(DeviceError::OutcomeUnknown { device, command, after: deadline }), Err(Trouble::Gone(cause)))
+            }
+            Err(_) => (
+                Err(DeviceError::OutcomeUnknown { device, command, after: deadline }),
+                Err(Trouble::Gone("a command was not answered".into())),
+            ),
+        };
+        // A caller that has gone away does not want the answer.
+        drop(ask.answer.send(answer));
+        trouble
+    }
+}
+
+/// Implements [`crate::interface::Device`] for a struct with a field `link`, given the command that stops it.
+macro_rules! device {
+    ($name:ty, $stop:expr) => {
+        impl crate::interface::Device for $name {
+            fn id(&self) -> &str {
+                &self.link.id
+            }
+            fn link(&self) -> tokio::sync::watch::Receiver<crate::interface::LinkState> {
+                self.link.state.clone()
+            }
+            fn identity(&self) -> tokio::sync::watch::Receiver<Option<crate::interface::Identity>> {
+                self.link.identity.clone()
+            }
+            fn garbage_count(&self) -> u64 {
+                self.link.garbage()
+            }
+            fn stop(&self) -> crate::interface::Pending<'_, ()> {
+                let sent = self.link.send_first($stop);
+                Box::pin(async move { sent.await.map(drop) })
+            }
+        }
+    };
+}
+pub(crate) use device;

@@ -1,0 +1,103 @@
+//! Messages over a byte stream: framed reads with a bound on their size.
+
+use crate::transport::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What goes wrong in a conversation.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Trouble {
+    #[error("connection lost: {0}")]
+    Gone(String),
+    #[error("{0}")]
+    Garbage(String),
+    #[error("{message} ({code})")]
+    Refused { code: i32, message: String },
+}
+
+/// A longer line than this is no answer of any device.
+const LONGEST_LINE: usize = 8192;
+
+/// A stream with what has been read ahead from it.
+pub struct Wire {
+    stream: Box<dyn Stream>,
+    ahead: Vec<u8>,
+    start: usize,
+}
+
+impl Wire {
+    pub fn new(stream: Box<dyn Stream>) -> Self {
+        Self { stream, ahead: Vec::with_capacity(256), start: 0 }
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.stream.write_all(bytes).await.map_err(|e| Trouble::Gone(e.to_string()))
+    }
+
+    /// Reads up to the terminator, which is taken off.
+    pub async fn until(&mut self, end: u8) -> Result<Vec<u8>, Trouble> {
+        let mut searched = self.start;
+        loop {
+            if let Some(found) = self.ahead[searched..].iter().position(|byte| *byte == end) {
+                let line = self.ahead[self.start..searched + found].to_vec();
+                self.start = searched + found + 1;
+                self.compact();
+                return Ok(line);
+            }
+            searched = self.ahead.len();
+            if searched - self.start > LONGEST_LINE {
+                self.discard();
+                return Err(Trouble::Garbage(format!("no end of message within {LONGEST_LINE} bytes")));
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Like [`Wire::until`], as text; anything but printable ASCII is garbage.
+    pub async fn line(&mut self, end: u8) -> Result<String, Trouble> {
+        let bytes = self.until(end).await?;
+        let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        if !text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+            return Err(Trouble::Garbage(format!("{} bytes that are not text", text.len())));
+        }
+        Ok(text.iter().map(|byte| char::from(*byte)).collect())
+    }
+
+    /// Reads exactly `count` bytes.
+    pub async fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Trouble> {
+        let mut bytes = Vec::with_capacity(count);
+        let held = (self.ahead.len() - self.start).min(count);
+        bytes.extend_from_slice(&self.ahead[self.start..self.start + held]);
+        self.start += held;
+        self.compact();
+        if held < count {
+            bytes.resize(count, 0);
+            self.stream.read_exact(&mut bytes[held..]).await.map_err(|e| Trouble::Gone(e.to_string()))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Throws away what was read ahead: answers to questions nobody remembers.
+    pub fn discard(&mut self) {
+        self.ahead.clear();
+        self.start = 0;
+    }
+
+    /// Number of bytes that were read ahead.
+    pub fn pending(&self) -> usize {
+        self.ahead.len() - self.start
+    }
+
+    fn compact(&mut self) {
+        if self.start == self.ahead.len() {
+            self.discard();
+        }
+    }
+
+    async fn more(&mut self) -> Result<(), Trouble> {
+        match self.stream.read_buf(&mut self.ahead).await {
+            Ok(0) => Err(Trouble::Gone("closed by the device".into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Trouble::Gone(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The simulated observatory as a whole: models that share one sky, one weather and one set of faults, each reachable
+//! over memory, TCP or a pseudo-terminal.
+//!
+//! It outlives the daemon: when the daemon is killed, roof, mount and cameras go on as hardware does.
+
+use crate::{
+    devices::{
+        Responder,
+        camera::{CameraConfig, CameraModel, Order},
+        mount::{MountConfig, MountModel},
+        movers::{FocuserModel, WheelModel},
+        plc::{Influence, PlcConfig, PlcModel},
+        station::StationModel,
+    },
+    faults::{Fault, FaultKind},
+    random::Random,
+    world::{Renderer, Shot, WeatherSample, WeatherSeries},
+};
+use alidade_drivers::transport::{MemoryConnector, SharedConnector, Stream};
+use alidade_model::{
+    clock::Clock,
+    states::{EnclosureState, MountState},
+    time::UtcTime,
+};
+use alidade_scheduling::{Site, ephemeris};
+use serde::Deserialize;
+use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// One instrument channel.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelConfig {
+    pub camera: CameraConfig,
+    /// Names in the order of the wheel's positions; empty without a wheel.
+    #[serde(default)]
+    pub filters: Vec<String>,
+}
+
+/// The hardware of one site.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObservatoryConfig {
+    pub site: Site,
+    #[serde(default)]
+    pub plc: PlcConfig,
+    #[serde(default)]
+    pub mount: MountConfig,
+    pub channels: BTreeMap<String, ChannelConfig>,
+    /// The slit lets the telescope see when it is this near to its azimuth, degrees.
+    #[serde(default = "slit")]
+    pub slit_half_width_deg: f64,
+    /// Best focus at 10 degrees Celsius, and steps per degree.
+    #[serde(default = "focus")]
+    pub best_focus: (f64, f64),
+}
+
+fn slit() -> f64 {
+    8.0
+}
+fn focus() -> (f64, f64) {
+    (20_000.0, -40.0)
+}
+
+/// What the hardware really does at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HardwareTruth {
+    pub at: UtcTime,
+    pub enclosure: EnclosureState,
+    pub weather: WeatherSample,
+    pub mount: MountState,
+    pub mount_alt_deg: f64,
+    pub mount_az_deg: f64,
+    pub light_shutters_open: u32,
+}
+
+struct Models {
+    plc: PlcModel,
+    mount: MountModel,
+    station: StationModel,
+    focuser: FocuserModel,
+    cameras: BTreeMap<String, CameraModel>,
+    wheels: BTreeMap<String, WheelModel>,
+}
+
+/// See the module's text.
+pub struct Observatory {
+    config: ObservatoryConfig,
+    clock: Rc<dyn Clock>,
+    weather: Box<dyn WeatherSeries>,
+    renderer: RefCell<Box<dyn Renderer>>,
+    faults: RefCell<Vec<Fault>>,
+    models: RefCell<Models>,
+    sun: RefCell<Option<(UtcTime, f64)>>,
+    noise: RefCell<Random>,
+    seed: u64,
+}
+
+impl Observatory {
+    pub fn new(
+        config: ObservatoryConfig,
+        clock: Rc<dyn Clock>,
+        weather: Box<dyn WeatherSeries>,
+        renderer: Box<dyn Renderer>,
+        seed: u64,
+    ) -> Rc<Self> {
+        let now = clock.now();
+        let sample = weather.at(now);
+        let influence = Influence {
+            now,
+            weather: sample,
+            sun_alt_deg: ephemeris::sun_altaz(&config.site, now.chrono()).alt_deg,
+            stuck: false,
+            jam: None,
+            frozen_sensors: false,
+            dead_sensors: false,
+        };
+        let models = Models {
+            plc: PlcModel::new(config.plc.clone(), influence, seed),
+            mount: MountModel::new(config.mount.clone(), config.site, now),
+            station: StationModel::new(sample, seed ^ 1),
+            focuser: FocuserModel::new(now),
+            cameras: config.channels.iter().map(|(name, c)| (name.clone(), CameraModel::new(c.camera.clone(), now))).collect(),
+            wheels: config
+                .channels
+                .iter()
+                .filter(|(_, c)| !c.filters.is_empty())
+                .map(|(name, c)| (name.clone(), WheelModel::new(c.filters.len(), now)))
+                .collect(),
+        };
+        Rc::new(Self {
+            config,
+            clock,
+            weather,
+            renderer: RefCell::new(renderer),
+            faults: RefCell::new(Vec::new()),
+            models: RefCell::new(models),
+            sun: RefCell::new(None),
+            noise: RefCell::new(Random::new(seed ^ 2)),
+            seed,
+        })
+    }
+
+    /// Names of all devices, as in the configuration of the daemon.
+    pub fn devices(&self) -> Vec<String> {
+        let mut all: Vec<String> = ["plc", "mount", "focuser", "station"].map(String::from).to_vec();
+        for (name, channel) in &self.config.channels {
+            all.push(format!("camera_{name}"));
+            if !channel.filters.is_empty() {
+                all.push(format!("wheel_{name}"));
+            }
+        }
+        all
+    }
+
+    /// Adds a fault to those that are to come.
+    pub fn inject(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// Somebody presses, turns or asks at the controller's panel.
+    pub fn at_panel(&self, change: impl FnOnce(&mut PlcModel)) {
+        change(&mut self.models.borrow_mut().plc);
+    }
+
+    fn fault(&self, device: &str, now: UtcTime, matches: impl Fn(&FaultKind) -> bool) -> bool {
+        self.fault_value(device, now, |kind| matches(kind).then_some(())).is_some()
+    }
+
+    fn fault_value<T>(&self, device: &str, now: UtcTime, pick: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
+        self.faults
+            .borrow()
+            .iter()
+            .filter(|f| f.device == device && f.at <= now && now < f.at.plus_seconds(f.for_s))
+            .find_map(|f| pick(&f.kind))
+    }
+
+    fn stuck(&self, device: &str, now: UtcTime) -> bool {
+        self.fault(device, now, |kind| *kind == FaultKind::Stuck)
+    }
+
+    fn sun_alt_deg(&self, now: UtcTime) -> f64 {
+        let mut cached = self.sun.borrow_mut();
+        if let Some((at, alt)) = *cached
+            && now.seconds_since(at).abs() < 20.0
+        {
+            return alt;
+        }
+        let alt = ephemeris::sun_altaz(&self.config.site, now.chrono()).alt_deg;
+        *cached = Some((now, alt));
+        alt
+    }
+
+    /// Brings one device to the present.
+    fn advance(&self, device: &str) {
+        let now = self.clock.now();
+        let mut models = self.models.borrow_mut();
+        let models = &mut *models;
+        match device.split_once('_') {
+            None if device == "plc" => models.plc.advance(self.influence(now)),
+            None if device == "mount" => models.mount.advance(now, self.stuck("mount", now)),
+            None if device == "station" => {
+                let frozen = self.fault(device, now, |k| *k == FaultKind::FrozenSensor);
+                let dead = self.fault(device, now, |k| *k == FaultKind::DeadSensor);
+                models.station.advance(self.weather.at(now), frozen, dead);
+            }
+            None if device == "focuser" => {
+                models.focuser.advance(now, self.stuck("focuser", now), self.weather.at(now).temperature_c + 0.5);
+            }
+            Some(("wheel", channel)) => {
+                if let Some(wheel) = models.wheels.get_mut(channel) {
+                    wheel.advance(now, self.stuck(device, now));
+                }
+            }
+            Some(("camera", channel)) => self.advance_camera(device, channel, now, models),
+            _ => {}
+        }
+    }
+
+    fn influence(&self, now: UtcTime) -> Influence {
+        Influence {
+            now,
+            weather: self.weather.at(now),
+            sun_alt_deg: self.sun_alt_deg(now),
+            stuck: self.stuck("plc", now),
+            jam: self.fault_value("plc", now, |kind| match kind {
+                FaultKind::ShutterJam { fraction } => Some(*fraction),
+                _ => None,
+            }),
+            frozen_sensors: self.fault("plc", now, |k| *k == FaultKind::FrozenSensor),
+            dead_sensors: self.fault("plc", now, |k| *k == FaultKind::DeadSensor),
+        }
+    }
+
+    fn advance_camera(&self, device: &str, channel: &str, now: UtcTime, models: &mut Models) {
+        let Models { plc, mount, focuser, cameras, wheels, .. } = models;
+        let Some(camera) = cameras.get_mut(channel) else { return };
+        let stuck = self.stuck(device, now);
+        let mut scene = |order: &Order| {
+            mount.advance(now, self.stuck("mount", now));
+            plc.advance(self.influence(now));
+            self.scene(order, channel, now, plc, mount, focuser, wheels.get(channel))
+        };
+        let mut develop = |shot: &Shot| self.renderer.borrow_mut().render(shot);
+        camera.advance(now, stuck, &mut scene, &mut develop);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a shot sees all of these models, which are borrowed apart")]
+    fn scene(&self, order: &Order, channel: &str, now: UtcTime, plc: &PlcModel, mount: &MountModel, focuser: &FocuserModel, wheel: Option<&WheelModel>) -> Shot {
+        let (alt, az) = mount.true_direction();
+        let direction = ephemeris::radec_from_altaz(&self.config.site, alt, az, now.chrono());
+        let slit_error = (plc.azimuth_deg() - az + 180.0).rem_euclid(360.0) - 180.0;
+        let slit_is_there = self.config.plc.dome_deg_s <= 0.0 || alt > 80.0 || slit_error.abs() <= self.config.slit_half_width_deg;
+        let weather = self.weather.at(now);
+        let (best, per_degree) = self.config.best_focus;
+        let filters = self.config.channels.get(channel).map(|c| c.filters.as_slice()).unwrap_or_default();
+        let sky_visible = plc.enclosure() == EnclosureState::Open && slit_is_there;
+        Shot {
+            channel: channel.to_owned(),
+            filter: wheel.and_then(WheelModel::position).and_then(|at| filters.get(at)).cloned().unwrap_or_default(),
+            started_at: now,
+            exposure_s: order.exposure_s,
+            light: order.light,
+            binning: order.binning,
+            ra_deg: direction.ra_deg,
+            dec_deg: direction.dec_deg,
+            alt_deg: alt,
+            sky_visible,
+            flat_light: sky_visible && self.sun_alt_deg(now) > -9.5,
+            defocus_steps: focuser.steps() - (best + per_degree * (focuser.temperature_c - 10.0)),
+            detector_temperature_c: order.temperature_c,
+            weather,
+            seed: self.seed ^ order.operation.rotate_left(17),
+        }
+    }
+
+    /// What the hardware really does now.
+    pub fn truth(&self) -> HardwareTruth {
+        let now = self.clock.now();
+        self.advance("plc");
+        self.advance("mount");
+        let models = self.models.borrow();
+        let (mount_alt_deg, mount_az_deg) = models.mount.direction();
+        HardwareTruth {
+            at: now,
+            enclosure: models.plc.enclosure(),
+            weather: self.weather.at(now),
+            mount: models.mount.state(),
+            mount_alt_deg,
+            mount_az_deg,
+            light_shutters_open: models.cameras.values().filter(|c| c.light_shutter_open_at(now)).count() as u32,
+        }
+    }
+
+    fn respond<T>(&self, device: &str, act: impl FnOnce(&mut dyn Responder) -> T) -> Option<T> {
+        let mut models = self.models.borrow_mut();
+        let models = &mut *models;
+        let responder: &mut dyn Responder = match device.split_once('_') {
+            None if device == "plc" => &mut models.plc,
+            None if device == "mount" => &mut models.mount,
+            None if device == "station" => &mut models.station,
+            None if device == "focuser" => &mut models.focuser,
+            Some(("wheel", channel)) => models.wheels.get_mut(channel)?,
+            Some(("camera", channel)) => models.cameras.get_mut(channel)?,
+            _ => return None,
+        };
+        Some(act(responder))
+    }
+
+    /// Speaks a device's protocol on one connection until it ends.
+    pub async fn serve(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>) {
+        let Some(end) = self.respond(&device, |r| r.terminator()) else { return };
+        let mut buffer = Vec::with_capacity(256);
+        let mut chunk = [0u8; 1024];
+        loop {
+            let read = match stream.read(&mut chunk).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => read,
+            };
+            buffer.extend_from_slice(&chunk[..read]);
+            while let Some(at) = buffer.iter().position(|byte| *byte == end) {
+                let question: Vec<u8> = buffer.drain(..=at).take(at).collect();
+                if !self.exchange(&device, &question, &mut stream).await {
+                    return;
+                }
+            }
+            if buffer.len() > 4096 {
+                buffer.clear();
+            }
+        }
+    }
+
+    /// One question and its answer, with whatever goes wrong; false ends the connection.
+    async fn exchange(&self, device: &str, question: &[u8], stream: &mut Box<dyn Stream>) -> bool {
+        let now = self.clock.now();
+        if self.fault(device, now, |k| *k == FaultKind::DropLink) {
+            return false;
+        }
+        self.advance(device);
+        let refuses = self.fault(device, now, |k| *k == FaultKind::Refuse);
+        let answer = self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
+            Some(refusal) => refusal,
+            None => r.answer(question),
+        });
+        // What was just commanded begins now, not when somebody looks next.
+        self.advance(device);
+        let Some(mut answer) = answer else { return false };
+        if self.fault(device, now, |k| *k == FaultKind::Mute) {
+            return true;
+        }
+        let delay = self.fault_value(device, now, |kind| match kind {
+            FaultKind::Delay { seconds } => Some(*seconds),
+            _ => None,
+        });
+        if let Some(seconds) = delay {
+            tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
+        }
+        if self.fault(device, now, |k| *k == FaultKind::Garbage) {
+            let mut noise = self.noise.borrow_mut();
+            let count = 1 + noise.below(12);
+            let bytes: Vec<u8> = (0..count).map(|_| (noise.bits() & 0xff) as u8).collect();
+            answer.splice(0..0, bytes);
+        }
+        answer.is_empty() || stream.write_all(&answer).await.is_ok()
+    }
+
+    fn refuses_connections(&self, device: &str) -> bool {
+        self.fault(device, self.clock.now(), |k| *k == FaultKind::DropLink)
+    }
+
+    /// A connector over memory; each connection is a new conversation with the same hardware.
+    pub fn connector(self: &Rc<Self>, device: &str) -> SharedConnector {
+        let (observatory, device) = (self.clone(), device.to_owned());
+        Rc::new(MemoryConnector::new(move || {
+            if observatory.refuses_connections(&device) {
+                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
+            }
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            tokio::task::spawn_local(observatory.clone().serve(device.clone(), Box::new(theirs)));
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        }))
+    }
+
+    /// Serves a device on TCP until the `LocalSet` ends; port 0 takes a free one.
+    pub async fn serve_tcp(self: &Rc<Self>, device: &str, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        let (observatory, device) = (self.clone(), device.to_owned());
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if observatory.refuses_connections(&device) || stream.set_nodelay(true).is_err() {
+                    continue;
+                }
+                tokio::task::spawn_local(observatory.clone().serve(device.clone(), Box::new(stream)));
+            }
+        });
+        Ok(bound)
+    }
+
+    /// Serves a device on a pseudo-terminal until the `LocalSet` ends; returns the path to open.
+    pub fn serve_pty(self: &Rc<Self>, device: &str) -> io::Result<String> {
+        let (master, mut slave) = tokio_serial::SerialStream::pair().map_err(io::Error::from)?;
+        slave.set_exclusive(false).map_err(io::Error::from)?;
+        let path = tokio_serial::SerialPort::name(&slave).ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
+        let (observatory, device) = (self.clone(), device.to_owned());
+        tokio::task::spawn_local(async move {
+            // Held open: without it the master would see an end whenever the client closes.
+            let _slave = slave;
+            observatory.serve(device, Box::new(master)).await;
+        });
+        Ok(path)
+    }
+}
