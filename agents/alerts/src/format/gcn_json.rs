@@ -269,19 +269,27 @@ fn read_statistics(members: &Members<'_>, notice: &mut Notice) -> Result<(), Ref
 }
 
 /// Identity of a notice: what it is about, which of them, and when it was made.
+///
+/// Only a record number tells two notices of one moment apart; where the mission sends none, the content is part of the
+/// identity, so that a second, different notice is taken for what it says instead of for a forgery of the first.
 fn key(notice: &Notice, members: &Members<'_>) -> Result<String, Refusal> {
-    let kind = notice.notice_type.clone().unwrap_or_else(|| notice.stream.clone());
-    let made = match (members.text("alert_datetime")?, members.text("trigger_time")?) {
-        (Some(text), _) | (None, Some(text)) => text,
-        (None, None) => "",
-    };
-    let alert_type = members.text("alert_type")?.unwrap_or_default();
-    let sequence = notice.sequence.map(|n| n.to_string()).unwrap_or_default();
-    let id = notice.trigger_id.as_deref().unwrap_or_default();
-    if id.is_empty() && made.is_empty() {
-        return Ok(format!("json:{kind}|{}", notice.content_sha256).to_ascii_lowercase());
+    let kind = notice.notice_type.as_deref().unwrap_or(&notice.stream);
+    let mut parts = vec![kind.to_string(), notice.trigger_id.clone().unwrap_or_default()];
+    for name in [
+        "instrument",
+        "alert_type",
+        "alert_tense",
+        "alert_datetime",
+        "trigger_time",
+    ] {
+        parts.push(members.text(name)?.unwrap_or_default().to_string());
     }
-    Ok(format!("json:{kind}|{id}|{alert_type}|{sequence}|{made}").to_ascii_lowercase())
+    parts.push(
+        notice
+            .sequence
+            .map_or_else(|| notice.content_sha256.clone(), |n| n.to_string()),
+    );
+    Ok(format!("json:{}", parts.join("|")).to_ascii_lowercase())
 }
 
 #[cfg(test)]
