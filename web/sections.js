@@ -103,6 +103,11 @@ export function frames(state) {
   })));
 }
 
+function latency(seconds) {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  return `${fixed(seconds, seconds < 10 ? 1 : 0)} s`;
+}
+
 export function alert(state) {
   const event = state.alert;
   byId("alert-card").hidden = event === null;
@@ -111,7 +116,7 @@ export function alert(state) {
   show(byId("alert"), event, () => {
     const where = event.ra_deg === null ? "position unknown" : `RA ${fixed(event.ra_deg, 3)}° Dec ${fixed(event.dec_deg, 3)}°, 90 % within ${event.r90_deg === null ? "unknown" : `${fixed(event.r90_deg, 2)}°`}`;
     return [h("p", {}, event.decision), h("p", {}, `${where}; received ${hhmmss(event.received_at)} UTC${event.strategy ? `; strategy ${event.strategy}` : ""}`),
-      h("ol", { class: "stages" }, event.stages.map((stage) => h("li", {}, h("strong", {}, `${fixed(stage.latency_s, stage.latency_s < 10 ? 2 : 0)} s`), stage.stage)))];
+      h("ol", { class: "stages" }, event.stages.map((stage) => h("li", {}, h("strong", {}, latency(stage.latency_s)), stage.stage)))];
   });
 }
 
