@@ -201,7 +201,7 @@ pub enum ProblemError {
 }
 
 impl Problem {
-    /// Everything [`crate::plan`] relies on.
+    /// Everything [`crate::plan()`] relies on.
     pub fn check(&self) -> Result<(), ProblemError> {
         let length = self.night.length_s();
         if length <= 0.0 {

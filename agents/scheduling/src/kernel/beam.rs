@@ -28,6 +28,8 @@ pub(super) struct Room<'a> {
     /// Reduced values and best continuation (by slot) under the prices in force.
     pub reduced: &'a [f64],
     pub ahead: &'a [f64],
+    /// Slots the machine may wait for a range to open.
+    pub patience: usize,
     /// A complete label must reach this reduced value plus continuation; `f64::MIN` cuts nothing.
     pub cut: f64,
 }
@@ -84,6 +86,8 @@ struct Bucket {
 struct Kept {
     sets: Vec<u64>,
     left: Vec<i64>,
+    /// Last slot with a child.
+    until: usize,
 }
 
 struct Beam<'a, 's> {
@@ -92,7 +96,8 @@ struct Beam<'a, 's> {
     width: usize,
     words: usize,
     resources: usize,
-    longest: usize,
+    /// Slots whose sets are still kept.
+    held: Vec<usize>,
     /// Dense index of a job, `NONE` when it takes no part.
     dense: Vec<u32>,
     /// For each slot of the room, the set of jobs that may still start in it or later.
@@ -100,6 +105,8 @@ struct Beam<'a, 's> {
     records: Vec<Record>,
     kept: Vec<Kept>,
     buckets: Vec<Bucket>,
+    /// Ranges that open in the room: promise, slot, job, second; ascending by slot.
+    openings: Vec<(f64, u32, u32, i64)>,
     /// Value, parent, job, start of the best plan met.
     best: (f64, u32, u32, i64),
     exhaustive: bool,
@@ -113,7 +120,10 @@ fn job_hash(d: u32) -> u64 {
 }
 
 /// Searches a room with at most `width` labels per slot; the best plan met is returned, also when the meter stopped it.
+///
+/// `width` is meant for slots of a minute; finer slots get their share of it.
 pub(super) fn run(search: &Search, room: &Room, width: usize, meter: &mut Meter) -> Found {
+    let width = (width * search.grid.slot_s as usize / 60).clamp(2, width);
     let mut beam = Beam::new(search, room, width);
     for k in room.first..room.end {
         if k % 16 == 0 && meter.out_of_time() {
@@ -151,7 +161,7 @@ impl<'a, 's> Beam<'a, 's> {
             width,
             words: 1,
             resources: room.left.len(),
-            longest: search.grid.length.iter().copied().max().unwrap_or(1) as usize,
+            held: Vec::new(),
             dense: Vec::new(),
             usable: Vec::new(),
             records: Vec::new(),
@@ -162,10 +172,17 @@ impl<'a, 's> Beam<'a, 's> {
                     floor: f64::MIN,
                 })
                 .collect(),
+            openings: Vec::new(),
             best: (0.0, NONE, NONE, 0),
             exhaustive: true,
         };
         beam.choose_jobs();
+        let inside =
+            |o: &&(u32, u32, i64)| (room.first..room.end).contains(&(o.0 as usize)) && beam.dense[o.1 as usize] != NONE;
+        let openings = search.grid.opening.iter().filter(inside);
+        beam.openings = openings
+            .map(|(k, j, s)| (beam.promise(*k as usize, *j), *k, *j, *s))
+            .collect();
         let root = Label {
             time_s: room.from_s,
             start_s: 0,
@@ -232,6 +249,10 @@ impl<'a, 's> Beam<'a, 's> {
             return;
         }
         bucket.labels.push(label);
+        if let Some(parent) = self.records.get(label.parent as usize) {
+            let until = &mut self.kept[parent.slot as usize].until;
+            *until = (*until).max(slot - self.room.first);
+        }
         // Many more than will be kept: drop the poorest early. Room for duplicates is left in the factor of 4.
         if bucket.labels.len() >= 8 * width {
             bucket.labels.select_nth_unstable_by(4 * width, order);
@@ -331,9 +352,16 @@ impl<'a, 's> Beam<'a, 's> {
             self.records.push(record);
         }
         self.kept[at] = kept;
-        if let Some(old) = at.checked_sub(self.longest + 2) {
-            self.kept[old] = Kept::default();
-        }
+        self.held.push(at);
+        // Sets whose children have all been settled are no longer needed: memory stays bounded by the longest job.
+        let all = &mut self.kept;
+        self.held.retain(|k| {
+            let needed = *k == at || all[*k].until > at;
+            if !needed {
+                all[*k] = Kept::default();
+            }
+            needed
+        });
         out
     }
 
@@ -344,38 +372,56 @@ impl<'a, 's> Beam<'a, 's> {
         let search = self.search;
         let (g, room) = (&search.grid, self.room);
         // Best continuation first, so that a label can stop at the first arc below the cut.
-        let last = room.ahead.len() - 1;
-        let mut arcs: Vec<(f64, u32)> = g
-            .arcs(slot)
-            .iter()
-            .filter(|j| self.dense[**j as usize] != NONE)
-            .map(|j| {
-                (
-                    room.reduced[*j as usize] + room.ahead[(slot + g.length[*j as usize] as usize).min(last)],
-                    *j,
-                )
-            })
-            .collect();
-        arcs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut arcs: Vec<(f64, u32)> = Vec::new();
+        if !labels.is_empty() {
+            let here = g.arcs(slot).iter().filter(|j| self.dense[**j as usize] != NONE);
+            arcs.extend(here.map(|j| (self.promise(slot, *j), *j)));
+            arcs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        }
+        let later = self.openings.partition_point(|o| o.1 as usize <= slot);
         for (id, label) in labels {
             for (promise, j) in &arcs {
                 if label.reduced + promise < room.cut {
                     break;
                 }
-                self.extend(id, &label, slot, *j);
+                if let Some(start_s) = self.start(&label, *j as usize, slot) {
+                    self.extend(id, &label, slot, *j, start_s);
+                }
             }
-            let next_slot_s = g.origin_s + (slot as i64 + 1) * g.slot_s;
-            let wait = Label {
-                time_s: label.time_s.max(next_slot_s),
-                parent: id,
-                job: NONE,
-                ..label
-            };
-            self.push(wait, slot + 1);
+            if search.lossy() {
+                let next_slot_s = g.origin_s + (slot as i64 + 1) * g.slot_s;
+                let time_s = label.time_s.max(next_slot_s);
+                self.push(
+                    Label {
+                        time_s,
+                        parent: id,
+                        job: NONE,
+                        ..label
+                    },
+                    slot + 1,
+                );
+                continue;
+            }
+            for k in later..self.openings.len() {
+                let (promise, opens, j, start_s) = self.openings[k];
+                let opens = opens as usize;
+                if opens - slot > room.patience || label.reduced + room.ahead[opens] < room.cut {
+                    break;
+                }
+                if label.reduced + promise >= room.cut {
+                    self.extend(id, &label, opens, j, start_s);
+                }
+            }
         }
     }
 
-    fn extend(&mut self, id: u32, label: &Label, slot: usize, j: u32) {
+    /// Reduced value of starting a job in a slot, with the best continuation.
+    fn promise(&self, slot: usize, j: u32) -> f64 {
+        let end = slot + self.search.grid.length[j as usize] as usize;
+        self.room.reduced[j as usize] + self.room.ahead[end.min(self.room.ahead.len() - 1)]
+    }
+
+    fn extend(&mut self, id: u32, label: &Label, slot: usize, j: u32, start_s: i64) {
         let search = self.search;
         let i = j as usize;
         let d = self.dense[i];
@@ -383,9 +429,6 @@ impl<'a, 's> Beam<'a, 's> {
         if self.set_of(&record)[d as usize / 64] >> (d % 64) & 1 == 1 {
             return;
         }
-        let Some(start_s) = self.start(label, i, slot) else {
-            return;
-        };
         let job = &search.task.jobs[i];
         let end_s = start_s + job.length_s;
         if end_s > self.room.until_s {
@@ -480,6 +523,7 @@ impl Search<'_> {
             left: &self.task.capacities,
             reduced,
             ahead,
+            patience: usize::MAX,
             cut: self.goal() - base - SLACK,
         };
         let found = run(self, &room, width, meter);

@@ -16,6 +16,8 @@ pub(super) struct Grid {
     /// Jobs that may start in slot k: `job[first[k]..first[k + 1]]`.
     pub first: Vec<u32>,
     pub job: Vec<u32>,
+    /// Where a range opens, among the arcs that are left: (slot, job, second), ascending.
+    pub opening: Vec<(u32, u32, i64)>,
 }
 
 /// Finest and coarsest slot, seconds.
@@ -57,8 +59,10 @@ impl Grid {
             length,
             first: Vec::new(),
             job: Vec::new(),
+            opening: Vec::new(),
         };
         grid.index(task);
+        grid.open(task);
         grid
     }
 
@@ -140,6 +144,22 @@ impl Grid {
             length: Vec::new(),
             first: vec![0],
             job: Vec::new(),
+            opening: Vec::new(),
         }
+    }
+
+    /// Lists the openings anew, after [`Grid::retain`].
+    pub fn open(&mut self, task: &Task) {
+        let mut opening = Vec::new();
+        for (j, job) in task.jobs.iter().enumerate() {
+            for (a, _) in &job.starts {
+                let k = self.slot(*a);
+                if self.arcs(k).binary_search(&(j as u32)).is_ok() {
+                    opening.push((k as u32, j as u32, *a));
+                }
+            }
+        }
+        opening.sort_unstable();
+        self.opening = opening;
     }
 }

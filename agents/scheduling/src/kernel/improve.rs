@@ -10,6 +10,8 @@ use super::{Draft, Meter};
 /// Shortest and longest stretch freed, seconds.
 const SHORTEST_S: f64 = 1800.0;
 const LONGEST_S: f64 = 16_000.0;
+/// Longest wait for a range to open that a neighbourhood looks at, seconds.
+const LONGEST_WAIT_S: i64 = 1800;
 /// Neighbourhoods without a new best plan after which the walk returns to the best.
 const PATIENCE: u32 = 150;
 
@@ -80,6 +82,7 @@ impl Walk {
             left: &left,
             reduced: &reduced,
             ahead: &self.ahead,
+            patience: (LONGEST_WAIT_S / search.grid.slot_s) as usize,
             cut: self.ahead[begin] - depth,
         };
         let width = if rng.unit() < 0.2 { 32 } else { 8 };

@@ -67,6 +67,11 @@ impl<'a> Search<'a> {
         (self.best, bound)
     }
 
+    /// Some start is worth less than another.
+    pub fn lossy(&self) -> bool {
+        self.lossy
+    }
+
     pub fn gap(&self) -> f64 {
         if self.proved || self.bound <= self.best.value + SLACK {
             return 0.0;
@@ -189,6 +194,7 @@ impl<'a> Search<'a> {
         // The loss is left out: it only lowers an arc's worth, so that keeping the arc is safe.
         grid.retain(|k, j| before[k] + reduced[j] + ahead[k + length[j] as usize] >= goal);
         grid.length = length;
+        grid.open(self.task);
         self.grid = grid;
         self.backward(&reduced, &mut ahead, &mut choice);
         self.set_bound(ahead[0] + base);
