@@ -1,5 +1,7 @@
 //! The store on an SQLite file, on SQLite in memory and on a real PostgreSQL: the same facts, the same answers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/facts.rs"]
 mod facts;
 #[path = "support/postgres.rs"]

@@ -156,8 +156,8 @@ impl Walker {
                     dec_deg: -(i as f64) / 3.0,
                 },
                 priority: 1.0 + n as f64 / 10.0,
-                window: (n % 2 == 0).then(|| (at, at.plus_seconds(3600.000001))),
-                t_prefered: (n % 5 == 0).then(|| at.plus_seconds(60.0)),
+                window: (n.is_multiple_of(2)).then(|| (at, at.plus_seconds(3600.000001))),
+                t_prefered: (n.is_multiple_of(5)).then(|| at.plus_seconds(60.0)),
                 constraints: Constraints {
                     min_alt_deg: 30.0 + i as f64,
                     ..Constraints::default()
@@ -169,7 +169,7 @@ impl Walker {
             id,
             title: "a \"title\" with % and \\".into(),
             user: USERS[n % 3].into(),
-            origin: if n % 4 == 0 {
+            origin: if n.is_multiple_of(4) {
                 Origin::Alert {
                     event: format!("event-{}", n % 5),
                     strategy: "grb".into(),
@@ -215,7 +215,7 @@ impl Walker {
                 cause: "read-out".into(),
             },
         };
-        if n % 3 == 0 {
+        if n.is_multiple_of(3) {
             let product = Product {
                 id: product,
                 kind: [ProductKind::Raw, ProductKind::MasterBias][n % 2],
@@ -230,7 +230,7 @@ impl Walker {
             self.recorder.record(Fact::FrameReduced {
                 exposure: id.clone(),
                 sources: n as u64,
-                fwhm_px: (n % 2 == 0).then_some(2.5),
+                fwhm_px: (n.is_multiple_of(2)).then_some(2.5),
                 background: 100.25,
                 rms: 3.0,
                 degradations: vec!["no dark".into()],
@@ -266,14 +266,14 @@ impl Walker {
             to,
             name: "GRB 260314A".into(),
             ra_deg: Some(n as f64 / 11.0),
-            dec_deg: (n % 2 == 0).then_some(-12.5),
+            dec_deg: (n.is_multiple_of(2)).then_some(-12.5),
             r90_deg: None,
             cause: "packet".into(),
         });
         self.recorder.record(Fact::EventDecided {
             event: event.clone(),
-            followed: n % 2 == 0,
-            strategy: (n % 2 == 0).then(|| "grb".into()),
+            followed: n.is_multiple_of(2),
+            strategy: (n.is_multiple_of(2)).then(|| "grb".into()),
             reason: "it is bright".into(),
             request: None,
         });
@@ -307,11 +307,11 @@ impl Walker {
             id: format!("s{}", n % 4),
             made_at: at,
             cause: "dusk".into(),
-            first: n % 3 == 0,
+            first: n.is_multiple_of(3),
             placed: placed.collect(),
             unplaced: unplaced.collect(),
             objective: n as f64,
-            upper_bound: if n % 2 == 0 { f64::MAX } else { n as f64 + 0.5 },
+            upper_bound: if n.is_multiple_of(2) { f64::MAX } else { n as f64 + 0.5 },
         };
         self.end.schedule = Some(schedule.clone());
         self.recorder.record(Fact::ScheduleMade { schedule });
@@ -322,7 +322,11 @@ impl Walker {
             ("wind_gust_m_s".to_owned(), Ok(n as f64 / 3.0)),
             (
                 "humidity".to_owned(),
-                if n % 2 == 0 { Ok(0.5) } else { Err(NoData::LinkDown) },
+                if n.is_multiple_of(2) {
+                    Ok(0.5)
+                } else {
+                    Err(NoData::LinkDown)
+                },
             ),
         ]);
         self.recorder.record(Fact::Weather { readings });
@@ -411,7 +415,7 @@ impl Walker {
             },
             1 => Fact::DeviceLink {
                 device,
-                up: n % 3 == 0,
+                up: n.is_multiple_of(3),
                 cause: "timed out".into(),
             },
             2 => Fact::DeviceGarbage {
