@@ -206,8 +206,12 @@ def one(peer, path, limit_s, out):
     """Runs one peer; the visibility of the night is not counted in its time."""
     night = Night(path)
     before = cpu()
-    plan, bound = PEERS[peer](night, limit_s)
-    json.dump({"plan": plan, "upper_bound": bound, "cpu_s": round(cpu() - before, 2)}, open(out, "w"))
+    plan, bound, failed = None, None, None
+    try:
+        plan, bound = PEERS[peer](night, limit_s)
+    except Exception as e:  # A peer that breaks on an instance is a result, not the end of the run.
+        failed = repr(e)
+    json.dump({"plan": plan, "upper_bound": bound, "failed": failed, "cpu_s": round(cpu() - before, 2)}, open(out, "w"))
     return 0
 
 
@@ -234,6 +238,8 @@ def main():
                                 "--limit-s", str(args.limit_s), "--one", peer, "--out", f.name], check=True)
                 answer = json.load(f)
             row = {"instance": name, "peer": peer, "cpu_s": answer["cpu_s"], "upper_bound": answer["upper_bound"]}
+            if answer["failed"]:
+                row["failed"] = answer["failed"]
             if answer["plan"] is not None:
                 with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
                     json.dump(answer["plan"], f)

@@ -18,7 +18,7 @@ pub struct ScheduleArgs {
     /// Stop after this many milliseconds with the best plan found
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub deadline_ms: Option<u64>,
-    /// Units of planning work; equal iterations, seed and instance give equal plans (default 1000 without a deadline)
+    /// Units of planning work; equal iterations, seed and instance give equal plans (default 600 without a deadline)
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub iterations: Option<u64>,
     /// Seed of the search
@@ -33,7 +33,7 @@ pub struct ScheduleArgs {
 }
 
 /// Work without a deadline, when none is asked for.
-const DEFAULT_ITERATIONS: u64 = 1000;
+const DEFAULT_ITERATIONS: u64 = 600;
 
 pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandError> {
     // The deadline is real time by meaning: it bounds how long a person or a script waits for this command.

@@ -58,9 +58,17 @@ pub fn parse_instance(file: &str, text: &str) -> Result<Instance, InstanceError>
     };
     let value: Value = serde_json::from_str(text).map_err(|e| {
         let place = format!("line {} column {}", e.line(), e.column());
+        let here = text.lines().nth(e.line().saturating_sub(1)).unwrap_or("");
+        let here = here.get(e.column().saturating_sub(1)..).unwrap_or("");
         let cause = e.to_string();
         let cause = cause.split(" at line ").next().unwrap_or("not JSON").to_owned();
-        fault((place, format!("not valid JSON: {cause}")))
+        let not_finite = ["NaN", "Infinity", "-Infinity"]
+            .into_iter()
+            .find(|w| here.starts_with(w));
+        fault((
+            place,
+            not_finite.map_or(format!("not valid JSON: {cause}"), |w| format!("{w} is not a number")),
+        ))
     })?;
     read(&value).map_err(fault)
 }

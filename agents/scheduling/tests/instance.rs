@@ -114,7 +114,7 @@ fn not_a_number_and_broken_text_are_refused_with_line_and_column() {
     let text = instance().to_string().replace("165.0", "NaN");
     let e = parse_instance("n.json", &text).unwrap_err().to_string();
     assert!(
-        e.starts_with("n.json: line 1 column ") && e.contains("not valid JSON"),
+        e.starts_with("n.json: line 1 column ") && e.contains("NaN is not a number"),
         "{e}"
     );
     assert!(
