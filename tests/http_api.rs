@@ -1,5 +1,7 @@
 //! The HTTP gateway as its clients see it, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 #[path = "support/observatory.rs"]
 mod observatory;
 

@@ -1,5 +1,7 @@
 //! The MQTT feed against a real Mosquitto, read by `mosquitto_sub`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
 #[path = "support/observatory.rs"]
@@ -209,4 +211,46 @@ fn a_broker_that_acknowledges_nothing_is_left_and_tried_again() {
     }
     wait_for(&handle, |status| status.connections >= 2);
     drop(handle);
+}
+
+/// The example of an access list in `packaging/`: the daemon writes, a reader reads and writes nothing.
+#[test]
+fn the_packaged_access_list_lets_the_feed_write_and_readers_only_read() {
+    let list = std::fs::read_to_string(observatory::repository().join("packaging/mosquitto/alidade.acl")).unwrap();
+    let broker = Broker::guarded("guarded", &[("alidade", "one"), ("reader", "two")], &list);
+    let observatory = Observatory::new("mqtt-guarded");
+    let ports = MqttPorts {
+        snapshot: observatory.ports().snapshot,
+        journal: observatory.journal.clone(),
+    };
+    let login = MqttLink {
+        username: Some("alidade".into()),
+        password: Some("one".into()),
+        ..link(broker.port, 5)
+    };
+    let handle = start(login, ports).unwrap();
+    wait_for(&handle, |status| status.connected && status.acknowledged >= 10);
+    let reader = broker.subscribe_as(&["-u", "reader", "-P", "two"], &format!("{BASE}/#"));
+    assert_eq!(
+        reader.until(|message| message.topic.ends_with("/state/safety")).json()["state"],
+        "safe"
+    );
+    // A reader's forgery and the daemon's next word: only the second arrives.
+    broker.publish_as("reader", "two", &format!("{BASE}/event/forged"), "{}");
+    observatory.record(9, "stopped");
+    let next = reader.until(|message| message.topic.contains("/event/"));
+    assert_eq!(next.topic, format!("{BASE}/event/stopped"));
+
+    let wrong = MqttLink {
+        username: Some("alidade".into()),
+        password: Some("guess".into()),
+        ..link(broker.port, 5)
+    };
+    let ports = MqttPorts {
+        snapshot: observatory.ports().snapshot,
+        journal: observatory.journal.clone(),
+    };
+    let refused = start(wrong, ports).unwrap();
+    wait_for(&refused, |status| status.last_error.is_some());
+    assert!(!refused.status.borrow().connected);
 }

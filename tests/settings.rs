@@ -1,5 +1,7 @@
 //! The configuration files of the repository, good and bad.
 
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
 use alidade::settings::{Link, Settings};
 use std::{
     collections::BTreeMap,

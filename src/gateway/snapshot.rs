@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub cameras: Vec<CameraView>,
     /// By quantity name with unit suffix (`wind_m_s`).
     pub weather: BTreeMap<String, Gauge>,
-    /// Strip charts: oldest first, at most a few hundred points a quantity.
+    /// Strip charts: oldest first, at most about 120 points a quantity (every snapshot carries them).
     pub weather_history: BTreeMap<String, Vec<HistoryPoint>>,
     /// The alert that is being worked on, or the last one of this night.
     pub alert: Option<AlertView>,

@@ -161,7 +161,7 @@ pub fn read(file: &str, text: &str, environment: BTreeMap<String, String>) -> Re
 }
 
 fn sorted(mut faults: Vec<(usize, Fault)>) -> SettingsError {
-    faults.sort_by(|(a, _), (b, _)| a.cmp(b));
+    faults.sort_by_key(|(order, _)| *order);
     SettingsError {
         faults: faults.into_iter().map(|(_, fault)| fault).collect(),
     }

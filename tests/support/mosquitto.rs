@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -38,12 +38,42 @@ fn program(name: &str) -> Command {
 }
 
 impl Broker {
-    /// Prepares a broker that is not running yet.
+    /// Prepares a broker that is not running yet and lets everybody do everything.
     pub fn idle(name: &str) -> Self {
+        Self::prepared(name, |_| "allow_anonymous true\n".into())
+    }
+
+    /// A running broker with accounts (name, password) and an access list.
+    pub fn guarded(name: &str, accounts: &[(&str, &str)], access_list: &str) -> Self {
+        let mut broker = Self::prepared(name, |folder| {
+            let passwords = folder.join("passwords");
+            std::fs::write(&passwords, "").unwrap();
+            for (account, password) in accounts {
+                let status = program("mosquitto_passwd")
+                    .arg("-b")
+                    .arg(&passwords)
+                    .args([account, password])
+                    .status();
+                assert!(status.unwrap().success());
+            }
+            std::fs::write(folder.join("acl"), access_list).unwrap();
+            format!(
+                "allow_anonymous false\npassword_file {}\nacl_file {}\n",
+                passwords.display(),
+                folder.join("acl").display()
+            )
+        });
+        broker.start();
+        broker
+    }
+
+    fn prepared(name: &str, access: impl Fn(&Path) -> String) -> Self {
         let port = free_port();
         let folder = std::env::temp_dir().join(format!("alidade-mosquitto-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\n");
+        let access = access(&folder);
+        // As root the broker would change to an account that cannot read this folder.
+        let text = format!("listener {port} 127.0.0.1\nuser root\n{access}persistence false\nlog_dest none\n");
         std::fs::write(folder.join("mosquitto.conf"), text).unwrap();
         Self {
             port,
@@ -84,7 +114,21 @@ impl Broker {
 
     /// Subscribes with `mosquitto_sub`, an implementation that is not ours.
     pub fn subscribe(&self, topic: &str) -> Subscriber {
+        self.subscribe_as(&[], topic)
+    }
+
+    /// Publishes with `mosquitto_pub`.
+    pub fn publish_as(&self, account: &str, password: &str, topic: &str, payload: &str) {
+        let status = program("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-r"])
+            .args(["-u", account, "-P", password, "-t", topic, "-m", payload])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    pub fn subscribe_as(&self, login: &[&str], topic: &str) -> Subscriber {
         let mut child = program("mosquitto_sub")
+            .args(login)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-t", topic])
             .args(["-F", "%r %q %t %p"])
             .stdout(Stdio::piped())

@@ -18,7 +18,7 @@ use tokio::{
 /// Journal lines kept for clients that resume.
 const RING: usize = 10_000;
 /// A state goes out at most this often.
-const STATE_PERIOD: Duration = Duration::from_millis(100);
+const STATE_PERIOD: Duration = Duration::from_millis(200);
 
 /// A snapshot as it goes out.
 #[derive(Debug, Clone)]
