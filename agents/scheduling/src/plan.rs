@@ -2,7 +2,7 @@
 
 use crate::constraints::{Exclusion, ObservabilityRequest, Sky, verify_block};
 use crate::ephemeris::{Span, add_seconds, seconds_between};
-use crate::kernel::{Job, Task};
+use crate::kernel::{Job, Solution, Task};
 use crate::links::{self, Linked};
 use crate::problem::{KeptKind, Problem, ProblemError, Request};
 use crate::reason::Reason;
@@ -102,7 +102,8 @@ pub fn plan(problem: &Problem, mut options: PlanOptions) -> Result<Plan, Problem
     let planner = Planner::new(problem);
     let task = planner.task();
     let overhead_s = planner.prepared.iter().map(|p| p.overhead_s).collect();
-    let linked = links::solve(problem, &task, overhead_s, &mut options);
+    let mut linked = links::solve(problem, &task, overhead_s, &mut options);
+    planner.hold_promises(&task, &mut linked.solution);
     Ok(planner.report(&task, &linked, options.explain))
 }
 
@@ -261,6 +262,40 @@ impl<'a> Planner<'a> {
             lost.min((value + bonus) * 0.999) as f32
         });
         (bonus, Some(table.collect()))
+    }
+
+    /// Moves a block that lies within a few minutes of its promised start onto it, where its neighbours leave room.
+    fn hold_promises(&self, task: &Task, solution: &mut Solution) {
+        const NEAR_S: i64 = 300;
+        // A follower's gap was met at the start it has: ties are left alone.
+        if self.problem.requests.iter().any(|r| r.after.is_some()) {
+            return;
+        }
+        for n in 0..solution.placed.len() {
+            let (j, s) = solution.placed[n];
+            let id = &self.problem.requests[j].id;
+            let promised = self
+                .problem
+                .kept
+                .iter()
+                .find(|k| k.kind == KeptKind::Promised && k.id == *id);
+            let Some(wanted) = promised.map(|k| self.offset(k.start).round() as i64 - self.prepared[j].overhead_s)
+            else {
+                continue;
+            };
+            let ends = |k: usize| solution.placed[k].1 + task.jobs[solution.placed[k].0].length_s;
+            let from = n.checked_sub(1).map_or(i64::MIN, ends);
+            let until = solution.placed.get(n + 1).map_or(i64::MAX, |p| p.1);
+            let job = &task.jobs[j];
+            let fits = from <= wanted && wanted + job.length_s <= until;
+            let allowed = job.starts.iter().any(|(a, b)| (*a..=*b).contains(&wanted));
+            let gained = job.worth(wanted, LOSS_STEP_S) - job.worth(s, LOSS_STEP_S);
+            if wanted != s && (wanted - s).abs() <= NEAR_S && fits && allowed && gained >= 0.0 {
+                solution.placed[n].1 = wanted;
+                solution.value += gained;
+            }
+        }
+        solution.upper_bound = solution.upper_bound.max(solution.value);
     }
 
     fn report(&self, task: &Task, linked: &Linked, explain: bool) -> Plan {

@@ -312,6 +312,22 @@ fn promises_are_kept_when_they_cost_little() {
 }
 
 #[test]
+fn a_promised_start_is_held_to_the_second_where_nothing_changed() {
+    let mut p = problem();
+    p.requests.push(request("kept", "a", 900.0, 5.0));
+    let promised = at(9_017.0);
+    p.kept.push(KeptBlock {
+        id: "kept".into(),
+        kind: KeptKind::Promised,
+        start: promised,
+        end: add_seconds(promised, 900.0),
+        overhead_s: 60.0,
+        charge: None,
+    });
+    assert_eq!(made(&p).planned[0].start, promised);
+}
+
+#[test]
 fn a_free_night_honours_the_preferred_start() {
     let mut p = problem();
     let mut r = request("at-transit", "a", 1200.0, 5.0);
