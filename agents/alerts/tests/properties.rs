@@ -34,6 +34,12 @@ fn packet(
              <Error2Radius>{err:.4}</Error2Radius></Position2D>"
         )
     });
+    // GCN's number 140 is a sub-threshold trigger of Swift.
+    let kind = if authority == "nasa.gsfc.gcn" {
+        "<Param name='Packet_Type' value='140'/>"
+    } else {
+        ""
+    };
     let cites: String = cites
         .iter()
         .map(|c| format!("<EventIVORN cite='followup'>{c}</EventIVORN>"))
@@ -45,7 +51,7 @@ fn packet(
     };
     format!(
         "<voe:VOEvent xmlns:voe='http://www.ivoa.net/xml/VOEvent/v2.0' version='2.0' role='observation' \
-         ivorn='ivo://{authority}/grb#{local}'><What><Param name='TrigID' value='{trigger}'/></What><WhereWhen>\
+         ivorn='ivo://{authority}/grb#{local}'><What>{kind}<Param name='TrigID' value='{trigger}'/></What><WhereWhen>\
          <ObsDataLocation><ObservationLocation><AstroCoords coord_system_id='UTC-FK5-GEO'><Time><TimeInstant>\
          <ISOTime>{time}</ISOTime></TimeInstant></Time>{position}</AstroCoords></ObservationLocation></ObsDataLocation>\
          </WhereWhen><Why><Inference><Concept>process.variation.burst;em.gamma</Concept></Inference></Why>{cites}\
@@ -70,7 +76,7 @@ fn notices() -> impl Strategy<Value = Vec<String>> {
         proptest::option::of(0..12usize),
     );
     proptest::collection::vec(one, 1..12).prop_map(|parts| {
-        let missions = ["a.sat", "b.sat", "c.sat", "d.sat"];
+        let missions = ["a.sat", "b.sat", "c.sat", "d.sat", "nasa.gsfc.gcn"];
         let name = |i: usize, mission: usize| format!("ivo://{}/grb#n{i}", missions[mission]);
         let owners: Vec<usize> = parts.iter().map(|p| p.0).collect();
         parts

@@ -105,11 +105,21 @@ pub struct EventBook {
     chain_of: BTreeMap<String, String>,
     chains: BTreeMap<String, Chain>,
     by_time: BTreeSet<(DateTime<Utc>, String)>,
+    weak_by_time: BTreeSet<(DateTime<Utc>, String)>,
     chains_of_event: BTreeMap<EventId, BTreeSet<String>>,
     founders: BTreeMap<EventId, String>,
     aliases: BTreeMap<EventId, EventId>,
     next: u64,
 }
+
+/// Bounds that real traffic never meets; a flood that does loses associations, not packets.
+///
+/// Tracks that may mention one identifier.
+const MOST_MENTIONS: usize = 64;
+/// Notices kept of one track: beyond it the oldest go that are neither retractions nor the best position.
+const MOST_NOTICES: usize = 100;
+/// Tracks whose times hang together; in a thicker crowd nothing is taken for the same event by time any more.
+const MOST_NEIGHBOURS: usize = 512;
 
 fn short(hash: &[u8]) -> [u8; 16] {
     let mut out = [0; 16];
@@ -209,10 +219,14 @@ impl EventBook {
                 .map(|c| c.ivorn.to_ascii_lowercase()),
         );
         for ivorn in mentioned {
-            self.mentions.entry(ivorn).or_default().insert(track.clone());
+            let tracks = self.mentions.entry(ivorn).or_default();
+            if tracks.len() < MOST_MENTIONS {
+                tracks.insert(track.clone());
+            }
         }
         self.tracks.entry(track.clone()).or_default().insert(key.clone());
         self.keep_newest_map(&track, notice);
+        self.thin(&track);
         let stored = Stored {
             notice: notice.clone(),
             track: track.clone(),
@@ -251,6 +265,38 @@ impl EventBook {
             {
                 stored.notice.skymap = Some(SkyMap::Url("superseded".to_string()));
             }
+        }
+    }
+
+    /// Forgets what a crowded track can spare; its identities stay known.
+    fn thin(&mut self, track: &str) {
+        let keys = self.tracks.get(track).map_or(0, BTreeSet::len);
+        if keys <= MOST_NOTICES {
+            return;
+        }
+        let stored = self
+            .tracks
+            .get(track)
+            .into_iter()
+            .flatten()
+            .filter_map(|k| self.notices.get(k).map(|s| (k, s)));
+        let r90 = |s: &Stored| {
+            s.notice
+                .usable_position()
+                .and_then(|p| p.r90_deg())
+                .unwrap_or(f64::INFINITY)
+        };
+        let best = stored
+            .clone()
+            .min_by(|a, b| r90(a.1).total_cmp(&r90(b.1)))
+            .map(|(k, _)| k.clone());
+        let oldest = stored
+            .filter(|(k, s)| !s.notice.is_retraction && Some(*k) != best.as_ref())
+            .min_by(|a, b| (a.1.notice.issued_at, a.0).cmp(&(b.1.notice.issued_at, b.0)))
+            .map(|(k, _)| k.clone());
+        if let (Some(oldest), Some(keys)) = (oldest, self.tracks.get_mut(track)) {
+            keys.remove(&oldest);
+            self.notices.remove(&oldest);
         }
     }
 
@@ -337,86 +383,205 @@ impl EventBook {
         })
     }
 
-    /// Chains whose trigger times hang together with `t0` by steps no longer than the rule's reach.
-    fn neighbourhood(&self, t0: DateTime<Utc>) -> BTreeSet<String> {
+    /// Chains whose trigger times hang together with `t0` by steps no longer than the rule's reach; sub-threshold ones
+    /// change nothing for others and are left out. `None` in a crowd.
+    fn neighbourhood(&self, t0: DateTime<Utc>) -> Option<BTreeSet<String>> {
         let reach = self.rules.reach();
         let mut found = BTreeSet::new();
+        let later = self.by_time.range((t0, String::new())..);
+        let earlier = self.by_time.range(..(t0, String::new())).rev();
         let mut edge = t0;
-        for (t, chain) in self.by_time.range((t0, String::new())..) {
-            if *t - edge > reach {
-                break;
-            }
+        for (_, chain) in later.take_while(|(t, _)| {
+            let near = *t - edge <= reach;
             edge = *t;
+            near
+        }) {
             found.insert(chain.clone());
-        }
-        edge = t0;
-        for (t, chain) in self.by_time.range(..(t0, String::new())).rev() {
-            if edge - *t > reach {
-                break;
+            if found.len() > MOST_NEIGHBOURS {
+                return None;
             }
-            edge = *t;
-            found.insert(chain.clone());
         }
-        found
+        let mut edge = t0;
+        for (_, chain) in earlier.take_while(|(t, _)| {
+            let near = edge - *t <= reach;
+            edge = *t;
+            near
+        }) {
+            found.insert(chain.clone());
+            if found.len() > MOST_NEIGHBOURS {
+                return None;
+            }
+        }
+        Some(found)
+    }
+
+    fn index(&mut self, point: &TrackPoint) -> &mut BTreeSet<(DateTime<Utc>, String)> {
+        if point.sub_threshold {
+            &mut self.weak_by_time
+        } else {
+            &mut self.by_time
+        }
     }
 
     /// Rebuilds the chain of a track and the groups around it.
     fn regroup(&mut self, track: &str) -> (EventId, Change, Vec<EventId>) {
         let tracks = self.tied(track);
-        let old: BTreeSet<String> = tracks.iter().filter_map(|t| self.chain_of.get(t)).cloned().collect();
-        let mut around = BTreeSet::new();
-        let mut owners: BTreeMap<String, EventId> = BTreeMap::new();
-        for name in &old {
-            if let Some(point) = self.chains.get(name).and_then(|c| c.point.clone()) {
-                around.extend(self.neighbourhood(point.t0));
-            }
-        }
-        let mut inherited = Vec::new();
-        for name in &old {
-            around.remove(name);
-            if let Some(chain) = self.chains.remove(name) {
-                inherited.push(chain.event);
-                if let Some(point) = chain.point {
-                    self.by_time.remove(&(point.t0, name.clone()));
-                }
-                if let Some(names) = self.chains_of_event.get_mut(&chain.event) {
-                    names.remove(name);
-                }
-            }
-        }
         let Some(name) = tracks.first().cloned() else {
             return (EventId(0), Change::None, Vec::new());
         };
+        let old: BTreeSet<String> = tracks.iter().filter_map(|t| self.chain_of.get(t)).cloned().collect();
+        let was_weak = old
+            .iter()
+            .filter_map(|n| self.chains.get(n))
+            .all(|c| weak(c.point.as_ref()));
+        let mut times: Vec<DateTime<Utc>> = old
+            .iter()
+            .filter_map(|n| self.chains.get(n))
+            .filter_map(|c| c.point.as_ref().map(|p| p.t0))
+            .collect();
+        let mut around = times
+            .iter()
+            .map(|t0| self.neighbourhood(*t0))
+            .collect::<Option<Vec<_>>>();
+        let inherited = self.unlink(&old);
         for t in &tracks {
             self.chain_of.insert(t.clone(), name.clone());
         }
         let point = self.point(&tracks);
         let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
         if let Some(point) = &point {
-            self.by_time.insert((point.t0, name.clone()));
-            around.extend(self.neighbourhood(point.t0));
+            let entry = (point.t0, name.clone());
+            self.index(point).insert(entry);
+            times.push(point.t0);
+            let near = self.neighbourhood(point.t0);
+            around = around.zip(near).map(|(mut all, near)| {
+                all.push(near);
+                all
+            });
         }
-        around.insert(name.clone());
-        let fresh = Chain {
-            tracks,
-            point,
-            is_test,
-            event: EventId(0),
-        };
-        self.chains.insert(name.clone(), fresh);
-        for chain in &around {
-            if let Some(chain) = self.chains.get(chain) {
-                owners.insert(chain.tracks.first().cloned().unwrap_or_default(), chain.event);
+        let alone = weak(point.as_ref()) && was_weak && old.len() <= 1;
+        self.chains.insert(
+            name.clone(),
+            Chain {
+                tracks,
+                point,
+                is_test,
+                event: EventId(0),
+            },
+        );
+        let known = !inherited.is_empty();
+        match around {
+            Some(around) if !alone => {
+                let mut around: BTreeSet<String> = around.into_iter().flatten().collect();
+                self.widen(&mut around, &times, &inherited);
+                around.insert(name.clone());
+                let events = around.iter().filter_map(|n| self.chains.get(n)).map(|c| c.event);
+                let before: BTreeSet<EventId> = events.chain(inherited).filter(|id| id.0 != 0).collect();
+                let groups = self.groups(&around);
+                self.assign(groups, &before, &name, known)
+            }
+            around => {
+                let near = around.into_iter().flatten().flatten().collect();
+                let home = if alone {
+                    self.home_of_weak(&name, &near)
+                } else {
+                    inherited.first().copied()
+                };
+                let (groups, before) = self.around_home(&name, home, inherited, alone);
+                self.assign(groups, &before, &name, known)
             }
         }
-        let before: BTreeSet<EventId> = owners
-            .values()
-            .copied()
+    }
+
+    /// Takes chains out of every index; the events they were of.
+    fn unlink(&mut self, chains: &BTreeSet<String>) -> Vec<EventId> {
+        let mut events = Vec::new();
+        for name in chains {
+            let Some(chain) = self.chains.remove(name) else {
+                continue;
+            };
+            if !events.contains(&chain.event) {
+                events.push(chain.event);
+            }
+            if let Some(point) = chain.point {
+                self.index(&point).remove(&(point.t0, name.clone()));
+            }
+            if let Some(names) = self.chains_of_event.get_mut(&chain.event) {
+                names.remove(name);
+            }
+        }
+        events.sort_unstable();
+        events
+    }
+
+    /// Adds the sub-threshold chains in reach, and every chain of the events concerned.
+    fn widen(&self, around: &mut BTreeSet<String>, times: &[DateTime<Utc>], inherited: &[EventId]) {
+        let reach = self.rules.reach();
+        let spans = around
+            .iter()
+            .filter_map(|n| self.chains.get(n))
+            .filter_map(|c| c.point.as_ref().map(|p| p.t0));
+        let spans: Vec<DateTime<Utc>> = spans.chain(times.iter().copied()).collect();
+        if let (Some(first), Some(last)) = (spans.iter().min(), spans.iter().max()) {
+            let weak = self.weak_by_time.range((*first - reach, String::new())..);
+            around.extend(
+                weak.take_while(|(t, _)| *t <= *last + reach)
+                    .map(|(_, name)| name.clone()),
+            );
+        }
+        let events: BTreeSet<EventId> = around
+            .iter()
+            .filter_map(|n| self.chains.get(n))
+            .map(|c| c.event)
             .chain(inherited.iter().copied())
-            .filter(|id| id.0 != 0)
             .collect();
-        let groups = self.groups(&around);
-        self.assign(groups, &before, &name, !inherited.is_empty())
+        around.extend(
+            events
+                .iter()
+                .filter_map(|id| self.chains_of_event.get(id))
+                .flatten()
+                .cloned(),
+        );
+    }
+
+    /// The event a sub-threshold chain joins: it changes nothing for the others.
+    fn home_of_weak(&self, name: &str, near: &BTreeSet<String>) -> Option<EventId> {
+        let chain = self.chains.get(name)?;
+        let own = chain.point.as_ref()?;
+        let others: Vec<(&Chain, &TrackPoint)> = near
+            .iter()
+            .filter_map(|n| self.chains.get(n))
+            .filter(|c| c.is_test == chain.is_test)
+            .filter_map(|c| c.point.as_ref().map(|p| (c, p)))
+            .collect();
+        let mut points: Vec<&TrackPoint> = others.iter().map(|(_, p)| *p).collect();
+        points.push(own);
+        let leader = *self.rules.group(&points).last()?;
+        others.get(leader).map(|(c, _)| c.event)
+    }
+
+    /// Groups when a chain joins `home`, or stands alone, and everything else stays as it is.
+    fn around_home(
+        &self,
+        name: &str,
+        home: Option<EventId>,
+        inherited: Vec<EventId>,
+        alone: bool,
+    ) -> (Vec<BTreeSet<String>>, BTreeSet<EventId>) {
+        let of = |id: &EventId| self.chains_of_event.get(id).cloned().unwrap_or_default();
+        let mut mine = BTreeSet::from([name.to_string()]);
+        mine.extend(home.iter().flat_map(of));
+        let mut groups = Vec::new();
+        for id in inherited.iter().filter(|id| Some(**id) != home) {
+            let rest = of(id);
+            if alone && !rest.is_empty() {
+                groups.push(rest);
+            } else {
+                mine.extend(rest);
+            }
+        }
+        groups.push(mine);
+        (groups, inherited.into_iter().chain(home).collect())
     }
 
     /// The groups of some chains: tests apart from the rest, chains without a trigger time alone.
@@ -431,7 +596,7 @@ impl EventBook {
             };
             let timed: Vec<(&String, &TrackPoint)> =
                 chains().filter_map(|(n, c)| c.point.as_ref().map(|p| (n, p))).collect();
-            let points: Vec<TrackPoint> = timed.iter().map(|(_, p)| (*p).clone()).collect();
+            let points: Vec<&TrackPoint> = timed.iter().map(|(_, p)| *p).collect();
             let mut by_leader: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
             for (leader, (name, _)) in self.rules.group(&points).into_iter().zip(&timed) {
                 by_leader.entry(leader).or_default().insert((*name).clone());
@@ -458,18 +623,18 @@ impl EventBook {
             self.chains_of_event.remove(id);
         }
         groups.sort_by_key(|group| (!group.contains(changed), group.first().cloned()));
+        let mut founded: BTreeMap<&String, Vec<EventId>> = BTreeMap::new();
+        for id in before {
+            if let Some(chain) = self.founders.get(id).and_then(|t| self.chain_of.get(t)) {
+                founded.entry(chain).or_default().push(*id);
+            }
+        }
+        let owned_by: Vec<Vec<EventId>> = groups
+            .iter()
+            .map(|g| g.iter().filter_map(|c| founded.get(c)).flatten().copied().collect())
+            .collect();
         let (mut mine, mut absorbed, mut parts, mut touched) = (EventId(0), Vec::new(), Vec::new(), Vec::new());
-        for group in groups {
-            let mut owned: Vec<EventId> = before
-                .iter()
-                .copied()
-                .filter(|id| {
-                    self.founders
-                        .get(id)
-                        .and_then(|t| self.chain_of.get(t))
-                        .is_some_and(|c| group.contains(c))
-                })
-                .collect();
+        for (group, mut owned) in groups.into_iter().zip(owned_by) {
             owned.sort_unstable();
             let id = owned.first().copied().unwrap_or_else(|| {
                 let id = EventId(self.next);
@@ -580,7 +745,7 @@ impl EventBook {
                 continue;
             };
             if let Some(point) = chain.point {
-                self.by_time.remove(&(point.t0, name));
+                self.index(&point).remove(&(point.t0, name));
             }
             for track in chain.tracks {
                 self.chain_of.remove(&track);
@@ -600,6 +765,10 @@ impl EventBook {
             }
         }
     }
+}
+
+fn weak(point: Option<&TrackPoint>) -> bool {
+    point.is_some_and(|p| p.sub_threshold)
 }
 
 /// Whether a packet that replaces `stored` is itself replaced by it: a circle, of which all stand.

@@ -121,11 +121,11 @@ impl MergeRules {
 
     /// Groups tracks: for each, the index of its group's leader.
     #[must_use]
-    pub fn group(&self, tracks: &[TrackPoint]) -> Vec<usize> {
+    pub fn group(&self, tracks: &[&TrackPoint]) -> Vec<usize> {
         let mut leader_of: BTreeMap<usize, usize> = BTreeMap::new();
         let mut order: Vec<usize> = (0..tracks.len()).filter(|i| tracks[*i].place.is_some()).collect();
         let rank = |i: &usize| {
-            let track = &tracks[*i];
+            let track = tracks[*i];
             (
                 (track.withdrawn, track.sub_threshold),
                 track.place.map_or(f64::INFINITY, |p| p.2),
@@ -142,12 +142,13 @@ impl MergeRules {
             let best = leaders
                 .iter()
                 .filter_map(|leader| {
-                    self.positioned(&tracks[track], &tracks[*leader])
+                    self.positioned(tracks[track], tracks[*leader])
                         .map(|cost| (cost, *leader))
                 })
                 .min_by(|a, b| a.0.total_cmp(&b.0));
             let leader = best.map_or(track, |(_, leader)| leader);
-            if leader == track {
+            // A sub-threshold track joins and never leads: it changes nothing for the others.
+            if leader == track && !tracks[track].sub_threshold {
                 leaders.push(track);
             }
             leader_of.insert(track, leader);
@@ -159,8 +160,12 @@ impl MergeRules {
     }
 
     /// Lets tracks without a position join the nearest in time, earliest first among themselves.
-    fn join_by_time(&self, tracks: &[TrackPoint], leader_of: &mut BTreeMap<usize, usize>) {
-        let placed: Vec<usize> = leader_of.keys().copied().collect();
+    fn join_by_time(&self, tracks: &[&TrackPoint], leader_of: &mut BTreeMap<usize, usize>) {
+        let placed: Vec<usize> = leader_of
+            .keys()
+            .copied()
+            .filter(|i| !tracks[*i].sub_threshold)
+            .collect();
         let mut loose: Vec<usize> = (0..tracks.len()).filter(|i| tracks[*i].place.is_none()).collect();
         loose.sort_by(|a, b| (tracks[*a].t0, &tracks[*a].key).cmp(&(tracks[*b].t0, &tracks[*b].key)));
         let mut time_leaders: Vec<usize> = Vec::new();
@@ -168,7 +173,7 @@ impl MergeRules {
             let nearest = |others: &[usize]| {
                 others
                     .iter()
-                    .filter_map(|o| self.by_time(&tracks[track], &tracks[*o]).map(|dt| (dt, *o)))
+                    .filter_map(|o| self.by_time(tracks[track], tracks[*o]).map(|dt| (dt, *o)))
                     .min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| tracks[a.1].key.cmp(&tracks[b.1].key)))
                     .map(|(_, other)| other)
             };
@@ -176,7 +181,7 @@ impl MergeRules {
                 .and_then(|other| leader_of.get(&other).copied())
                 .or_else(|| nearest(&time_leaders))
                 .unwrap_or(track);
-            if leader == track {
+            if leader == track && !tracks[track].sub_threshold {
                 time_leaders.push(track);
             }
             leader_of.insert(track, leader);
@@ -205,7 +210,7 @@ mod tests {
     }
 
     fn same(a: TrackPoint, b: TrackPoint) -> bool {
-        let groups = MergeRules::default().group(&[a, b]);
+        let groups = MergeRules::default().group(&[&a, &b]);
         groups[0] == groups[1]
     }
 
@@ -256,7 +261,7 @@ mod tests {
         let a = track("a", 0.0, Some((0.0, 0.0, 0.05)));
         let b = track("b", 4.0, Some((118.0, 0.0, 0.05)));
         let loose = track("c", 1.0, None);
-        let groups = MergeRules::default().group(&[a, b, loose]);
+        let groups = MergeRules::default().group(&[&a, &b, &loose]);
         assert_ne!(groups[0], groups[1]);
         assert_eq!(groups[2], groups[0], "it joins the nearer in time");
     }

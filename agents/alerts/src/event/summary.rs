@@ -111,14 +111,12 @@ impl Member<'_> {
 
 /// Order of notices in time that does not depend on arrival.
 fn chronological(a: &Member<'_>, b: &Member<'_>) -> std::cmp::Ordering {
-    let key = |m: &Member<'_>| {
-        (
-            m.notice.issued_at.or(m.notice.event_time),
-            m.notice.sequence,
-            m.notice.key.clone(),
-        )
-    };
-    key(a).cmp(&key(b))
+    let (a, b) = (a.notice, b.notice);
+    let moment = |n: &Notice| n.issued_at.or(n.event_time);
+    moment(a)
+        .cmp(&moment(b))
+        .then(a.sequence.cmp(&b.sequence))
+        .then_with(|| a.key.cmp(&b.key))
 }
 
 /// The best position: smallest 90 % radius, positions without one last, the newest among equals.
@@ -157,23 +155,29 @@ fn flags(members: &[Member<'_>]) -> BTreeSet<Flag> {
     newest.values().flat_map(|m| m.notice.flags.iter().copied()).collect()
 }
 
-pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Event> {
-    members.sort_by(chronological);
-    let standing: Vec<&Member<'_>> = members.iter().filter(|m| m.stands()).collect();
-    let missions: BTreeSet<String> = standing.iter().map(|m| m.notice.mission.clone()).collect();
+/// Names in order of first use, as many as anybody would read.
+fn names(members: &[Member<'_>]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for member in &members {
+    for member in members {
         let own = member
             .notice
             .trigger_id
             .as_ref()
             .map(|id| format!("{} {id}", member.notice.mission));
         for name in own.into_iter().chain(member.notice.names.iter().cloned()) {
-            if !names.contains(&name) {
+            if names.len() < 50 && !names.contains(&name) {
                 names.push(name);
             }
         }
     }
+    names
+}
+
+pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Event> {
+    members.sort_by(chronological);
+    let standing: Vec<&Member<'_>> = members.iter().filter(|m| m.stands()).collect();
+    let missions: BTreeSet<String> = standing.iter().map(|m| m.notice.mission.clone()).collect();
+    let names = names(&members);
     let state = match (standing.len(), missions.len()) {
         (0, _) => EventState::Retracted,
         (1, _) => EventState::New,

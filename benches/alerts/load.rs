@@ -1,0 +1,342 @@
+//! Load on the alert chain, measured: results as JSON on stdout, one document a line.
+//!
+//! ```text
+//! alert-load ingest FOLDER COUNT       read, check, deduplicate, group, journal (append; fdatasync every 64 packets)
+//! alert-load skymap FILE FIELD_DEG     an LVK alert to ranked tiles
+//! alert-load flood FOLDER              10,000 notices of which one matters: time from its bytes to the proposal
+//! alert-load broker RECEIVE BROADCAST FILE     a broker that journals every packet durably before it answers
+//! alert-load vtp RECEIVE BROADCAST FOLDER COUNT AUTHORS   authors and a subscriber against any broker
+//! alert-load pace RECEIVE BROADCAST FOLDER COUNT HERTZ    latency from author to subscriber at a steady rate
+//! ```
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alidade_alerts::event::{EventBook, MergeRules, Trust};
+use alidade_alerts::strategy::{UnitCapabilities, decide, load_folder};
+use alidade_alerts::transport::vtp::{
+    Answer, Broker, BrokerSettings, Clock, Delivery, Receipt, Relay, SubscriberSettings, send, session,
+};
+use alidade_alerts::{Channel, Verdict, read};
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match words.as_slice() {
+        ["ingest", folder, count] => ingest(Path::new(folder), count.parse()?),
+        ["skymap", file, field] => skymap(Path::new(file), field.parse()?),
+        ["flood", folder, strategies] => flood(Path::new(folder), Path::new(strategies)),
+        ["broker", receive, broadcast, file] => runtime.block_on(broker(receive, broadcast, Path::new(file))),
+        ["vtp", receive, broadcast, folder, count, authors] => runtime.block_on(vtp(
+            receive,
+            broadcast,
+            Path::new(folder),
+            count.parse()?,
+            authors.parse()?,
+        )),
+        ["pace", receive, broadcast, folder, count, hertz] => runtime.block_on(pace(
+            receive,
+            broadcast,
+            Path::new(folder),
+            count.parse()?,
+            hertz.parse()?,
+        )),
+        _ => bail!("see the text at the top of benches/alerts/load.rs"),
+    }
+}
+
+/// The real packets of a folder, each a template whose identity is replaced.
+fn templates(folder: &Path) -> Result<Vec<String>> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    paths.retain(|p| p.extension().is_some_and(|e| e == "xml"));
+    paths.sort();
+    let texts = paths.iter().filter_map(|p| std::fs::read_to_string(p).ok());
+    let sound = texts.filter(|t| read(t.as_bytes(), Channel::Voevent, epoch()).verdict != Verdict::Reject);
+    let sound: Vec<String> = sound.collect();
+    if sound.is_empty() {
+        bail!("{}: no packets", folder.display())
+    } else {
+        Ok(sound)
+    }
+}
+
+fn epoch() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_176_000, 0).unwrap_or_default()
+}
+
+fn clock() -> Clock {
+    let started = Instant::now();
+    Arc::new(move || epoch() + started.elapsed())
+}
+
+/// The template with an identity and a trigger of its own.
+fn numbered(template: &str, number: usize) -> Vec<u8> {
+    let mut text = template.to_string();
+    for name in ["ivorn=\"", "ivorn='"] {
+        if let Some(at) = text.find(name) {
+            let start = at + name.len();
+            let end = start + text[start..].find(['"', '\'']).unwrap_or(0);
+            text.insert_str(end, &format!("-n{number}"));
+            break;
+        }
+    }
+    for name in ["name=\"TrigID\"", "name=\"Burst_Id\"", "name=\"AMON_ID\""] {
+        if let Some(at) = text.find(name)
+            && let Some(value) = text[at..].find("value=\"")
+        {
+            text.insert_str(at + value + 7, &number.to_string());
+        }
+    }
+    text.into_bytes()
+}
+
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.split_whitespace().next())
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
+}
+
+fn quantiles(mut millis: Vec<f64>) -> serde_json::Value {
+    millis.sort_by(f64::total_cmp);
+    let at = |q: f64| {
+        let index = ((millis.len().saturating_sub(1)) as f64 * q).round() as usize;
+        millis.get(index).copied().map(|v| (v * 1000.0).round() / 1000.0)
+    };
+    json!({ "n": millis.len(), "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": at(1.0) })
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn ingest(folder: &Path, count: usize) -> Result<()> {
+    let templates = templates(folder)?;
+    let path = std::env::temp_dir().join(format!("alert-load-{}.journal", std::process::id()));
+    let mut journal = std::fs::File::create(&path)?;
+    let mut book = EventBook::new(MergeRules::default(), Trust::default());
+    let (mut spent, mut bytes, before) = (Duration::ZERO, 0, resident_kb());
+    for number in 0..count {
+        let packet = numbered(&templates[number % templates.len()], number);
+        bytes += packet.len();
+        let started = Instant::now();
+        let reading = read(&packet, Channel::Voevent, epoch());
+        journal.write_all(&packet)?;
+        book.insert(&reading);
+        if number % 64 == 63 {
+            journal.sync_data()?;
+        }
+        spent += started.elapsed();
+    }
+    std::fs::remove_file(path)?;
+    let (packets, events) = book.size();
+    let rate = count as f64 / spent.as_secs_f64();
+    println!(
+        "{}",
+        json!({ "bench": "ingest", "packets": packets, "events": events, "mean_bytes": bytes / count.max(1),
+            "packets_per_s": rate.round(), "us_per_packet": (1e7 / rate).round() / 10.0,
+            "rss_before_kb": before, "rss_after_kb": resident_kb() })
+    );
+    Ok(())
+}
+
+fn skymap(file: &Path, field_deg: f64) -> Result<()> {
+    let bytes = std::fs::read(file)?;
+    let received = "2023-05-18T16:07:20Z".parse()?;
+    let strategy = alidade_alerts::strategy::from_toml(
+        "strategy = { name = 'gw', version = 1, priority = 1 }\nmatch = { streams = ['lvk/gw/*'] }\n\
+         plan = { step = [{ until = '48h', filters = ['r'], exptime = '60s', count = 1 }], \
+         tiling = { max_tiles = 100, min_cumulative_prob = 0.0, overlap = 0.05 } }",
+    )?;
+    let mut times = Vec::new();
+    let mut tiles = 0;
+    for _ in 0..50 {
+        let mut book = EventBook::new(MergeRules::default(), Trust::default());
+        let started = Instant::now();
+        let outcome = book.insert(&read(&bytes, Channel::Json, received));
+        let event = outcome.event.and_then(|id| book.event(id)).context("no event")?;
+        let unit = UnitCapabilities::with_field(field_deg);
+        let decision = decide(&event, std::slice::from_ref(&strategy), &unit, received);
+        times.push(millis(started.elapsed()));
+        tiles = decision.followed.map_or(0, |p| p.tiles.len());
+    }
+    println!(
+        "{}",
+        json!({ "bench": "skymap_to_tiles", "bytes": bytes.len(), "tiles": tiles, "field_deg": field_deg,
+            "time": quantiles(times) })
+    );
+    Ok(())
+}
+
+fn flood(folder: &Path, strategies: &Path) -> Result<()> {
+    let templates = templates(folder)?;
+    let strategies = load_folder(strategies)?;
+    let wanted = templates
+        .iter()
+        .find(|t| t.contains("BAT_GRB_Pos_1125809"))
+        .context("no Swift burst in the folder")?;
+    let at: DateTime<Utc> = "2022-09-30T11:12:30Z".parse()?;
+    let mut book = EventBook::new(MergeRules::default(), Trust::default());
+    let (before, mut followed, mut times) = (resident_kb(), 0, Vec::new());
+    for number in 0..10_000 {
+        let packet = if number == 7_000 {
+            wanted.clone().into_bytes()
+        } else {
+            numbered(&templates[number % templates.len()], number)
+        };
+        let started = Instant::now();
+        let outcome = book.insert(&read(&packet, Channel::Voevent, at));
+        let decision = outcome
+            .event
+            .and_then(|id| book.event(id))
+            .map(|e| decide(&e, &strategies, &UnitCapabilities::with_field(0.4), at));
+        times.push(millis(started.elapsed()));
+        followed += usize::from(decision.is_some_and(|d| d.followed.is_some()));
+    }
+    println!(
+        "{}",
+        json!({ "bench": "flood", "packets": times.len(), "proposals": followed, "bytes_to_decision": quantiles(times),
+            "rss_growth_kb": resident_kb().saturating_sub(before) })
+    );
+    Ok(())
+}
+
+async fn broker(receive: &str, broadcast: &str, file: &Path) -> Result<()> {
+    let (authors, subscribers) = (TcpListener::bind(receive).await?, TcpListener::bind(broadcast).await?);
+    let relay = Relay::new(4096);
+    let mut settings = BrokerSettings::new("ivo://alidade/bench");
+    settings.most_outstanding = 4096;
+    let broker = Broker::new(settings, clock(), relay.clone());
+    let (sink, mut deliveries) = mpsc::channel::<Delivery>(256);
+    let (a, b) = (broker.clone(), broker);
+    tokio::spawn(async move { a.accept_authors(authors, sink).await });
+    tokio::spawn(async move { b.accept_subscribers(subscribers).await });
+    let mut journal = std::fs::File::create(file)?;
+    let mut book = EventBook::new(MergeRules::default(), Trust::default());
+    while let Some(first) = deliveries.recv().await {
+        // Everything that waits shares one fdatasync: nothing is answered before it is durable.
+        let mut batch = vec![first];
+        while let Ok(more) = deliveries.try_recv() {
+            batch.push(more);
+        }
+        for delivery in &batch {
+            journal.write_all(&delivery.bytes)?;
+        }
+        journal.sync_data()?;
+        for delivery in batch {
+            let reading = read(&delivery.bytes, Channel::Voevent, delivery.received_at);
+            let outcome = book.insert(&reading);
+            let answer = match outcome.verdict {
+                Verdict::Reject | Verdict::Conflict => Answer::Refused(outcome.reason.to_string()),
+                Verdict::Duplicate => Answer::Taken,
+                Verdict::Act | Verdict::Ignore => {
+                    relay.publish(&delivery.bytes);
+                    Answer::Taken
+                }
+            };
+            // The author may have gone; the packet is safe all the same.
+            let _ = delivery.answer.send(answer);
+        }
+    }
+    Ok(())
+}
+
+/// A subscriber that notes when each identity came.
+async fn subscribe(broadcast: &str, arrived: Arc<Mutex<HashMap<String, Instant>>>) -> Result<()> {
+    let stream = TcpStream::connect(broadcast).await?;
+    stream.set_nodelay(true)?;
+    let (sink, mut deliveries) = mpsc::channel::<Delivery>(256);
+    tokio::spawn(async move {
+        while let Some(delivery) = deliveries.recv().await {
+            if let Ok(mut arrived) = arrived.lock() {
+                arrived.entry(identity(&delivery.bytes)).or_insert_with(Instant::now);
+            }
+            let _ = delivery.answer.send(Answer::Taken);
+        }
+    });
+    let settings = SubscriberSettings::new("ivo://alidade/bench-subscriber");
+    tokio::spawn(async move { session(stream, "broker", &settings, &clock(), &sink).await });
+    Ok(())
+}
+
+fn identity(packet: &[u8]) -> String {
+    let text = String::from_utf8_lossy(packet);
+    let at = text.find("ivorn=").map_or(0, |at| at + 7);
+    text[at..].split(['"', '\'']).next().unwrap_or_default().to_string()
+}
+
+async fn vtp(receive: &str, broadcast: &str, folder: &Path, count: usize, authors: usize) -> Result<()> {
+    let templates = Arc::new(templates(folder)?);
+    let arrived = Arc::new(Mutex::new(HashMap::new()));
+    subscribe(broadcast, arrived.clone()).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let started = Instant::now();
+    let mut tasks = Vec::new();
+    for author in 0..authors {
+        let (templates, receive) = (templates.clone(), receive.to_string());
+        tasks.push(tokio::spawn(async move {
+            let mut acks = 0;
+            for number in (author..count).step_by(authors) {
+                let packet = numbered(&templates[number % templates.len()], number);
+                let stream = TcpStream::connect(&receive).await?;
+                stream.set_nodelay(true)?;
+                acks += usize::from(send(stream, &packet, Duration::from_secs(20)).await? == Receipt::Ack);
+            }
+            Ok::<usize, anyhow::Error>(acks)
+        }));
+    }
+    let mut acks = 0;
+    for task in tasks {
+        acks += task.await??;
+    }
+    let spent = started.elapsed();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let relayed = arrived.lock().map_or(0, |a| a.len());
+    println!(
+        "{}",
+        json!({ "bench": "vtp_throughput", "packets": count, "authors": authors, "acknowledged": acks,
+            "relayed": relayed, "packets_per_s": (count as f64 / spent.as_secs_f64()).round() })
+    );
+    Ok(())
+}
+
+async fn pace(receive: &str, broadcast: &str, folder: &Path, count: usize, hertz: f64) -> Result<()> {
+    let templates = templates(folder)?;
+    let arrived = Arc::new(Mutex::new(HashMap::new()));
+    subscribe(broadcast, arrived.clone()).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut sent = HashMap::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / hertz));
+    for number in 0..count {
+        ticks.tick().await;
+        let packet = numbered(&templates[number % templates.len()], 1_000_000 + number);
+        sent.insert(identity(&packet), Instant::now());
+        let stream = TcpStream::connect(receive).await?;
+        stream.set_nodelay(true)?;
+        send(stream, &packet, Duration::from_secs(20)).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let arrived = arrived.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?;
+    let times = sent
+        .iter()
+        .filter_map(|(id, at)| arrived.get(id).map(|then| millis(*then - *at)))
+        .collect();
+    println!(
+        "{}",
+        json!({ "bench": "vtp_latency", "sent": count, "hertz": hertz, "author_to_subscriber": quantiles(times) })
+    );
+    Ok(())
+}
