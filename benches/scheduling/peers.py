@@ -131,19 +131,25 @@ def scip(night, limit_s, slot):
 def cpsat(night, limit_s, slot=60):
     from ortools.sat.python import cp_model
     model = cp_model.CpModel()
-    arcs = night.arcs(slot)
-    x = [model.NewBoolVar("") for _ in arcs]
-    for cs, coefficients, most in rows_of(night, arcs, slot):
-        if max(coefficients) == 1:
-            model.AddAtMostOne(x[c] for c in cs)
-        else:
-            model.Add(sum(a * x[c] for c, a in zip(cs, coefficients)) <= int(most))
-    model.Maximize(sum(int(night.value(k)) * x[c] for c, (k, _) in enumerate(arcs)))
+    begin, present, intervals, by_user = {}, {}, [], {}
+    for k, r in enumerate(night.requests):
+        starts = night.starts(k, slot)
+        if not starts:
+            continue
+        begin[k] = model.NewIntVarFromDomain(cp_model.Domain.FromValues(starts), "")
+        present[k] = model.NewBoolVar("")
+        intervals.append(model.NewOptionalFixedSizeIntervalVar(begin[k], night.slots_of(k, slot), present[k], ""))
+        by_user.setdefault(r["user"], []).append(r["duration_s"] * present[k])
+    model.AddNoOverlap(intervals)
+    for user, quota in night.quotas.items():
+        model.Add(sum(by_user.get(user, [])) <= int(quota))
+    model.Maximize(sum(int(night.value(k)) * p for k, p in present.items()))
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = limit_s
     solver.parameters.num_workers = 2
     solver.Solve(model)
-    return night.schedule([a for a, v in zip(arcs, x) if solver.Value(v)], slot), solver.BestObjectiveBound()
+    chosen = [(k, solver.Value(begin[k])) for k, p in present.items() if solver.Value(p)]
+    return night.schedule(chosen, slot), solver.BestObjectiveBound()
 
 
 def highs_lp(night, limit_s, slot=60):
