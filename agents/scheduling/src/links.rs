@@ -49,7 +49,7 @@ pub(crate) fn solve(problem: &Problem, task: &Task, overhead_s: Vec<i64>, option
         let mut budget = Budget {
             iterations,
             stop: &mut *stop,
-            seed: options.seed + pass,
+            seed: options.seed.wrapping_add(pass),
             gap: options.gap,
         };
         solution = kernel::solve(&narrowed, &mut budget);
