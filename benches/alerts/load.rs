@@ -3,7 +3,7 @@
 //! ```text
 //! alert-load ingest FOLDER COUNT       read, check, deduplicate, group, journal (append; fdatasync every 64 packets)
 //! alert-load skymap FILE FIELD_DEG     an LVK alert to ranked tiles
-//! alert-load flood FOLDER              10,000 notices of which one matters: time from its bytes to the proposal
+//! alert-load flood FOLDER STRATEGIES        10,000 notices of which one matters: time from its bytes to the proposal
 //! alert-load broker RECEIVE BROADCAST FILE     a broker that journals every packet durably before it answers
 //! alert-load vtp RECEIVE BROADCAST FOLDER COUNT AUTHORS   authors and a subscriber against any broker
 //! alert-load pace RECEIVE BROADCAST FOLDER COUNT HERTZ    latency from author to subscriber at a steady rate
@@ -81,14 +81,29 @@ fn clock() -> Clock {
     Arc::new(move || epoch() + started.elapsed())
 }
 
-/// The template with an identity and a trigger of its own.
-fn numbered(template: &str, number: usize) -> Vec<u8> {
-    let mut text = template.to_string();
+/// The template as of another burst: identity, citations and trigger id get a suffix, and the burst its own quarter of
+/// an hour, as in a real month. Notices of one round stay together.
+fn numbered(template: &str, round: usize) -> Vec<u8> {
+    let moment =
+        (epoch() - chrono::Duration::minutes(15 * i64::try_from(round).unwrap_or(0))).format("%Y-%m-%dT%H:%M:%S");
+    let mut text = crowded(template, round);
+    let mut from = 0;
+    while let Some(at) = text[from..].find("<ISOTime>").map(|at| from + at + 9) {
+        let end = at + text[at..].find('<').unwrap_or(0);
+        text.replace_range(at..end, &moment.to_string());
+        from = at;
+    }
+    text.into_bytes()
+}
+
+/// The template with another identity and trigger id, and the time as it is: the worst crowd there can be.
+fn crowded(template: &str, round: usize) -> String {
+    let mut text = template.replace("</EventIVORN>", &format!("-n{round}</EventIVORN>"));
     for name in ["ivorn=\"", "ivorn='"] {
         if let Some(at) = text.find(name) {
             let start = at + name.len();
             let end = start + text[start..].find(['"', '\'']).unwrap_or(0);
-            text.insert_str(end, &format!("-n{number}"));
+            text.insert_str(end, &format!("-n{round}"));
             break;
         }
     }
@@ -96,10 +111,10 @@ fn numbered(template: &str, number: usize) -> Vec<u8> {
         if let Some(at) = text.find(name)
             && let Some(value) = text[at..].find("value=\"")
         {
-            text.insert_str(at + value + 7, &number.to_string());
+            text.insert_str(at + value + 7, &round.to_string());
         }
     }
-    text.into_bytes()
+    text
 }
 
 fn resident_kb() -> u64 {
@@ -129,17 +144,22 @@ fn ingest(folder: &Path, count: usize) -> Result<()> {
     let mut journal = std::fs::File::create(&path)?;
     let mut book = EventBook::new(MergeRules::default(), Trust::default());
     let (mut spent, mut bytes, before) = (Duration::ZERO, 0, resident_kb());
+    let mut stages = [Duration::ZERO; 2];
     for number in 0..count {
-        let packet = numbered(&templates[number % templates.len()], number);
+        let packet = numbered(&templates[number % templates.len()], number / templates.len());
         bytes += packet.len();
         let started = Instant::now();
         let reading = read(&packet, Channel::Voevent, epoch());
-        journal.write_all(&packet)?;
+        let parsed = started.elapsed();
         book.insert(&reading);
+        let grouped = started.elapsed();
+        journal.write_all(&packet)?;
         if number % 64 == 63 {
             journal.sync_data()?;
         }
         spent += started.elapsed();
+        stages[0] += parsed;
+        stages[1] += grouped - parsed;
     }
     std::fs::remove_file(path)?;
     let (packets, events) = book.size();
@@ -148,6 +168,8 @@ fn ingest(folder: &Path, count: usize) -> Result<()> {
         "{}",
         json!({ "bench": "ingest", "packets": packets, "events": events, "mean_bytes": bytes / count.max(1),
             "packets_per_s": rate.round(), "us_per_packet": (1e7 / rate).round() / 10.0,
+            "us_read": (millis(stages[0]) * 1e4 / count as f64).round() / 10.0,
+            "us_book": (millis(stages[1]) * 1e4 / count as f64).round() / 10.0,
             "rss_before_kb": before, "rss_after_kb": resident_kb() })
     );
     Ok(())
@@ -188,6 +210,7 @@ fn flood(folder: &Path, strategies: &Path) -> Result<()> {
         .iter()
         .find(|t| t.contains("BAT_GRB_Pos_1125809"))
         .context("no Swift burst in the folder")?;
+    let noise: Vec<&String> = templates.iter().filter(|t| !t.contains("1125809")).collect();
     let at: DateTime<Utc> = "2022-09-30T11:12:30Z".parse()?;
     let mut book = EventBook::new(MergeRules::default(), Trust::default());
     let (before, mut followed, mut times) = (resident_kb(), 0, Vec::new());
@@ -195,7 +218,7 @@ fn flood(folder: &Path, strategies: &Path) -> Result<()> {
         let packet = if number == 7_000 {
             wanted.clone().into_bytes()
         } else {
-            numbered(&templates[number % templates.len()], number)
+            crowded(&noise[number % noise.len()], number).into_bytes()
         };
         let started = Instant::now();
         let outcome = book.insert(&read(&packet, Channel::Voevent, at));
@@ -290,7 +313,7 @@ async fn vtp(receive: &str, broadcast: &str, folder: &Path, count: usize, author
         tasks.push(tokio::spawn(async move {
             let mut acks = 0;
             for number in (author..count).step_by(authors) {
-                let packet = numbered(&templates[number % templates.len()], number);
+                let packet = numbered(&templates[number % templates.len()], number / templates.len());
                 let stream = TcpStream::connect(&receive).await?;
                 stream.set_nodelay(true)?;
                 acks += usize::from(send(stream, &packet, Duration::from_secs(20)).await? == Receipt::Ack);
@@ -322,7 +345,7 @@ async fn pace(receive: &str, broadcast: &str, folder: &Path, count: usize, hertz
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / hertz));
     for number in 0..count {
         ticks.tick().await;
-        let packet = numbered(&templates[number % templates.len()], 1_000_000 + number);
+        let packet = numbered(&templates[number % templates.len()], 100_000 + number / templates.len());
         sent.insert(identity(&packet), Instant::now());
         let stream = TcpStream::connect(receive).await?;
         stream.set_nodelay(true)?;

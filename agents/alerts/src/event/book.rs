@@ -235,11 +235,12 @@ impl EventBook {
         };
         self.notices.insert(key.clone(), stored);
         let (event, change, touched) = self.regroup(&track);
-        let withdrawn = self
-            .members(event)
-            .into_iter()
-            .any(|m| m.notice.key == key && m.withdrawn);
-        let (verdict, reason) = if reading.verdict == Verdict::Act && withdrawn {
+        let withdrawn = reading.verdict == Verdict::Act
+            && self
+                .members(event)
+                .into_iter()
+                .any(|m| m.notice.key == key && m.withdrawn);
+        let (verdict, reason) = if withdrawn {
             (Verdict::Ignore, Reason::AlreadyRetracted)
         } else {
             (reading.verdict, reading.reason)
@@ -430,6 +431,9 @@ impl EventBook {
             return (EventId(0), Change::None, Vec::new());
         };
         let old: BTreeSet<String> = tracks.iter().filter_map(|t| self.chain_of.get(t)).cloned().collect();
+        if let Some(event) = self.unchanged(&tracks, &old) {
+            return (event, Change::Updated, vec![event]);
+        }
         let was_weak = old
             .iter()
             .filter_map(|n| self.chains.get(n))
@@ -491,6 +495,14 @@ impl EventBook {
                 self.assign(groups, &before, &name, known)
             }
         }
+    }
+
+    /// The event of a chain that a notice more left as it was: same tracks, same time, same place.
+    fn unchanged(&self, tracks: &BTreeSet<String>, old: &BTreeSet<String>) -> Option<EventId> {
+        let chain = self.chains.get(old.first().filter(|_| old.len() == 1)?)?;
+        let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
+        let same = chain.tracks == *tracks && chain.is_test == is_test && chain.point == self.point(tracks);
+        same.then_some(chain.event)
     }
 
     /// Takes chains out of every index; the events they were of.
