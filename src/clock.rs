@@ -13,6 +13,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// The present UTC instant for commands that judge by it.
+#[allow(clippy::disallowed_methods, reason = "this is the one live clock")]
+pub fn utc_now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}
+
 /// A fixed instant plus the time that tokio's clock has run since: it stands, jumps and scales with it.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {

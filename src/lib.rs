@@ -1,5 +1,21 @@
 //! Alidade runs a robotic observatory: the composition root and the doors to the outside.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the commands |
+//! | [`settings`] | the configuration |
+//! | [`topology`] | the message graph |
+//! | [`daemon`] | the agents wired together |
+//! | [`simulate`] | simulated nights |
+//! | [`gateway`] | HTTP and MQTT |
+//! | [`store`] | the database; the only place that names Diesel |
+//! | [`clock`] | the live clock and the simulated one |
 
+pub mod cli;
+pub mod clock;
+pub mod daemon;
 pub mod gateway;
 pub mod settings;
+pub mod simulate;
 pub mod store;
+pub mod topology;

@@ -7,9 +7,15 @@
 //! | [`devices`] | models and their protocols |
 //! | [`observatory`] | all devices together, over memory, TCP and pseudo-terminals |
 //! | [`random`] | the seeded generator |
+//! | [`scenario`] | a night as a folder of data |
+//! | [`sky`] | stars, detector, pixels |
+//! | [`weather`] | the true weather in time |
 
 pub mod devices;
 pub mod faults;
 pub mod observatory;
 pub mod random;
+pub mod scenario;
+pub mod sky;
+pub mod weather;
 pub mod world;

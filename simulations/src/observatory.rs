@@ -185,7 +185,7 @@ impl Observatory {
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
         let mut cached = self.sun.borrow_mut();
         if let Some((at, alt)) = *cached
-            && now.seconds_since(at).abs() < 20.0
+            && now.seconds_since(at).abs() < 60.0
         {
             return alt;
         }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`devices`] | the connected devices, each behind the guard that records its commands |
 //! | [`journal`] | from recorded facts to the database, the journal file and the gateways |
+//! | [`live`] | the daemon of the telescope host: real clock, signals, supervisor, listeners |
 //! | [`translate`] | the configuration in the agents' own terms |
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
@@ -14,6 +15,7 @@
 pub mod commands;
 pub mod devices;
 pub mod journal;
+pub mod live;
 pub mod panorama;
 pub mod report;
 pub mod translate;
@@ -28,7 +30,7 @@ use alidade_model::{
     journal::Recorder,
     offload::Offload,
     schedule::Schedule,
-    time::Night,
+    time::{Night, UtcTime},
 };
 use alidade_monitoring::agent::{Monitoring, MonitoringPorts, MonitoringStatus, Watched};
 use alidade_observation::{
@@ -266,4 +268,34 @@ fn cool(settings: &Settings, devices: &Devices) {
             }
         });
     }
+}
+
+/// The packets of earlier runs, in the order of their arrival; copies were not stored again.
+pub fn stored_packets(store: &mut crate::store::Store) -> Result<Vec<alidade_alerts::agent::StoredPacket>, crate::store::StoreError> {
+    let ever = UtcTime::from_julian_date(alidade_model::time::JD_UNIX_EPOCH).unwrap_or_else(|| UtcTime::new(Default::default()));
+    let mut packets = store.packets_since(ever, "act")?;
+    packets.extend(store.packets_since(ever, "ignore")?);
+    packets.sort_by_key(|packet| packet.seq);
+    Ok(packets
+        .into_iter()
+        .map(|packet| alidade_alerts::agent::StoredPacket {
+            body: packet.body,
+            received_at: packet.received_at,
+        })
+        .collect())
+}
+
+/// True when bias and dark frames of this night are on disk for every channel.
+pub fn calibrated(
+    store: &mut crate::store::Store,
+    settings: &Settings,
+    night: Night,
+) -> Result<bool, crate::store::StoreError> {
+    let prefix = format!("{night}/");
+    let products = store.products_of_night(night)?;
+    let masters = products.iter().filter(|p| p.path.starts_with(&prefix)).filter(|p| {
+        p.kind == alidade_model::exposure::ProductKind::Raw && p.sequence.is_none()
+    });
+    let wanted = settings.calibration.bias_count + settings.calibration.dark_count;
+    Ok(masters.count() >= (wanted as usize) * settings.channels.len())
 }

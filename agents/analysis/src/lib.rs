@@ -1,1 +1,23 @@
-//! analysis
+//! Analysis: from raw frame to calibrated image, catalogue and preview.
+//!
+//! Terms:
+//! - *master*: many calibration frames combined into one.
+//! - *degradation*: something that should have been applied and was not there. It is recorded with the frame; the night
+//!   goes on.
+//! - *source*: a group of connected pixels above the noise of the matched-filtered image.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`calibrate`] | pure: masters, and their application |
+//! | [`background`] | pure: the sky and its noise, on a mesh |
+//! | [`extract`] | pure: sources with position, flux, width |
+//! | [`preview`] | pure: a small picture |
+//! | [`reduce`] | pure: the whole chain for one frame |
+//! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
+
+pub mod agent;
+pub mod background;
+pub mod calibrate;
+pub mod extract;
+pub mod preview;
+pub mod reduce;

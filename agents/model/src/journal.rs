@@ -245,6 +245,7 @@ pub struct Recorder {
 struct Inner {
     next_seq: u64,
     sinks: Vec<Box<dyn Sink>>,
+    silent: bool,
 }
 
 impl Recorder {
@@ -254,6 +255,7 @@ impl Recorder {
             clock,
             inner: Rc::new(RefCell::new(Inner {
                 next_seq: last_seq + 1,
+                silent: false,
                 sinks,
             })),
         }
@@ -262,6 +264,9 @@ impl Recorder {
     /// Appends one fact with the present instant and returns its number.
     pub fn record(&self, fact: Fact) -> u64 {
         let mut inner = self.inner.borrow_mut();
+        if inner.silent {
+            return inner.next_seq - 1;
+        }
         let entry = Entry {
             seq: inner.next_seq,
             at: self.clock.now(),
@@ -272,6 +277,11 @@ impl Recorder {
             sink.append(&entry);
         }
         entry.seq
+    }
+
+    /// From now on nothing is recorded: the process that this recorder belonged to is dead (in a simulated kill).
+    pub fn silence(&self) {
+        self.inner.borrow_mut().silent = true;
     }
 
     pub fn alarm(&self, severity: Severity, text: impl Into<String>) {

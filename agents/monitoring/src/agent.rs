@@ -84,11 +84,12 @@ pub struct Monitoring {
     mount: Option<MountState>,
     phase: Option<Phase>,
     night: Option<(Night, [Option<UtcTime>; 4])>,
-    sky: Option<(UtcTime, Sky)>,
+    /// A minute of the Unix era, and Sun and Moon at its start and end.
+    sky: Option<(i64, Sky, Sky)>,
     weather_at: Option<UtcTime>,
 }
 
-/// Sun and Moon; computed every ten seconds, which is 0.04 degrees of motion.
+/// Sun and Moon at one instant.
 #[derive(Debug, Clone, Copy)]
 struct Sky {
     sun_alt_deg: f64,
@@ -212,25 +213,34 @@ impl Monitoring {
         fusion::fuse(&mut self.history, &sources, self.settings.belief, now)
     }
 
+    /// Sun and Moon now, interpolated between the full minutes around it (curvature over a minute: 0.0003 degrees).
     fn sky(&mut self, now: UtcTime) -> Sky {
-        if let Some((at, sky)) = self.sky
-            && now.seconds_since(at).abs() < 10.0
-        {
-            return sky;
+        let minute = now.unix_micros().div_euclid(60_000_000);
+        let (before, after) = match self.sky {
+            Some((at, before, after)) if at == minute => (before, after),
+            Some((at, _, after)) if at + 1 == minute => (after, self.sky_at(minute + 1)),
+            _ => (self.sky_at(minute), self.sky_at(minute + 1)),
+        };
+        self.sky = Some((minute, before, after));
+        let fraction = now.unix_micros().rem_euclid(60_000_000) as f64 / 60e6;
+        Sky {
+            sun_alt_deg: before.sun_alt_deg + (after.sun_alt_deg - before.sun_alt_deg) * fraction,
+            sinking: after.sun_alt_deg < before.sun_alt_deg,
+            ..before
         }
-        let site = &self.settings.site;
-        let sun_alt_deg = ephemeris::sun_altaz(site, now.chrono()).alt_deg;
-        let later = ephemeris::sun_altaz(site, now.plus_seconds(60.0).chrono()).alt_deg;
-        let moon = ephemeris::moon(site, now.chrono());
-        let sky = Sky {
-            sun_alt_deg,
-            sinking: later < sun_alt_deg,
+    }
+
+    fn sky_at(&self, minute: i64) -> Sky {
+        let time = UtcTime::from_unix_micros(minute * 60_000_000).unwrap_or(self.recorder.now());
+        let frame = ephemeris::SkyFrame::new(&self.settings.site, time.chrono());
+        let moon = frame.moon();
+        Sky {
+            sun_alt_deg: frame.sun_altaz().alt_deg,
+            sinking: false,
             moon_alt_deg: moon.alt_deg,
             moon_az_deg: moon.az_deg,
             moon_illumination: moon.illumination,
-        };
-        self.sky = Some((now, sky));
-        sky
+        }
     }
 
     fn night_of(&mut self, now: UtcTime) -> (Night, [Option<UtcTime>; 4]) {

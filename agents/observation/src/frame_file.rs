@@ -5,6 +5,7 @@
 
 use crate::exposure::{Optics, Wanted};
 use alidade_drivers::interface::{Frame, Identity};
+use alidade_fits::Header;
 use alidade_model::time::{Night, UtcTime};
 use sha2::{Digest, Sha256};
 use std::{fmt::Write as _, path::Path};
@@ -49,59 +50,21 @@ pub fn write(path: &Path, frame: &Frame, circumstances: &Circumstances) -> Resul
     Ok((bytes.len() as u64, sha256))
 }
 
-/// Header cards of 80 bytes.
-struct Cards(Vec<u8>);
-
-impl Cards {
-    fn card(&mut self, text: &str) {
-        let mut card: Vec<u8> = text.bytes().filter(|b| (32..127).contains(b)).take(80).collect();
-        card.resize(80, b' ');
-        self.0.extend(card);
-    }
-    fn text(&mut self, key: &str, value: &str, comment: &str) {
-        let quoted = format!("'{:8}'", value.replace('\'', "''"));
-        self.card(&format!("{key:8}= {quoted:20} / {comment}"));
-    }
-    fn number(&mut self, key: &str, value: impl std::fmt::Display, comment: &str) {
-        self.card(&format!("{key:8}= {:>20} / {comment}", value.to_string()));
-    }
-}
-
 /// One file as bytes.
 pub fn encode(frame: &Frame, c: &Circumstances) -> Result<Vec<u8>, String> {
-    if !frame.pixels.is_empty() && frame.pixels.len() != frame.width * frame.height {
-        return Err(format!("{} pixels for {} x {}", frame.pixels.len(), frame.width, frame.height));
-    }
-    let mut cards = Cards(Vec::with_capacity(2880 * 2));
-    cards.number("SIMPLE", "T", "FITS standard 4.0");
+    let mut header = Header::new();
+    describe(&mut header, frame, c);
     if frame.pixels.is_empty() {
-        cards.number("BITPIX", 8, "no pixels were wanted");
-        cards.number("NAXIS", 0, "");
-    } else {
-        cards.number("BITPIX", 16, "bits per pixel");
-        cards.number("NAXIS", 2, "");
-        cards.number("NAXIS1", frame.width, "[pix] row length");
-        cards.number("NAXIS2", frame.height, "[pix] rows");
-        cards.number("BZERO", 32768, "unsigned 16 bit");
-        cards.number("BSCALE", 1, "");
+        return Ok(alidade_fits::write_header_only(&header));
     }
-    describe(&mut cards, frame, c);
-    cards.card("END");
-    let mut bytes = cards.0;
-    bytes.resize(bytes.len().next_multiple_of(2880), b' ');
-    if !frame.pixels.is_empty() {
-        bytes.reserve(frame.pixels.len() * 2 + 2880);
-        bytes.extend(frame.pixels.iter().flat_map(|p| (p ^ 0x8000).to_be_bytes()));
-        bytes.resize(bytes.len().next_multiple_of(2880), 0);
-    }
-    Ok(bytes)
+    alidade_fits::write_u16(&header, frame.width, frame.height, &frame.pixels).map_err(|e| e.to_string())
 }
 
 fn iso(time: UtcTime) -> String {
     time.chrono().format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
 }
 
-fn describe(cards: &mut Cards, frame: &Frame, c: &Circumstances) {
+fn describe(cards: &mut Header, frame: &Frame, c: &Circumstances) {
     let (w, o) = (&c.wanted, &c.observatory);
     cards.text("OBJECT", &w.object, "what was observed");
     cards.text("IMAGETYP", w.kind.imagetyp(), "kind of frame");
@@ -158,7 +121,7 @@ fn airmass(alt_deg: f64) -> f64 {
 }
 
 /// A gnomonic WCS with the pointing in the middle (FITS WCS paper II).
-fn wcs(cards: &mut Cards, frame: &Frame, c: &Circumstances, ra: f64, dec: f64) {
+fn wcs(cards: &mut Header, frame: &Frame, c: &Circumstances, ra: f64, dec: f64) {
     let scale = c.optics.scale_arcsec * f64::from(c.wanted.binning) / 3600.0;
     let (sin, cos) = c.optics.rotation_deg.to_radians().sin_cos();
     cards.text("RADESYS", "ICRS", "");

@@ -3,7 +3,7 @@
 use super::Responder;
 use alidade_drivers::lx200::{angle, right_ascension, sexagesimal};
 use alidade_model::{states::MountState, time::UtcTime, units::separation_deg};
-use alidade_scheduling::{Site, ephemeris};
+use alidade_scheduling::Site;
 use serde::Deserialize;
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -43,6 +43,18 @@ enum Goal {
     Sky { ra: f64, dec: f64 },
     Park,
 }
+
+/// Mean sidereal time of a site, degrees, as a mount's own controller computes it: Earth rotation angle (Capitaine et al.
+/// 2000) and the linear part of precession. The equation of the equinoxes (17 arcsec at most) stays in the pointing error,
+/// and UT1 is taken as UTC.
+pub fn local_sidereal_deg(site: &Site, now: UtcTime) -> f64 {
+    let days = (now.unix_micros() - J2000_UNIX_MICROS) as f64 / 86_400e6;
+    let era = 360.0 * (0.779_057_273_264 + (days.rem_euclid(1.0) + 0.002_737_811_911_354_48 * days).rem_euclid(1.0));
+    (era + 4612.156_534 / 3600.0 * days / 36_525.0 + site.lon_deg).rem_euclid(360.0)
+}
+
+/// 2000-01-01T12:00:00 in microseconds of the Unix era.
+const J2000_UNIX_MICROS: i64 = 946_728_000_000_000;
 
 /// See the module's text.
 #[derive(Debug, Clone)]
@@ -102,7 +114,7 @@ impl MountModel {
 
     /// Altitude and azimuth of coordinates of date (Green 1985, eq. 1.28 to 1.30).
     fn horizontal(&self, ra: f64, dec: f64) -> (f64, f64) {
-        let hour_angle = (ephemeris::lst_deg(&self.site, self.now.chrono()) - ra).to_radians();
+        let hour_angle = (local_sidereal_deg(&self.site, self.now) - ra).to_radians();
         let (dec, lat) = (dec.to_radians(), self.site.lat_deg.to_radians());
         let alt = (dec.sin() * lat.sin() + dec.cos() * lat.cos() * hour_angle.cos()).clamp(-1.0, 1.0).asin();
         let az = (-dec.cos() * hour_angle.sin()).atan2(dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos());
@@ -114,7 +126,7 @@ impl MountModel {
         let (alt, az, lat) = (alt.to_radians(), az.to_radians(), self.site.lat_deg.to_radians());
         let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos()).clamp(-1.0, 1.0).asin();
         let hour_angle = (-alt.cos() * az.sin()).atan2(alt.sin() * lat.cos() - alt.cos() * lat.sin() * az.cos());
-        let ra = ephemeris::lst_deg(&self.site, self.now.chrono()) - hour_angle.to_degrees();
+        let ra = local_sidereal_deg(&self.site, self.now) - hour_angle.to_degrees();
         (ra.rem_euclid(360.0), dec.to_degrees())
     }
 
@@ -280,6 +292,17 @@ mod tests {
         say(mount, &format!(":Sr{}", right_ascension(ra)));
         say(mount, &format!(":Sd{}", angle(dec)));
         say(mount, ":MS")
+    }
+
+    #[test]
+    fn its_clock_is_the_sidereal_clock_to_a_third_of_an_arcminute() {
+        let site = Site::new(43.9308, 5.7133, 650.0);
+        for day in [0.0, 40.0, 4000.0] {
+            let now = at(day * 86_400.0 + 1234.5);
+            let exact = alidade_scheduling::lst_deg(&site, now.chrono());
+            let error = (local_sidereal_deg(&site, now) - exact + 180.0).rem_euclid(360.0) - 180.0;
+            assert!(error.abs() < 20.0 / 3600.0, "{error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,71 @@
+//! A small picture of a frame for people: asinh stretch, sources ringed.
+
+use crate::extract::Source;
+use alidade_fits::Image;
+
+/// Longest side of a preview, pixels.
+const LONGEST: usize = 512;
+
+/// An 8-bit PNG of a background-subtracted image, north as in the frame, first row at the bottom.
+///
+/// The stretch is asinh((v - black) / (3 rms)), black one rms below the sky, white at the 99.7th percentile.
+pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::EncodingError> {
+    let step = image.width.max(image.height).div_ceil(LONGEST).max(1);
+    let (width, height) = ((image.width / step).max(1), (image.height / step).max(1));
+    let mut small = Vec::with_capacity(width * height);
+    for y in (0..height).rev() {
+        for x in 0..width {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for sy in 0..step {
+                for sx in 0..step {
+                    let value = image.pixels.get((y * step + sy) * image.width + x * step + sx).copied().unwrap_or(f32::NAN);
+                    if value.is_finite() {
+                        sum += value;
+                        count += 1.0;
+                    }
+                }
+            }
+            small.push(if count > 0.0 { sum / count } else { 0.0 });
+        }
+    }
+    let softness = (3.0 * rms).max(1e-3);
+    let stretch = |value: f32| ((value + rms) / softness).asinh();
+    let mut sorted = small.clone();
+    let at = (sorted.len() * 997 / 1000).min(sorted.len().saturating_sub(1));
+    let white = stretch(*sorted.select_nth_unstable_by(at, f32::total_cmp).1).max(1.0);
+    let mut bytes: Vec<u8> = small.iter().map(|v| (stretch(*v) / white * 255.0).clamp(0.0, 255.0) as u8).collect();
+    for source in sources.iter().take(200) {
+        ring(&mut bytes, width, height, (source.x - 1.0) / step as f64, height as f64 - 1.0 - (source.y - 1.0) / step as f64);
+    }
+    let mut out = Vec::new();
+    let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.write_header()?.write_image_data(&bytes)?;
+    Ok(out)
+}
+
+/// A ring of six pixels radius.
+fn ring(bytes: &mut [u8], width: usize, height: usize, cx: f64, cy: f64) {
+    for degree in (0..360).step_by(8) {
+        let (sin, cos) = f64::from(degree).to_radians().sin_cos();
+        let (x, y) = ((cx + 6.0 * cos).round(), (cy + 6.0 * sin).round());
+        if x >= 0.0 && y >= 0.0 && (x as usize) < width && (y as usize) < height {
+            bytes[y as usize * width + x as usize] = 200;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_frame_becomes_a_small_picture() {
+        let image = Image { width: 1500, height: 900, pixels: vec![3.0; 1500 * 900] };
+        let bytes = png(&image, 2.0, &[]).unwrap();
+        let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        assert_eq!((reader.info().width, reader.info().height), (500, 300));
+    }
+}

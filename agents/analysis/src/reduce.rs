@@ -1,0 +1,56 @@
+//! The whole chain for one frame: calibrate, background, extract, preview.
+
+use crate::{
+    background::Background,
+    calibrate::{self, Degradation, Masters},
+    extract::{self, Options, Source},
+    preview,
+};
+use alidade_fits::{FitsError, Header, Image};
+
+/// What one frame becomes.
+#[derive(Debug, Clone)]
+pub struct Reduction {
+    pub header: Header,
+    /// Calibrated, background still in.
+    pub image: Image,
+    pub sources: Vec<Source>,
+    pub background: f32,
+    pub rms: f32,
+    pub fwhm_px: Option<f64>,
+    pub degradations: Vec<Degradation>,
+    pub preview_png: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReduceError {
+    #[error(transparent)]
+    Fits(#[from] FitsError),
+    #[error("preview: {0}")]
+    Preview(#[from] png::EncodingError),
+}
+
+/// Reduces the bytes of one raw file.
+pub fn reduce(raw: &[u8], masters: Masters<'_>, options: &Options) -> Result<Reduction, ReduceError> {
+    let (mut header, mut image) = alidade_fits::read(raw)?;
+    let exposure_s = header.get_f64("EXPTIME").unwrap_or(0.0);
+    let filter = header.get("FILTER").unwrap_or_default();
+    let degradations = calibrate::apply(&mut image, masters, exposure_s, &filter);
+    let background = Background::of(&image);
+    let mut flat_sky = image.clone();
+    background.subtract(&mut flat_sky);
+    let sources = extract::extract(&flat_sky, background.rms, options);
+    let fwhm_px = extract::median_fwhm(&sources);
+    let preview_png = preview::png(&flat_sky, background.rms, &sources)?;
+    header.number("BKGLEVEL", format!("{:.3}", background.level), "[ADU] median sky");
+    header.number("BKGRMS", format!("{:.3}", background.rms), "[ADU] sky noise");
+    header.number("NSOURCES", sources.len(), "sources above the threshold");
+    if let Some(fwhm) = fwhm_px {
+        header.number("FWHM", format!("{fwhm:.3}"), "[pix] median of the sources");
+    }
+    for step in &degradations {
+        header.history(&format!("degraded: {step}"));
+    }
+    header.history("calibrated and searched by alidade");
+    Ok(Reduction { header, image, sources, background: background.level, rms: background.rms, fwhm_px, degradations, preview_png })
+}

@@ -1,0 +1,148 @@
+//! Two-dimensional primary arrays (FITS Standard 4.0, sections 4.4 and 5).
+
+use crate::{BLOCK, FitsError, Header};
+
+/// Larger images are refused: no detector here has them.
+const MOST_PIXELS: usize = 1 << 28;
+
+/// Physical values row by row, first row of the file first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<f32>,
+}
+
+/// Reads header and image; integer types are scaled by BSCALE and BZERO, BLANK becomes NaN.
+pub fn read(bytes: &[u8]) -> Result<(Header, Image), FitsError> {
+    let (header, start) = Header::parse(bytes)?;
+    let bitpix: i64 = header.get("BITPIX").and_then(|v| v.parse().ok()).ok_or(FitsError::Missing("BITPIX"))?;
+    let naxis = header.get_usize("NAXIS").ok_or(FitsError::Missing("NAXIS"))?;
+    let impossible = |keyword: &str, value: String| FitsError::Impossible { keyword: keyword.into(), value };
+    if naxis < 2 || (3..=naxis.min(9)).any(|axis| header.get_usize(&format!("NAXIS{axis}")) != Some(1)) {
+        return Err(impossible("NAXIS", naxis.to_string()));
+    }
+    let axis = |keyword: &'static str| header.get_usize(keyword).ok_or(FitsError::Missing(keyword));
+    let (width, height) = (axis("NAXIS1")?, axis("NAXIS2")?);
+    let count = width.checked_mul(height).filter(|n| (1..=MOST_PIXELS).contains(n));
+    let count = count.ok_or_else(|| impossible("NAXIS1 x NAXIS2", format!("{width} x {height}")))?;
+    let size = match bitpix {
+        8 => 1,
+        16 => 2,
+        32 | -32 => 4,
+        -64 => 8,
+        other => return Err(impossible("BITPIX", other.to_string())),
+    };
+    let present = bytes.len().saturating_sub(start);
+    let raw = bytes.get(start..start + count * size).ok_or(FitsError::Truncated { claimed: count * size, present })?;
+    let scale = header.get_f64("BSCALE").unwrap_or(1.0);
+    let zero = header.get_f64("BZERO").unwrap_or(0.0);
+    let blank: Option<i64> = header.get("BLANK").and_then(|v| v.parse().ok());
+    let integer = |value: i64| if blank == Some(value) { f32::NAN } else { (value as f64 * scale + zero) as f32 };
+    let real = |value: f64| (value * scale + zero) as f32;
+    let pixels = match bitpix {
+        8 => raw.iter().map(|b| integer(i64::from(*b))).collect(),
+        16 => raw.chunks_exact(2).map(|b| integer(i64::from(i16::from_be_bytes([b[0], b[1]])))).collect(),
+        32 => raw.chunks_exact(4).map(|b| integer(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]])))).collect(),
+        -32 => raw.chunks_exact(4).map(|b| real(f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]])))).collect(),
+        _ => raw.chunks_exact(8).map(|b| real(f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))).collect(),
+    };
+    Ok((header, Image { width, height, pixels }))
+}
+
+fn shaped(pixels: usize, width: usize, height: usize) -> Result<(), FitsError> {
+    if width.checked_mul(height) == Some(pixels) && pixels > 0 { Ok(()) } else { Err(FitsError::Shape { pixels, width, height }) }
+}
+
+fn with_data(header: &Header, bitpix: i32, width: usize, height: usize, zero: Option<i32>, data: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut mandatory = vec![
+        ("SIMPLE", "T".to_owned()),
+        ("BITPIX", bitpix.to_string()),
+        ("NAXIS", "2".to_owned()),
+        ("NAXIS1", width.to_string()),
+        ("NAXIS2", height.to_string()),
+    ];
+    if let Some(zero) = zero {
+        mandatory.extend([("BZERO", zero.to_string()), ("BSCALE", "1".to_owned())]);
+    }
+    let mut bytes = header.bytes(&mandatory);
+    bytes.reserve(width * height * bitpix.unsigned_abs() as usize / 8 + BLOCK);
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    bytes
+}
+
+/// Unsigned 16-bit integers, by the usual BZERO of 32768.
+pub fn write_u16(header: &Header, width: usize, height: usize, pixels: &[u16]) -> Result<Vec<u8>, FitsError> {
+    shaped(pixels.len(), width, height)?;
+    let data = pixels.iter().flat_map(|p| (p ^ 0x8000).to_be_bytes());
+    Ok(with_data(header, 16, width, height, Some(32_768), data))
+}
+
+/// Values rounded to 16-bit integers; what does not fit is cut at the ends of the range.
+pub fn write_i16(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
+    shaped(image.pixels.len(), image.width, image.height)?;
+    let mut header = header.clone();
+    header.remove("BZERO");
+    header.remove("BSCALE");
+    let data = image.pixels.iter().flat_map(|p| (p.round().clamp(-32_768.0, 32_767.0) as i16).to_be_bytes());
+    Ok(with_data(&header, 16, image.width, image.height, None, data))
+}
+
+/// Single-precision values.
+pub fn write_f32(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
+    shaped(image.pixels.len(), image.width, image.height)?;
+    let mut header = header.clone();
+    header.remove("BZERO");
+    header.remove("BSCALE");
+    Ok(with_data(&header, -32, image.width, image.height, None, image.pixels.iter().flat_map(|p| p.to_be_bytes())))
+}
+
+/// A file without pixels.
+pub fn write_header_only(header: &Header) -> Vec<u8> {
+    header.bytes(&[("SIMPLE", "T".to_owned()), ("BITPIX", "8".to_owned()), ("NAXIS", "0".to_owned())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut header = Header::new();
+        header.text("OBJECT", "M 51", "");
+        let pixels: Vec<u16> = (0..6).map(|n| n * 13_000).collect();
+        let (read_header, image) = read(&write_u16(&header, 3, 2, &pixels).unwrap()).unwrap();
+        assert_eq!(read_header.get("OBJECT").as_deref(), Some("M 51"));
+        assert_eq!(image.pixels, pixels.iter().map(|p| f32::from(*p)).collect::<Vec<_>>());
+        let (_, again) = read(&write_f32(&read_header, &image).unwrap()).unwrap();
+        assert_eq!(again, image);
+    }
+
+    #[test]
+    fn what_a_header_claims_is_checked_before_it_is_believed() {
+        let mut header = Header::new();
+        header.text("OBJECT", "liar", "");
+        let mut file = write_u16(&header, 2, 2, &[1, 2, 3, 4]).unwrap();
+        file.truncate(BLOCK + 4);
+        assert_eq!(read(&file).unwrap_err(), FitsError::Truncated { claimed: 8, present: 4 });
+        assert_eq!(read(b"GIF89a").unwrap_err(), FitsError::NotFits);
+        let text = String::from_utf8_lossy(&file[..BLOCK]).replace("NAXIS1  =                    2", "NAXIS1  =           4000000000");
+        assert!(matches!(read(text.as_bytes()).unwrap_err(), FitsError::Impossible { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..6000), keep in 0usize..6000) {
+            let _ = read(&bytes);
+            let mut file = write_u16(&Header::new(), 10, 10, &[7; 100]).unwrap();
+            for (at, byte) in bytes.iter().enumerate().take(40) {
+                let place = (at * 151 + keep) % file.len();
+                file[place] = *byte;
+            }
+            file.truncate(keep.max(1));
+            let _ = read(&file);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! A night as data: one folder that holds everything a simulated night is made of.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `scenario.toml` | title, start and end, the simulated hardware where it differs from the default |
+//! | `observatory.toml` | the daemon's own configuration, with `simulated` links |
+//! | `sequences.toml` (or `.json`, or a PYROS `.html` table) | the observing requests |
+//! | `events.toml`, `events/` | alert packets and when they arrive |
+//! | `weather.csv` | the true weather |
+//! | `faults.toml` | what goes wrong; may be missing or empty |
+//!
+//! Every error is one line that names file, place and cause.
+
+mod packets;
+mod sequences;
+
+pub use packets::shift_times;
+pub use sequences::{from_html, from_json, from_toml};
+
+use crate::{
+    devices::{mount::MountConfig, plc::PlcConfig},
+    faults::Fault,
+    weather::Table,
+};
+use alidade_model::{request::Request, time::UtcTime};
+use serde::{Deserialize, de::DeserializeOwned};
+use std::path::{Path, PathBuf};
+
+/// A packet and when its last byte arrives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArrivingPacket {
+    pub at: UtcTime,
+    pub channel: String,
+    pub body: Vec<u8>,
+}
+
+/// A source that appears and fades: the counterpart of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transient {
+    /// ICRS, degrees.
+    pub ra_deg: f64,
+    pub dec_deg: f64,
+    pub appears: UtcTime,
+    /// Magnitude one minute after it appeared.
+    pub mag_at_1_min: f64,
+    /// Flux falls as time to the minus this.
+    pub decay: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScenarioFile {
+    title: String,
+    start: UtcTime,
+    end: UtcTime,
+    #[serde(default)]
+    plc: PlcConfig,
+    #[serde(default)]
+    mount: MountConfig,
+    #[serde(default)]
+    transients: Vec<Transient>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsFile {
+    #[serde(default)]
+    packets: Vec<PacketEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PacketEntry {
+    file: PathBuf,
+    arrival: UtcTime,
+    /// All times in the packet are shifted so that this one, the packet's own date, becomes `arrival` less `delay_s`.
+    #[serde(default)]
+    sent: Option<UtcTime>,
+    #[serde(default)]
+    delay_s: f64,
+    #[serde(default = "vtp")]
+    channel: String,
+}
+
+fn vtp() -> String {
+    "vtp".into()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultsFile {
+    #[serde(default)]
+    faults: Vec<Fault>,
+}
+
+/// See the module's text.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub folder: PathBuf,
+    pub title: String,
+    pub start: UtcTime,
+    pub end: UtcTime,
+    /// The daemon's configuration file.
+    pub observatory: PathBuf,
+    pub plc: PlcConfig,
+    pub mount: MountConfig,
+    pub transients: Vec<Transient>,
+    pub requests: Vec<Request>,
+    pub packets: Vec<ArrivingPacket>,
+    pub weather: Table,
+    pub faults: Vec<Fault>,
+}
+
+/// What is wrong with a scenario: file, place, cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{file}{}: {cause}", place.as_deref().map(|p| format!(":{p}")).unwrap_or_default())]
+pub struct ScenarioError {
+    pub file: String,
+    pub place: Option<String>,
+    pub cause: String,
+}
+
+fn fault(file: &Path, place: Option<String>, cause: impl Into<String>) -> ScenarioError {
+    ScenarioError { file: file.display().to_string(), place, cause: cause.into() }
+}
+
+fn text(file: &Path) -> Result<String, ScenarioError> {
+    std::fs::read_to_string(file).map_err(|e| fault(file, None, format!("cannot be read: {e}")))
+}
+
+/// Line of a byte offset, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+pub(crate) fn toml_file<T: DeserializeOwned>(file: &Path) -> Result<T, ScenarioError> {
+    let text = text(file)?;
+    toml::from_str(&text).map_err(|e| {
+        let place = e.span().map(|span| line_of(&text, span.start).to_string());
+        fault(file, place, e.message().replace('\n', " "))
+    })
+}
+
+impl Scenario {
+    /// Reads and checks a folder; nothing is changed anywhere.
+    pub fn load(folder: &Path) -> Result<Self, ScenarioError> {
+        if !folder.is_dir() {
+            return Err(fault(folder, None, "is not a folder"));
+        }
+        let file = folder.join("scenario.toml");
+        let head: ScenarioFile = toml_file(&file)?;
+        let length = head.end.seconds_since(head.start);
+        if !(60.0..=36.0 * 3600.0).contains(&length) {
+            return Err(fault(&file, None, format!("end ({}) must be 1 minute to 36 hours after start ({})", head.end, head.start)));
+        }
+        let observatory = folder.join("observatory.toml");
+        if !observatory.is_file() {
+            return Err(fault(&observatory, None, "is missing"));
+        }
+        Ok(Self {
+            title: head.title,
+            start: head.start,
+            end: head.end,
+            observatory,
+            plc: head.plc,
+            mount: head.mount,
+            transients: head.transients,
+            requests: requests(folder, head.start)?,
+            packets: arriving(folder)?,
+            weather: weather(folder)?,
+            faults: faults(&folder.join("faults.toml"))?,
+            folder: folder.to_owned(),
+        })
+    }
+}
+
+/// A fault script; a missing one is empty.
+pub fn faults(file: &Path) -> Result<Vec<Fault>, ScenarioError> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let script: FaultsFile = toml_file(file)?;
+    for (index, entry) in script.faults.iter().enumerate() {
+        if !(entry.for_s.is_finite() && entry.for_s >= 0.0) {
+            return Err(fault(file, Some(format!("fault {}", index + 1)), format!("for_s {} is not a duration", entry.for_s)));
+        }
+    }
+    Ok(script.faults)
+}
+
+fn weather(folder: &Path) -> Result<Table, ScenarioError> {
+    let file = folder.join("weather.csv");
+    Table::from_csv(&text(&file)?).map_err(|(line, cause)| fault(&file, Some(line.to_string()), cause))
+}
+
+fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, ScenarioError> {
+    type Reader = fn(&str, UtcTime) -> Result<Vec<Request>, (String, String)>;
+    let readers: [(&str, Reader); 3] = [("sequences.toml", from_toml), ("sequences.json", from_json), ("sequences.html", from_html)];
+    let mut all: Vec<Request> = Vec::new();
+    let mut found = false;
+    for (name, reader) in readers {
+        let file = folder.join(name);
+        if !file.exists() {
+            continue;
+        }
+        found = true;
+        let read = reader(&text(&file)?, submitted_at).map_err(|(place, cause)| fault(&file, Some(place).filter(|p| !p.is_empty()), cause))?;
+        for request in read {
+            request.check().map_err(|e| fault(&file, Some(request.id.clone()), e.to_string()))?;
+            if all.iter().any(|other| other.id == request.id) {
+                return Err(fault(&file, Some(request.id), "this request exists already"));
+            }
+            all.push(request);
+        }
+    }
+    if found { Ok(all) } else { Err(fault(&folder.join("sequences.toml"), None, "is missing (so are sequences.json and sequences.html)")) }
+}
+
+fn arriving(folder: &Path) -> Result<Vec<ArrivingPacket>, ScenarioError> {
+    let file = folder.join("events.toml");
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let events: EventsFile = toml_file(&file)?;
+    let mut packets = Vec::new();
+    for entry in events.packets {
+        let path = folder.join("events").join(&entry.file);
+        let body = std::fs::read(&path).map_err(|e| fault(&path, None, format!("cannot be read: {e}")))?;
+        let body = match entry.sent {
+            None => body,
+            Some(sent) => shift_times(&body, entry.arrival.plus_seconds(-entry.delay_s).seconds_since(sent)),
+        };
+        packets.push(ArrivingPacket { at: entry.arrival, channel: entry.channel, body });
+    }
+    packets.sort_by_key(|packet| packet.at);
+    Ok(packets)
+}

@@ -1,0 +1,131 @@
+//! The command line: one module a command; bad input is one line and exit code 2, a reported failure is 1.
+
+pub mod alert;
+pub mod check;
+pub mod db;
+pub mod ephemeris;
+pub mod run;
+pub mod schedule;
+
+use clap::{Parser, Subcommand};
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+/// Why a command did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CliError {
+    /// Exit code 2.
+    #[error("{0}")]
+    BadInput(String),
+    /// Exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    pub fn bad_input(text: impl Into<String>) -> Self {
+        CliError::BadInput(text.into())
+    }
+
+    pub fn failed(text: impl Into<String>) -> Self {
+        CliError::Failed(text.into())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            CliError::BadInput(_) => 2,
+            CliError::Failed(_) => 1,
+        }
+    }
+}
+
+/// Alidade runs a robotic observatory.
+#[derive(Debug, Parser)]
+#[command(name = "alidade", version, about, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run(run::RunArgs),
+    /// Simulate one or many nights
+    Simulate(crate::simulate::SimulateArgs),
+    /// Validate a configuration and name every fault
+    Check {
+        #[arg(long)]
+        config: PathBuf,
+        /// Machine output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Plan one night offline
+    Schedule(schedule::ScheduleArgs),
+    /// Night phases, Moon, and where a target is
+    Ephemeris(ephemeris::EphemerisArgs),
+    /// Read, send and listen to alert packets
+    Alert(alert::AlertArgs),
+    /// Show, apply and revert the database schema
+    Db(DbCommand),
+}
+
+#[derive(Debug, clap::Args)]
+struct DbCommand {
+    /// Configuration that names the database
+    #[arg(long, default_value = "config/alidade.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    db: db::DbArgs,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut stdout = std::io::stdout().lock();
+    let outcome = match cli.command {
+        Command::Run(args) => {
+            drop(stdout);
+            run::run(&args)
+        }
+        Command::Simulate(args) => {
+            drop(stdout);
+            crate::simulate::run(&args)
+        }
+        Command::Check { config, json } => {
+            drop(stdout);
+            return check::run(&config, json);
+        }
+        Command::Schedule(args) => plain(schedule::run(&args, &mut stdout)),
+        Command::Ephemeris(args) => configured(&args.config)
+            .and_then(|settings| plain(ephemeris::run(&args, &crate::daemon::translate::site(&settings), &mut stdout))),
+        Command::Alert(args) => {
+            let now: alidade_alerts::transport::vtp::Clock = std::sync::Arc::new(crate::clock::utc_now);
+            plain(alert::run(&args, &now, &mut stdout))
+        }
+        Command::Db(command) => match &command.db.db {
+            Some(url) => plain(db::run(&command.db, url, &mut stdout)),
+            None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),
+        },
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // A closed standard error is nobody to tell.
+            drop(writeln!(std::io::stderr(), "alidade: {error}"));
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn plain(outcome: Result<(), alidade_scheduling::report::CommandError>) -> Result<u8, CliError> {
+    outcome.map(|()| 0).map_err(|error| match error.exit_code() {
+        2 => CliError::BadInput(error.to_string()),
+        _ => CliError::Failed(error.to_string()),
+    })
+}
+
+/// The configuration that a command needs.
+fn configured(file: &std::path::Path) -> Result<crate::settings::Settings, CliError> {
+    crate::settings::Settings::load(file).map_err(|error| CliError::BadInput(error.to_string()))
+}

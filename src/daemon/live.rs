@@ -1,0 +1,343 @@
+//! The daemon of the telescope host: live clock, signals, service supervisor, listeners, gateways.
+
+use super::{
+    Daemon, Surroundings, commands,
+    journal::{Gathered, Outlets, commit},
+    panorama::{self, Chronicle},
+    report::{self, Gatherer},
+};
+use crate::{
+    cli::CliError,
+    clock::SystemClock,
+    gateway::{
+        http, mqtt,
+        snapshot::{Mode, Snapshot},
+    },
+    settings::{DeviceKind, Link, ListenerSettings, Settings, read_secret},
+    simulate::{connect, night::blocking, plan},
+    store::{Durability, OpenOptions, Store},
+};
+use alidade_alerts::{
+    agent::{Alerts, Packet},
+    transport::{folder, vtp},
+};
+use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector};
+use alidade_majordome::agent::release_interrupted;
+use alidade_model::{
+    clock::Clock,
+    exposure::ExposureOutcome,
+    invariants::{Checker, Limits},
+    journal::{Entry, Fact, Recorder, Severity, Sink},
+    time::Night,
+};
+use alidade_simulations::{observatory::Observatory, sky, weather::Table};
+use std::{
+    cell::RefCell,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    signal::unix::{SignalKind, signal},
+    sync::{broadcast, mpsc, watch},
+    task::LocalSet,
+};
+
+/// Runs until a signal; 0 after an orderly stop.
+pub fn run(config: &Path) -> Result<u8, CliError> {
+    let settings = Settings::load(config).map_err(|e| CliError::bad_input(e.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed(e.to_string()))?;
+    let set = LocalSet::new();
+    let outcome = set.block_on(&runtime, live(settings));
+    drop(set);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome.map(|()| 0)
+}
+
+/// The service supervisor, when there is one (sd_notify(3): datagrams to the socket named by NOTIFY_SOCKET).
+#[derive(Clone)]
+struct Supervisor(Option<Rc<(UnixDatagram, String)>>);
+
+impl Supervisor {
+    fn from_environment() -> Self {
+        let address = std::env::var("NOTIFY_SOCKET").ok().filter(|address| !address.is_empty());
+        let socket = UnixDatagram::unbound().ok();
+        Self(address.zip(socket).map(|(address, socket)| Rc::new((socket, address))))
+    }
+
+    fn tell(&self, state: &str) {
+        let Some(inner) = &self.0 else { return };
+        let (socket, address) = &**inner;
+        let sent = match address.strip_prefix('@') {
+            None => socket.send_to(state.as_bytes(), address).map(drop),
+            Some(name) => {
+                use std::os::linux::net::SocketAddrExt;
+                std::os::unix::net::SocketAddr::from_abstract_name(name)
+                    .and_then(|to| socket.send_to_addr(state.as_bytes(), &to))
+                    .map(drop)
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(%error, "service supervisor not reached");
+        }
+    }
+}
+
+/// Counts broken invariants of the journal in production; the next turn raises the alarm.
+#[derive(Clone)]
+struct Counter(Rc<RefCell<(Checker, Vec<String>)>>);
+
+impl Sink for Counter {
+    fn append(&mut self, entry: &Entry) {
+        let mut inner = self.0.borrow_mut();
+        if let Err(broken) = inner.0.entry(entry) {
+            inner.1.push(broken.to_string());
+        }
+    }
+}
+
+async fn live(settings: Settings) -> Result<(), CliError> {
+    let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
+    let supervisor = Supervisor::from_environment();
+    let clock: Rc<dyn Clock> = Rc::new(SystemClock);
+    let strategies = plan::strategies(&settings.alerts.strategies)?;
+    let data_dir = settings.storage.data_dir.clone();
+    std::fs::create_dir_all(&data_dir).map_err(|e| CliError::bad_input(format!("{}: {e}", data_dir.display())))?;
+    if let Some(folder) = settings.database.url.strip_prefix("sqlite://").and_then(|path| Path::new(path).parent()) {
+        std::fs::create_dir_all(folder).map_err(|e| CliError::bad_input(format!("{}: {e}", folder.display())))?;
+    }
+    let mut store = Store::open(&settings.database.url, OpenOptions { migrate: true, durability: Durability::Durable })
+        .map_err(|e| CliError::bad_input(e.to_string()))?;
+    let restored = store.restore().map_err(|e| failed(&e))?;
+    let night = Night::containing(clock.now(), settings.site.longitude_deg);
+    let packets = super::stored_packets(&mut store).map_err(|e| failed(&e))?;
+    let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
+    let (lines, _) = broadcast::channel(4096);
+    let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());
+    let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
+    let recorder = Recorder::new(
+        clock.clone(),
+        restored.last_seq,
+        vec![Box::new(gathered.clone()), Box::new(gatherer.clone()), Box::new(chronicle.clone()), Box::new(counter.clone())],
+    );
+    let offload = blocking();
+    let outlets = Outlets { file: None, lines: lines.clone() };
+    let mut journal =
+        tokio::task::spawn_local(commit(gathered.clone(), Arc::new(Mutex::new(store)), offload.clone(), outlets));
+    recorder.record(Fact::Started {
+        version: env!("CARGO_PKG_VERSION").into(),
+        site: settings.site.name.clone(),
+        unit: settings.unit.name.clone(),
+        boot: restored.boots + 1,
+    });
+    for exposure in &restored.open_exposures {
+        let outcome = ExposureOutcome::Failed { cause: "the daemon was restarted".into() };
+        recorder.record(Fact::ExposureEnded { exposure: exposure.id.clone(), outcome });
+    }
+    let book = Rc::new(RefCell::new(restored.book));
+    release_interrupted(&book, &recorder).map_err(|e| failed(&e))?;
+    for (user, account) in &settings.users {
+        let known = book.borrow().ledger().balance(user).is_some();
+        if !known {
+            book.borrow_mut()
+                .grant(user, &account.institute, account.quota_h * 3600.0, &recorder)
+                .map_err(|e| failed(&e))?;
+        }
+    }
+    let observatory = simulated(&settings, &clock)?;
+    let devices = connect::devices(&settings, &clock, |name, kind, channel| way(&settings, &observatory, name, kind, channel))
+        .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    let stroke = {
+        let supervisor = supervisor.clone();
+        Rc::new(move || supervisor.tell("WATCHDOG=1")) as Rc<dyn Fn()>
+    };
+    let report = {
+        let (gatherer, book, recorder, data_dir) = (gatherer, book.clone(), recorder.clone(), data_dir.clone());
+        let site = settings.site.title.clone();
+        Rc::new(move |night: Night| {
+            let facts = gatherer.facts(&book.borrow());
+            let text = report::markdown(&night.to_string(), &site, &facts, &book.borrow());
+            let relative = format!("{night}/report.md");
+            let path = data_dir.join(&relative);
+            let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+            let fact = match written {
+                Ok(()) => Fact::NightReported { night, path: relative },
+                Err(error) => Fact::Degraded { what: "night report".into(), cause: error.to_string() },
+            };
+            recorder.record(fact);
+        }) as Rc<dyn Fn(Night)>
+    };
+    let daemon = super::start(
+        &settings,
+        Surroundings {
+            recorder: recorder.clone(),
+            offload,
+            book,
+            devices,
+            data_dir: data_dir.clone(),
+            strategies,
+            packets,
+            calibrated,
+            stroke,
+            report,
+            analyse: true,
+        },
+    );
+    let mode = if observatory.is_some() { Mode::Simulated { pace: 1.0 } } else { Mode::Live };
+    let identity = panorama::identity(&settings, mode, restored.boots + 1);
+    let first = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
+    let (snapshot, snapshots) = watch::channel(Arc::new(first));
+    let (calls, mut commands) = mpsc::channel(64);
+    let token = settings.http.token_file.as_deref().map(read_secret).transpose();
+    let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
+    let _http = if settings.http.enabled {
+        let ports = http::HttpPorts {
+            snapshot: snapshots.clone(),
+            journal: lines.clone(),
+            commands: calls,
+            data_dir,
+            journal_page: None,
+            product_path: None,
+            token,
+        };
+        let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
+        eprintln!("dashboard on http://{}", server.addr);
+        Some(server)
+    } else {
+        None
+    };
+    let _mqtt = if settings.mqtt.enabled { Some(feed(&settings, snapshots, &lines)?) } else { None };
+    listen(&settings, &daemon, &gathered)?;
+    supervisor.tell("READY=1");
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
+    let show = async {
+        loop {
+            for broken in std::mem::take(&mut counter.0.borrow_mut().1) {
+                daemon.recorder.alarm(Severity::Critical, format!("invariant broken: {broken}"));
+            }
+            let view = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
+            supervisor.tell(&format!("STATUS={}: {}", view.sentence.doing, view.sentence.why));
+            snapshot.send_replace(Arc::new(view));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let end = tokio::select! {
+        biased;
+        _ = terminate.recv() => Ok("terminated"),
+        _ = interrupt.recv() => Ok("interrupted"),
+        fault = &mut journal => Err(fault.map_or_else(|e| e.to_string(), |f| f.to_string())),
+        () = show => Err("unreachable".to_owned()),
+        () = commands::serve(&daemon, &gathered, &mut commands) => std::future::pending().await,
+    };
+    supervisor.tell("STOPPING=1");
+    match end {
+        Ok(cause) => shut_down(&daemon, &gathered, cause).await,
+        Err(cause) => Err(CliError::failed(format!("journal: {cause}"))),
+    }
+}
+
+/// Latch, so that safety closes; wait until it is measured closed, at most three minutes.
+async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<(), CliError> {
+    let latch = alidade_safety::messages::Latch { who: "shutdown".into(), cause: cause.into() };
+    // A safety agent that is gone cannot be told; the controller's dead-man closes then.
+    let _ = daemon.safety.send(latch).await;
+    let closed = async {
+        let mut status = daemon.devices.plc.enclosure_status();
+        loop {
+            let state = status.borrow_and_update().value;
+            if state.is_ok_and(|s| s.state == alidade_model::states::EnclosureState::Closed) {
+                return;
+            }
+            drop(tokio::time::timeout(Duration::from_secs(1), status.changed()).await);
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(180), closed).await.is_ok();
+    if !in_time {
+        daemon.recorder.alarm(Severity::Critical, "stopped without the enclosure being measured closed");
+    }
+    let seq = daemon.recorder.record(Fact::Stopped { cause: cause.into() });
+    drop(tokio::time::timeout(Duration::from_secs(5), gathered.committed(seq)).await);
+    if in_time { Ok(()) } else { Err(CliError::failed("the enclosure did not close")) }
+}
+
+/// Built-in simulators, when any device is configured as simulated.
+fn simulated(settings: &Settings, clock: &Rc<dyn Clock>) -> Result<Option<Rc<Observatory>>, CliError> {
+    if !settings.devices.values().any(|device| device.link == Link::Simulated) {
+        return Ok(None);
+    }
+    let weather = Table::calm(clock.now());
+    let field = sky::StarField::new(&plan::channel_views(settings), Vec::new(), Path::new("")).map_err(CliError::bad_input)?;
+    let hardware = plan::hardware(settings, Default::default(), Default::default());
+    Ok(Some(Observatory::new(hardware, clock.clone(), Box::new(weather), Box::new(field), 1)))
+}
+
+fn way(settings: &Settings, observatory: &Option<Rc<Observatory>>, name: &str, kind: DeviceKind, channel: Option<&str>) -> Option<SharedConnector> {
+    Some(match &settings.devices.get(name)?.link {
+        Link::Tcp { host, port } => Rc::new(TcpConnector { host: host.clone(), port: *port }),
+        Link::Serial { path, baud } => Rc::new(SerialConnector { path: path.clone(), baud: *baud }),
+        Link::Simulated => observatory.as_ref()?.connector(&connect::simulated_name(kind, channel)),
+    })
+}
+
+fn feed(settings: &Settings, snapshots: watch::Receiver<Arc<Snapshot>>, lines: &broadcast::Sender<Arc<str>>) -> Result<mqtt::MqttHandle, CliError> {
+    let mqtt = &settings.mqtt;
+    let password = mqtt.password_file.as_deref().map(read_secret).transpose().map_err(|e| CliError::bad_input(e.to_string()))?;
+    let link = mqtt::MqttLink {
+        host: mqtt.host.clone(),
+        port: mqtt.port,
+        username: mqtt.username.clone(),
+        password,
+        keep_alive: Duration::from_secs(mqtt.keep_alive_s),
+    };
+    let ports = mqtt::MqttPorts { snapshot: snapshots, journal: lines.clone() };
+    mqtt::start(link, ports).map_err(|e| CliError::failed(format!("mqtt: {e}")))
+}
+
+/// Starts the alert listeners; each packet is acknowledged once its record is committed.
+fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(), CliError> {
+    let limit = usize::try_from(settings.alerts.max_packet_bytes).unwrap_or(usize::MAX);
+    for (name, listener) in &settings.alerts.listeners {
+        let (sink, mut deliveries) = mpsc::channel::<vtp::Delivery>(256);
+        let now: vtp::Clock = Arc::new(crate::clock::utc_now);
+        match listener {
+            ListenerSettings::Folder { path, poll_s } => {
+                let spool = folder::Spool::open(path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
+                tokio::task::spawn_local(folder::watch(spool, Duration::from_secs_f64(*poll_s), limit, now, sink));
+            }
+            ListenerSettings::Vtp { host, port } => {
+                let settings = vtp::SubscriberSettings::new(format!("ivo://alidade/{}", settings.site.name));
+                let (link, _) = watch::channel(vtp::LinkState::Connecting);
+                let (host, port) = (host.clone(), *port);
+                tokio::task::spawn_local(async move {
+                    let peer = format!("{host}:{port}");
+                    let connect = || TcpStream::connect((host.clone(), port));
+                    vtp::run(connect, &peer, &settings, &now, &sink, &link).await;
+                });
+            }
+        }
+        let (alerts, gathered, channel): (actix::Addr<Alerts>, _, _) = (daemon.alerts.clone(), gathered.clone(), name.clone());
+        tokio::task::spawn_local(async move {
+            while let Some(delivery) = deliveries.recv().await {
+                let packet = Packet { channel: channel.clone(), body: delivery.bytes.clone() };
+                let Ok(verdict) = alerts.send(packet).await else { return };
+                gathered.committed(verdict.seq).await;
+                let answer = match verdict.verdict.as_str() {
+                    "reject" => vtp::Answer::Refused(verdict.reason),
+                    _ => vtp::Answer::Taken,
+                };
+                // A sender that has gone away sends again.
+                drop(delivery.answer.send(answer));
+            }
+        });
+    }
+    Ok(())
+}
+

@@ -1,0 +1,165 @@
+//! The invariants over journal and hardware truth, after every event.
+
+use crate::settings::{Sense, Settings};
+use alidade_model::{
+    invariants::{Broken, Checker, Limits, Truth},
+    journal::{Entry, Sink},
+    states::{EnclosureState, MountState},
+    time::UtcTime,
+};
+use alidade_scheduling::{Site, ephemeris};
+use alidade_simulations::{
+    observatory::{HardwareTruth, Observatory},
+    world::WeatherSample,
+};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+use tokio::sync::Notify;
+
+const TAIL: usize = 25;
+
+/// Judges every entry and every look at the hardware; remembers the first broken invariant.
+#[derive(Clone)]
+pub struct Judge(Rc<Bench>);
+
+struct Bench {
+    observatory: Rc<Observatory>,
+    settings: Settings,
+    site: Site,
+    checker: RefCell<Checker>,
+    broken: RefCell<Option<Broken>>,
+    tail: RefCell<VecDeque<String>>,
+    verdict: Notify,
+    sun: RefCell<Option<(UtcTime, ephemeris::AltAz)>>,
+}
+
+impl Sink for Judge {
+    fn append(&mut self, entry: &Entry) {
+        let mut tail = self.0.tail.borrow_mut();
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        let line = serde_json::to_string(entry).unwrap_or_default();
+        tail.push_back(line.chars().take(400).collect());
+        drop(tail);
+        let judged = self.0.checker.borrow_mut().entry(entry);
+        self.note(judged);
+    }
+}
+
+impl Judge {
+    pub fn new(settings: &Settings, observatory: Rc<Observatory>) -> Self {
+        let enclosure = &settings.enclosure;
+        // What any single reading may take to become a closed roof: its age, the dead-man's patience, the travel.
+        let limits = Limits {
+            reaction_s: 60.0 + 60.0 + enclosure.travel_s * 1.5,
+            // The mount's own limit lies a little below the observing limit; both are checked against this one.
+            horizon_deg: settings.site.horizon_limit_deg - 5.0,
+            sun_exclusion_deg: settings.site.sun_exclusion_deg,
+            shutter_grace_s: 5.0,
+        };
+        Self(Rc::new(Bench {
+            site: crate::daemon::translate::site(settings),
+            settings: settings.clone(),
+            observatory,
+            checker: RefCell::new(Checker::new(limits)),
+            broken: RefCell::new(None),
+            tail: RefCell::new(VecDeque::new()),
+            verdict: Notify::new(),
+            sun: RefCell::new(None),
+        }))
+    }
+
+    fn note(&self, judged: Result<(), Broken>) {
+        if let Err(broken) = judged {
+            let mut first = self.0.broken.borrow_mut();
+            if first.is_none() {
+                *first = Some(broken);
+                self.0.verdict.notify_one();
+            }
+        }
+    }
+
+    /// Looks at the hardware now.
+    pub fn look(&self) {
+        let hardware = self.0.observatory.truth();
+        let judged = self.0.checker.borrow_mut().observe(&self.truth(&hardware));
+        self.note(judged);
+    }
+
+    /// Resolves when an invariant is broken.
+    pub async fn broken(&self) {
+        while self.0.broken.borrow().is_none() {
+            self.0.verdict.notified().await;
+        }
+    }
+
+    /// The verdict after the last event; `events` maps each alert event to its accepted packets.
+    pub fn finish(&self, events: &BTreeMap<String, Vec<String>>) -> (Option<Broken>, Vec<String>) {
+        let last = self.0.checker.borrow().finish(events);
+        self.note(last);
+        let broken = self.0.broken.borrow().clone();
+        let tail = if broken.is_some() { self.0.tail.borrow().iter().cloned().collect() } else { Vec::new() };
+        (broken, tail)
+    }
+
+    fn truth(&self, hardware: &HardwareTruth) -> Truth {
+        let open = matches!(hardware.enclosure, EnclosureState::Open | EnclosureState::Opening);
+        let (sun_up, sun_separation_deg) = if open {
+            let sun = self.sun(hardware.at);
+            let apart = ephemeris::separation_deg(sun.az_deg, sun.alt_deg, hardware.mount_az_deg, hardware.mount_alt_deg);
+            (sun.alt_deg > -0.833, apart)
+        } else {
+            (false, 180.0)
+        };
+        Truth {
+            at: hardware.at,
+            enclosure: hardware.enclosure,
+            hazard: self.hazard(&hardware.weather),
+            enclosure_may_move: match self.0.settings.enclosure.clearance {
+                crate::settings::Clearance::Free => true,
+                crate::settings::Clearance::ParkFirst => hardware.mount == MountState::Parked,
+            },
+            mount_alt_deg: hardware.mount_alt_deg,
+            mount_parked: hardware.mount == MountState::Parked,
+            sun_separation_deg,
+            sun_up,
+            light_shutters_open: hardware.light_shutters_open,
+        }
+    }
+
+    /// The Sun of this minute: it moves a quarter of a degree meanwhile, a hundredth of the exclusion zone.
+    fn sun(&self, at: UtcTime) -> ephemeris::AltAz {
+        let mut cached = self.0.sun.borrow_mut();
+        match *cached {
+            Some((then, sun)) if at.seconds_since(then).abs() < 60.0 => sun,
+            _ => {
+                let sun = ephemeris::sun_altaz(&self.0.site, at.chrono());
+                *cached = Some((at, sun));
+                sun
+            }
+        }
+    }
+
+    /// Something is really beyond its critical value (or its limit, where it has no delay).
+    fn hazard(&self, weather: &WeatherSample) -> bool {
+        let values = [
+            ("rain_mm_h", weather.rain_mm_h),
+            ("gust_m_s", weather.gust_m_s),
+            ("wind_m_s", weather.wind_m_s),
+            ("humidity_pct", weather.humidity_pct),
+        ];
+        values.iter().any(|(input, value)| {
+            self.0.settings.safety.rules.get(*input).is_some_and(|rule| {
+                let bound = rule.critical.unwrap_or(rule.limit);
+                match rule.sense {
+                    Sense::Above => *value > bound,
+                    Sense::Below => *value < bound,
+                }
+            })
+        })
+    }
+}
