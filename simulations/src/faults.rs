@@ -54,16 +54,25 @@ pub struct Fault {
 /// The roof itself is never blocked and at most one weather source fails at a time: what no observatory could survive
 /// belongs into scripts with their own expectations.
 pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) -> (Vec<Fault>, Vec<Spell>) {
-    let mut random = Random::new(seed ^ 0xfa_017);
+    let mut random = Random::new(seed ^ 0xfa017);
     let length = end.seconds_since(start);
     let mut faults = Vec::new();
     for _ in 0..random.below(9) {
         let at = start.plus_seconds(random.between(300.0, length));
-        let device = devices.get(random.below(devices.len())).cloned().unwrap_or_else(|| "mount".into());
+        let device = devices
+            .get(random.below(devices.len()))
+            .cloned()
+            .unwrap_or_else(|| "mount".into());
         let roll = random.below(11);
         let (device, kind, for_s) = match roll {
             0 | 1 => (device, FaultKind::Mute, random.between(2.0, 240.0)),
-            2 => (device, FaultKind::Delay { seconds: random.between(0.5, 12.0) }, random.between(5.0, 300.0)),
+            2 => (
+                device,
+                FaultKind::Delay {
+                    seconds: random.between(0.5, 12.0),
+                },
+                random.between(5.0, 300.0),
+            ),
             3 | 4 => (device, FaultKind::Garbage, random.between(1.0, 120.0)),
             5 | 6 => (device, FaultKind::DropLink, random.between(1.0, 600.0)),
             7 if device != "plc" => (device, FaultKind::Stuck, random.between(10.0, 900.0)),
@@ -72,19 +81,32 @@ pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) 
             9 => ("alerts".to_owned(), FaultKind::MalformedPacket, 0.0),
             _ => ("daemon".to_owned(), FaultKind::KillDaemon, random.between(3.0, 120.0)),
         };
-        faults.push(Fault { at, device, kind, for_s });
+        faults.push(Fault {
+            at,
+            device,
+            kind,
+            for_s,
+        });
     }
-    faults.sort_by(|a, b| a.at.cmp(&b.at));
+    faults.sort_by_key(|fault| fault.at);
     let mut spells = Vec::new();
     for _ in 0..random.below(4) {
         let start = start.plus_seconds(random.between(0.0, length));
         let kind = match random.below(4) {
-            0 | 1 => SpellKind::Shower { rain_mm_h: random.between(0.3, 12.0) },
-            2 => SpellKind::Storm { gust_m_s: random.between(16.0, 35.0) },
+            0 | 1 => SpellKind::Shower {
+                rain_mm_h: random.between(0.3, 12.0),
+            },
+            2 => SpellKind::Storm {
+                gust_m_s: random.between(16.0, 35.0),
+            },
             _ if random.unit() < 0.5 => SpellKind::Fog,
             _ => SpellKind::Cloud,
         };
-        spells.push(Spell { start, end: start.plus_seconds(random.between(120.0, 5400.0)), kind });
+        spells.push(Spell {
+            start,
+            end: start.plus_seconds(random.between(120.0, 5400.0)),
+            kind,
+        });
     }
     (faults, spells)
 }

@@ -55,18 +55,54 @@ const RANGES: [(f64, f64); 10] = [
 ];
 
 fn of(values: [f64; 10]) -> WeatherSample {
-    let [wind_m_s, gust_m_s, humidity_pct, temperature_c, dew_point_c, pressure_hpa, rain_mm_h, sky_temperature_k, cloud, seeing_arcsec] = values;
-    WeatherSample { wind_m_s, gust_m_s, humidity_pct, temperature_c, dew_point_c, pressure_hpa, rain_mm_h, sky_temperature_k, cloud, seeing_arcsec }
+    let [
+        wind_m_s,
+        gust_m_s,
+        humidity_pct,
+        temperature_c,
+        dew_point_c,
+        pressure_hpa,
+        rain_mm_h,
+        sky_temperature_k,
+        cloud,
+        seeing_arcsec,
+    ] = values;
+    WeatherSample {
+        wind_m_s,
+        gust_m_s,
+        humidity_pct,
+        temperature_c,
+        dew_point_c,
+        pressure_hpa,
+        rain_mm_h,
+        sky_temperature_k,
+        cloud,
+        seeing_arcsec,
+    }
 }
 
 fn values(s: &WeatherSample) -> [f64; 10] {
-    [s.wind_m_s, s.gust_m_s, s.humidity_pct, s.temperature_c, s.dew_point_c, s.pressure_hpa, s.rain_mm_h, s.sky_temperature_k, s.cloud, s.seeing_arcsec]
+    [
+        s.wind_m_s,
+        s.gust_m_s,
+        s.humidity_pct,
+        s.temperature_c,
+        s.dew_point_c,
+        s.pressure_hpa,
+        s.rain_mm_h,
+        s.sky_temperature_k,
+        s.cloud,
+        s.seeing_arcsec,
+    ]
 }
 
 impl Table {
     /// Reads `time_utc` and the ten columns, comma-separated, a header first. The error is line number and cause.
     pub fn from_csv(text: &str) -> Result<Self, (usize, String)> {
-        let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        let mut lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         let (_, header) = lines.next().ok_or((1, "is empty".to_owned()))?;
         let expected = format!("time_utc,{}", COLUMNS.join(","));
         if header.trim() != expected {
@@ -79,7 +115,9 @@ impl Table {
             if fields.len() != 11 {
                 return Err((at, format!("has {} fields instead of 11", fields.len())));
             }
-            let time: UtcTime = fields[0].parse().map_err(|e| (at, format!("time_utc {:?}: {e}", fields[0])))?;
+            let time: UtcTime = fields[0]
+                .parse()
+                .map_err(|e| (at, format!("time_utc {:?}: {e}", fields[0])))?;
             if rows.last().is_some_and(|(last, _)| *last >= time) {
                 return Err((at, format!("time_utc {time} is not later than the line before")));
             }
@@ -87,29 +125,40 @@ impl Table {
             for (column, number) in numbers.iter_mut().enumerate() {
                 let text = fields[column + 1];
                 let (low, high) = RANGES[column];
-                *number = text
-                    .parse()
-                    .ok()
-                    .filter(|n| (low..=high).contains(n))
-                    .ok_or_else(|| (at, format!("{} {text:?} is not a number from {low} to {high}", COLUMNS[column])))?;
+                *number = text.parse().ok().filter(|n| (low..=high).contains(n)).ok_or_else(|| {
+                    (
+                        at,
+                        format!("{} {text:?} is not a number from {low} to {high}", COLUMNS[column]),
+                    )
+                })?;
             }
             rows.push((time, of(numbers)));
         }
         if rows.is_empty() {
             return Err((1, "has no rows".to_owned()));
         }
-        Ok(Self { rows, spells: Vec::new() })
+        Ok(Self {
+            rows,
+            spells: Vec::new(),
+        })
     }
 
     /// A clear, calm, dry night from any instant on.
     pub fn calm(from: UtcTime) -> Self {
-        Self { rows: vec![(from, of([3.0, 5.0, 50.0, 9.0, -0.5, 941.0, 0.0, -25.0, 0.0, 1.8]))], spells: Vec::new() }
+        Self {
+            rows: vec![(from, of([3.0, 5.0, 50.0, 9.0, -0.5, 941.0, 0.0, -25.0, 0.0, 1.8]))],
+            spells: Vec::new(),
+        }
     }
 
     fn base(&self, time: UtcTime) -> WeatherSample {
         let after = self.rows.partition_point(|(at, _)| *at <= time);
         let (Some(before), Some(next)) = (after.checked_sub(1).map(|i| &self.rows[i]), self.rows.get(after)) else {
-            let end = if after == 0 { self.rows.first() } else { self.rows.last() };
+            let end = if after == 0 {
+                self.rows.first()
+            } else {
+                self.rows.last()
+            };
             return end.map_or(of([0.0; 10]), |(_, sample)| *sample);
         };
         let fraction = time.seconds_since(before.0) / next.0.seconds_since(before.0);
@@ -183,25 +232,43 @@ mod tests {
         ))
         .unwrap();
         let middle = table.at("2026-03-14T20:05:00Z".parse().unwrap());
-        assert_eq!((middle.wind_m_s, middle.humidity_pct, middle.rain_mm_h), (3.0, 60.0, 0.0));
+        assert_eq!(
+            (middle.wind_m_s, middle.humidity_pct, middle.rain_mm_h),
+            (3.0, 60.0, 0.0)
+        );
         assert_eq!(table.at("2026-03-14T23:00:00Z".parse().unwrap()).rain_mm_h, 3.0);
     }
 
     #[test]
     fn a_bad_table_names_its_line() {
         let (line, cause) = Table::from_csv(&csv("2026-03-14T20:00:00Z,2,4,150,10,1,940,0,-25,0,1.5\n")).unwrap_err();
-        assert_eq!((line, cause.as_str()), (2, "humidity_pct \"150\" is not a number from 0 to 100"));
+        assert_eq!(
+            (line, cause.as_str()),
+            (2, "humidity_pct \"150\" is not a number from 0 to 100")
+        );
         assert_eq!(Table::from_csv("time,wind\n").unwrap_err().0, 1);
-        assert!(Table::from_csv(&csv("2026-03-14T20:00:00Z,2,4\n")).unwrap_err().1.contains("3 fields"));
+        assert!(
+            Table::from_csv(&csv("2026-03-14T20:00:00Z,2,4\n"))
+                .unwrap_err()
+                .1
+                .contains("3 fields")
+        );
     }
 
     #[test]
     fn a_shower_rains_only_while_it_lasts() {
         let mut table = Table::from_csv(&csv("2026-03-14T20:00:00Z,2,4,50,10,1,940,0,-25,0,1.5\n")).unwrap();
         let start: UtcTime = "2026-03-14T21:00:00Z".parse().unwrap();
-        table.spells.push(Spell { start, end: start.plus_seconds(600.0), kind: SpellKind::Shower { rain_mm_h: 4.0 } });
+        table.spells.push(Spell {
+            start,
+            end: start.plus_seconds(600.0),
+            kind: SpellKind::Shower { rain_mm_h: 4.0 },
+        });
         assert_eq!(table.at(start.plus_seconds(-1.0)).rain_mm_h, 0.0);
-        assert!(table.at(start.plus_seconds(-60.0)).humidity_pct > 80.0, "humidity rises before the rain");
+        assert!(
+            table.at(start.plus_seconds(-60.0)).humidity_pct > 80.0,
+            "humidity rises before the rain"
+        );
         assert_eq!(table.at(start.plus_seconds(300.0)).rain_mm_h, 4.0);
         assert_eq!(table.at(start.plus_seconds(601.0)).rain_mm_h, 0.0);
         assert_eq!(table.at(start.plus_seconds(2000.0)).humidity_pct, 50.0);

@@ -6,9 +6,10 @@
 INDEX is index-tycho2-07.littleendian.fits of Debian's package astrometry-data-tycho2-07-littleendian (unpack it with
 `dpkg -x`; nothing needs to be installed). It holds 1.87 million stars as a k-d tree of unit vectors in 32-bit integers
 (table kdtree_data_stars; value / scale + minimum, from kdtree_range_stars) and their VT magnitudes in the same order
-(table MAG_VT). A position so kept is good to 0.001 arcsec, far below the catalogue's own errors.
+(table MAG_VT). The positions are those that Tycho observed, ICRS at epochs near 1991.25; proper motions are not in the index,
+so a star of 0.1 arcsec a year stands 3 to 4 arcsec from where it is today. Nothing in a simulated sky minds.
 
-Needs numpy and astropy (for reading FITS only) and Python 3.11. Prints the number of stars; the output is a function of
+Needs Python 3.11 or later with numpy and astropy (for reading FITS only). Prints the number of stars; the output is a function of
 the inputs alone.
 """
 import html
@@ -24,7 +25,7 @@ from astropy.io import fits
 RADIUS_DEG = 0.7  # a field of half a degree, its corners, and every dither and pointing error
 
 HEADER = """\
-# Stars of the Tycho-2 Catalogue (Hog et al. 2000, A&A 355, L27) around this night's fields: ICRS at epoch J2000, VT.
+# Stars of the Tycho-2 Catalogue (Hog et al. 2000, A&A 355, L27) around this night's fields: ICRS, epoch 1991.25, VT.
 # Copyright 2000 E. Hog, C. Fabricius, V. V. Makarov, S. Urban, T. Corbin, G. Wycoff, U. Bastian, P. Schwekendiek,
 # A. Wicenec; licence BSD-2-Clause, see ../tools/TYCHO2-LICENCE. Written by ../tools/stars_around.py.
 """
@@ -65,7 +66,7 @@ def main(index: str, nights):
         bounds = np.frombuffer(by_name["kdtree_range_stars"].data.tobytes(), "<f8")
         low, scale = bounds[:3], bounds[6]
         raw = np.frombuffer(by_name["kdtree_data_stars"].data.tobytes(), "<u4").reshape(-1, 3)
-        magnitude = np.frombuffer(by_name["MAG_VT"].data.tobytes(), "<f4" if index.count("littleendian") else ">f4")
+        magnitude = np.array(by_name["MAG_VT"].data["MAG_VT"], float)
         vectors = raw / scale + low
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     for folder in nights:

@@ -122,7 +122,11 @@ pub struct ScenarioError {
 }
 
 fn fault(file: &Path, place: Option<String>, cause: impl Into<String>) -> ScenarioError {
-    ScenarioError { file: file.display().to_string(), place, cause: cause.into() }
+    ScenarioError {
+        file: file.display().to_string(),
+        place,
+        cause: cause.into(),
+    }
 }
 
 fn text(file: &Path) -> Result<String, ScenarioError> {
@@ -131,7 +135,12 @@ fn text(file: &Path) -> Result<String, ScenarioError> {
 
 /// Line of a byte offset, from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }
 
 pub(crate) fn toml_file<T: DeserializeOwned>(file: &Path) -> Result<T, ScenarioError> {
@@ -152,7 +161,14 @@ impl Scenario {
         let head: ScenarioFile = toml_file(&file)?;
         let length = head.end.seconds_since(head.start);
         if !(60.0..=36.0 * 3600.0).contains(&length) {
-            return Err(fault(&file, None, format!("end ({}) must be 1 minute to 36 hours after start ({})", head.end, head.start)));
+            return Err(fault(
+                &file,
+                None,
+                format!(
+                    "end ({}) must be 1 minute to 36 hours after start ({})",
+                    head.end, head.start
+                ),
+            ));
         }
         let observatory = folder.join("observatory.toml");
         if !observatory.is_file() {
@@ -183,7 +199,11 @@ pub fn faults(file: &Path) -> Result<Vec<Fault>, ScenarioError> {
     let script: FaultsFile = toml_file(file)?;
     for (index, entry) in script.faults.iter().enumerate() {
         if !(entry.for_s.is_finite() && entry.for_s >= 0.0) {
-            return Err(fault(file, Some(format!("fault {}", index + 1)), format!("for_s {} is not a duration", entry.for_s)));
+            return Err(fault(
+                file,
+                Some(format!("fault {}", index + 1)),
+                format!("for_s {} is not a duration", entry.for_s),
+            ));
         }
     }
     Ok(script.faults)
@@ -196,7 +216,11 @@ fn weather(folder: &Path) -> Result<Table, ScenarioError> {
 
 fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, ScenarioError> {
     type Reader = fn(&str, UtcTime) -> Result<Vec<Request>, (String, String)>;
-    let readers: [(&str, Reader); 3] = [("sequences.toml", from_toml), ("sequences.json", from_json), ("sequences.html", from_html)];
+    let readers: [(&str, Reader); 3] = [
+        ("sequences.toml", from_toml),
+        ("sequences.json", from_json),
+        ("sequences.html", from_html),
+    ];
     let mut all: Vec<Request> = Vec::new();
     let mut found = false;
     for (name, reader) in readers {
@@ -205,16 +229,27 @@ fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, Scenar
             continue;
         }
         found = true;
-        let read = reader(&text(&file)?, submitted_at).map_err(|(place, cause)| fault(&file, Some(place).filter(|p| !p.is_empty()), cause))?;
+        let read = reader(&text(&file)?, submitted_at)
+            .map_err(|(place, cause)| fault(&file, Some(place).filter(|p| !p.is_empty()), cause))?;
         for request in read {
-            request.check().map_err(|e| fault(&file, Some(request.id.clone()), e.to_string()))?;
+            request
+                .check()
+                .map_err(|e| fault(&file, Some(request.id.clone()), e.to_string()))?;
             if all.iter().any(|other| other.id == request.id) {
                 return Err(fault(&file, Some(request.id), "this request exists already"));
             }
             all.push(request);
         }
     }
-    if found { Ok(all) } else { Err(fault(&folder.join("sequences.toml"), None, "is missing (so are sequences.json and sequences.html)")) }
+    if found {
+        Ok(all)
+    } else {
+        Err(fault(
+            &folder.join("sequences.toml"),
+            None,
+            "is missing (so are sequences.json and sequences.html)",
+        ))
+    }
 }
 
 fn arriving(folder: &Path) -> Result<Vec<ArrivingPacket>, ScenarioError> {
@@ -231,7 +266,11 @@ fn arriving(folder: &Path) -> Result<Vec<ArrivingPacket>, ScenarioError> {
             None => body,
             Some(sent) => shift_times(&body, entry.arrival.plus_seconds(-entry.delay_s).seconds_since(sent)),
         };
-        packets.push(ArrivingPacket { at: entry.arrival, channel: entry.channel, body });
+        packets.push(ArrivingPacket {
+            at: entry.arrival,
+            channel: entry.channel,
+            body,
+        });
     }
     packets.sort_by_key(|packet| packet.at);
     Ok(packets)

@@ -30,13 +30,22 @@ pub fn shift_times(packet: &[u8], seconds: f64) -> Vec<u8> {
 fn time_at(packet: &[u8], at: usize) -> Option<(UtcTime, usize, usize)> {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     let candidate = packet.get(at..at + 19)?;
-    let fits = candidate.iter().zip(SHAPE).all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape });
+    let fits = candidate.iter().zip(SHAPE).all(|(byte, shape)| {
+        if *shape == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            byte == shape
+        }
+    });
     let starts_a_number = at > 0 && packet[at - 1].is_ascii_digit();
     if !fits || starts_a_number {
         return None;
     }
     let fraction = match packet.get(at + 19) {
-        Some(b'.') => packet[at + 20..].iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        Some(b'.') => packet[at + 20..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count(),
         _ => 0,
     };
     let length = if fraction > 0 { 20 + fraction } else { 19 };
@@ -53,7 +62,10 @@ mod tests {
     fn every_time_moves_and_nothing_else() {
         let packet = b"<Date>2026-02-25T08:52:07+00:00</Date> v=\"2026-02-25T08:51:04.859Z\" id 2026-02-2508 12026-02-25T08:51:04";
         let moved = String::from_utf8(shift_times(packet, 86_400.0)).unwrap();
-        assert_eq!(moved, "<Date>2026-02-26T08:52:07+00:00</Date> v=\"2026-02-26T08:51:04.859Z\" id 2026-02-2508 12026-02-25T08:51:04");
+        assert_eq!(
+            moved,
+            "<Date>2026-02-26T08:52:07+00:00</Date> v=\"2026-02-26T08:51:04.859Z\" id 2026-02-2508 12026-02-25T08:51:04"
+        );
     }
 
     #[test]

@@ -61,7 +61,13 @@ fn requests(file: RequestsFile, submitted_at: UtcTime) -> Vec<Request> {
     file.requests
         .into_iter()
         .map(|entry| Request {
-            title: entry.title.unwrap_or_else(|| entry.sequences.first().map(|s| s.target.name.clone()).unwrap_or_default()),
+            title: entry.title.unwrap_or_else(|| {
+                entry
+                    .sequences
+                    .first()
+                    .map(|s| s.target.name.clone())
+                    .unwrap_or_default()
+            }),
             origin: Origin::Routine,
             submitted_at,
             sequences: entry
@@ -78,7 +84,10 @@ fn requests(file: RequestsFile, submitted_at: UtcTime) -> Vec<Request> {
 
 pub fn from_toml(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wrong> {
     let file: RequestsFile = toml::from_str(text).map_err(|e| {
-        let place = e.span().map(|span| super::line_of(text, span.start).to_string()).unwrap_or_default();
+        let place = e
+            .span()
+            .map(|span| super::line_of(text, span.start).to_string())
+            .unwrap_or_default();
         (place, e.message().replace('\n', " "))
     })?;
     Ok(requests(file, submitted_at))
@@ -101,7 +110,12 @@ fn plain(html: &str) -> String {
             _ => {}
         }
     }
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'").replace("&nbsp;", " ");
+    let text = text
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'")
+        .replace("&nbsp;", " ");
     text.replace("&amp;", "&").trim().to_owned()
 }
 
@@ -134,7 +148,18 @@ pub fn from_html(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wron
         .next()
         .map(|row| elements(row, &["th", "td"]).into_iter().map(plain).collect())
         .ok_or_else(|| (String::new(), "holds no table row".to_owned()))?;
-    for wanted in ["id", "user", "target", "ra_deg", "dec_deg", "priority", "channel", "filter", "exposure_s", "count"] {
+    for wanted in [
+        "id",
+        "user",
+        "target",
+        "ra_deg",
+        "dec_deg",
+        "priority",
+        "channel",
+        "filter",
+        "exposure_s",
+        "count",
+    ] {
         if !header.iter().any(|column| column == wanted) {
             return Err(("header".into(), format!("column {wanted} is missing")));
         }
@@ -146,7 +171,11 @@ pub fn from_html(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wron
         if cells.len() != header.len() {
             return Err((place, format!("has {} cells instead of {}", cells.len(), header.len())));
         }
-        let row: BTreeMap<&str, &str> = header.iter().map(String::as_str).zip(cells.iter().map(String::as_str)).collect();
+        let row: BTreeMap<&str, &str> = header
+            .iter()
+            .map(String::as_str)
+            .zip(cells.iter().map(String::as_str))
+            .collect();
         all.push(one_row(&row, submitted_at).map_err(|cause| (place, cause))?);
     }
     Ok(all)
@@ -154,28 +183,56 @@ pub fn from_html(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wron
 
 fn one_row(row: &BTreeMap<&str, &str>, submitted_at: UtcTime) -> Result<Request, String> {
     let word = |column: &str| row.get(column).copied().unwrap_or_default().to_owned();
-    let number = |column: &str| word(column).parse::<f64>().map_err(|_| format!("{column} {:?} is not a number", word(column)));
+    let number = |column: &str| {
+        word(column)
+            .parse::<f64>()
+            .map_err(|_| format!("{column} {:?} is not a number", word(column)))
+    };
     let date = |column: &str| -> Result<Option<UtcTime>, String> {
         if word(column).is_empty() {
             return Ok(None);
         }
-        UtcTime::from_julian_date(number(column)?).map(Some).ok_or_else(|| format!("{column} is no Julian date"))
+        UtcTime::from_julian_date(number(column)?)
+            .map(Some)
+            .ok_or_else(|| format!("{column} is no Julian date"))
     };
     let (id, user) = (word("id"), word("user"));
-    let count = word("count").parse().map_err(|_| format!("count {:?} is not a whole number", word("count")))?;
-    let plan = Plan { filter: word("filter"), exposure_s: number("exposure_s")?, count, binning: 1, dither_arcsec: 0.0 };
+    let count = word("count")
+        .parse()
+        .map_err(|_| format!("count {:?} is not a whole number", word("count")))?;
+    let plan = Plan {
+        filter: word("filter"),
+        exposure_s: number("exposure_s")?,
+        count,
+        binning: 1,
+        dither_arcsec: 0.0,
+    };
     let sequence = Sequence {
         id: format!("{id}-1"),
         request: id.clone(),
         user: user.clone(),
-        target: Target { name: word("target"), ra_deg: number("ra_deg")?, dec_deg: number("dec_deg")? },
+        target: Target {
+            name: word("target"),
+            ra_deg: number("ra_deg")?,
+            dec_deg: number("dec_deg")?,
+        },
         priority: number("priority")?,
         window: date("jd1")?.zip(date("jd2")?),
         t_prefered: date("t_prefered")?,
         constraints: Constraints::default(),
-        albums: vec![Album { channel: word("channel"), plans: vec![plan] }],
+        albums: vec![Album {
+            channel: word("channel"),
+            plans: vec![plan],
+        }],
     };
-    Ok(Request { id, title: sequence.target.name.clone(), user, origin: Origin::Routine, submitted_at, sequences: vec![sequence] })
+    Ok(Request {
+        id,
+        title: sequence.target.name.clone(),
+        user,
+        origin: Origin::Routine,
+        submitted_at,
+        sequences: vec![sequence],
+    })
 }
 
 #[cfg(test)]
@@ -195,7 +252,10 @@ mod tests {
     fn a_row_of_a_sequences_page_becomes_a_request() {
         let request = &from_html(PAGE, noon()).unwrap()[0];
         let sequence = &request.sequences[0];
-        assert_eq!((request.id.as_str(), sequence.target.name.as_str()), ("p1", "M 51 & NGC 5195"));
+        assert_eq!(
+            (request.id.as_str(), sequence.target.name.as_str()),
+            ("p1", "M 51 & NGC 5195")
+        );
         assert_eq!(sequence.albums[0].plans[0].count, 5);
         assert!((sequence.window.unwrap().0.julian_date() - 2_461_114.40).abs() < 1e-6);
     }
@@ -203,7 +263,10 @@ mod tests {
     #[test]
     fn a_wrong_cell_names_its_row_and_column() {
         let (place, cause) = from_html(&PAGE.replace("47.2", "north"), noon()).unwrap_err();
-        assert_eq!((place.as_str(), cause.as_str()), ("row 1", "dec_deg \"north\" is not a number"));
+        assert_eq!(
+            (place.as_str(), cause.as_str()),
+            ("row 1", "dec_deg \"north\" is not a number")
+        );
         assert!(from_html("<p>nothing</p>", noon()).is_err());
     }
 
