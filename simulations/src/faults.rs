@@ -49,6 +49,40 @@ pub struct Fault {
     pub for_s: f64,
 }
 
+impl Fault {
+    /// From one table of a script; the error is the cause alone. Every key must be one that the kind knows.
+    pub fn from_table(table: toml::Table) -> Result<Self, String> {
+        let own: &[&str] = match table.get("kind").and_then(toml::Value::as_str) {
+            Some("delay") => &["seconds"],
+            Some("shutter_jam") => &["fraction"],
+            _ => &[],
+        };
+        let stray = table
+            .keys()
+            .find(|key| !["at", "device", "kind", "for_s"].contains(&key.as_str()) && !own.contains(&key.as_str()));
+        if let Some(key) = stray {
+            return Err(format!("key {key} does not belong to this fault"));
+        }
+        let read: Self = table
+            .try_into()
+            .map_err(|e: toml::de::Error| e.message().replace('\n', " "))?;
+        let within = |name: &str, value: f64, high: f64| {
+            if (0.0..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} {value} is outside 0 to {high}"))
+            }
+        };
+        within("for_s", read.for_s, 1e6)?;
+        match read.kind {
+            FaultKind::Delay { seconds } => within("seconds", seconds, 3600.0)?,
+            FaultKind::ShutterJam { fraction } => within("fraction", fraction, 1.0)?,
+            _ => {}
+        }
+        Ok(read)
+    }
+}
+
 /// A night's worth of bad luck: up to eight faults and up to three spells of bad weather. Equal seeds, equal nights.
 ///
 /// The roof itself is never blocked and at most one weather source fails at a time: what no observatory could survive
@@ -114,15 +148,89 @@ pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn start() -> UtcTime {
+        "2026-03-14T17:00:00Z".parse().unwrap()
+    }
+
+    fn plan(seed: u64) -> (Vec<Fault>, Vec<Spell>) {
+        let devices = ["plc".to_owned(), "mount".to_owned(), "camera_vis".to_owned()];
+        random_plan(seed, start(), start().plus_seconds(40_000.0), &devices)
+    }
 
     #[test]
     fn a_seed_is_a_night() {
-        let start: UtcTime = "2026-03-14T17:00:00Z".parse().unwrap();
-        let devices = ["plc".to_owned(), "mount".to_owned()];
-        let plan = |seed| random_plan(seed, start, start.plus_seconds(40_000.0), &devices);
         assert_eq!(plan(1), plan(1));
         let distinct = (0..50).filter(|seed| plan(*seed) != plan(seed + 1)).count();
         assert!(distinct > 40);
-        assert!((0..200).all(|seed| plan(seed).0.iter().all(|f| f.for_s >= 0.0 && f.at > start)));
+    }
+
+    #[test]
+    fn over_many_nights_everything_goes_wrong_sometimes() {
+        let mut kinds = std::collections::BTreeSet::new();
+        let (mut quiet, mut faults, mut wet) = (0, 0, 0);
+        for seed in 0..400 {
+            let (night, spells) = plan(seed);
+            quiet += usize::from(night.is_empty());
+            faults += night.len();
+            wet += usize::from(spells.iter().any(|s| matches!(s.kind, SpellKind::Shower { .. })));
+            for fault in night {
+                kinds.insert(format!("{:?}", fault.kind).split([' ', '{']).next().unwrap().to_owned());
+            }
+        }
+        assert!(
+            quiet > 10 && (800..2400).contains(&faults) && (100..350).contains(&wet),
+            "{quiet} {faults} {wet}"
+        );
+        for kind in [
+            "Mute",
+            "Delay",
+            "Garbage",
+            "DropLink",
+            "Stuck",
+            "DuplicatePacket",
+            "MalformedPacket",
+            "KillDaemon",
+        ] {
+            assert!(kinds.contains(kind), "{kind} never happens: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_read_key_by_key() {
+        let read = |text: &str| Fault::from_table(text.parse().unwrap());
+        let fault =
+            read("at = \"2026-03-14T20:00:00Z\"\ndevice = \"mount\"\nkind = \"delay\"\nseconds = 2.5\nfor_s = 60.0");
+        assert_eq!(fault.unwrap().kind, FaultKind::Delay { seconds: 2.5 });
+        let wrong = |text: &str| {
+            read(&format!(
+                "at = \"2026-03-14T20:00:00Z\"\ndevice = \"mount\"\nfor_s = 60\n{text}"
+            ))
+            .unwrap_err()
+        };
+        assert_eq!(
+            wrong("kind = \"mute\"\nseconds = 3"),
+            "key seconds does not belong to this fault"
+        );
+        assert_eq!(
+            wrong("kind = \"shutter_jam\"\nfraction = 1.5"),
+            "fraction 1.5 is outside 0 to 1"
+        );
+        assert!(wrong("kind = \"explode\"").contains("explode"));
+        assert!(wrong("").contains("kind"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_random_night_holds_up_to_eight_faults_within_it(seed: u64) {
+            let (faults, spells) = plan(seed);
+            prop_assert!(faults.len() <= 8 && spells.len() <= 3);
+            prop_assert!(faults.is_sorted_by_key(|fault| fault.at));
+            for fault in faults {
+                prop_assert!(fault.at > start() && fault.at <= start().plus_seconds(40_000.0));
+                prop_assert!(fault.for_s >= 0.0 && fault.for_s <= 900.0);
+            }
+        }
     }
 }

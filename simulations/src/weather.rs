@@ -46,7 +46,7 @@ const RANGES: [(f64, f64); 10] = [
     (0.0, 100.0),
     (0.0, 100.0),
     (-50.0, 50.0),
-    (-60.0, 40.0),
+    (-60.0, 50.0),
     (400.0, 1100.0),
     (0.0, 300.0),
     (-60.0, 30.0),
@@ -220,6 +220,7 @@ impl WeatherSeries for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn csv(rows: &str) -> String {
         format!("time_utc,{}\n{rows}", COLUMNS.join(","))
@@ -272,5 +273,44 @@ mod tests {
         assert_eq!(table.at(start.plus_seconds(300.0)).rain_mm_h, 4.0);
         assert_eq!(table.at(start.plus_seconds(601.0)).rain_mm_h, 0.0);
         assert_eq!(table.at(start.plus_seconds(2000.0)).humidity_pct, 50.0);
+    }
+
+    proptest! {
+        /// Whatever the table and the spells, at any instant every quantity is one that an instrument could report.
+        #[test]
+        fn interpolated_weather_stays_within_its_rows_and_spells_within_the_possible(
+            rows in proptest::collection::vec(proptest::array::uniform10(0.0f64..1.0), 1..6),
+            at in -2000.0f64..12_000.0,
+            spell in 0usize..5,
+            from in 0.0f64..8000.0,
+            length in 1.0f64..5000.0,
+        ) {
+            let start: UtcTime = "2026-03-14T20:00:00Z".parse().unwrap();
+            let scaled = |row: [f64; 10]| of(std::array::from_fn(|i| RANGES[i].0 + (RANGES[i].1 - RANGES[i].0) * row[i]));
+            let rows: Vec<(UtcTime, WeatherSample)> =
+                rows.into_iter().enumerate().map(|(n, row)| (start.plus_seconds(1800.0 * n as f64), scaled(row))).collect();
+            let mut table = Table { rows: rows.clone(), spells: Vec::new() };
+            let time = start.plus_seconds(at);
+            let plain = values(&table.at(time));
+            for (i, value) in plain.iter().enumerate() {
+                let column = || rows.iter().map(|(_, sample)| values(sample)[i]);
+                let (low, high) = (column().fold(f64::MAX, f64::min), column().fold(f64::MIN, f64::max));
+                prop_assert!(*value >= low - 1e-9 && *value <= high + 1e-9, "{}: {value}", COLUMNS[i]);
+            }
+            let kinds = [
+                SpellKind::Shower { rain_mm_h: 5.0 },
+                SpellKind::Storm { gust_m_s: 30.0 },
+                SpellKind::Fog,
+                SpellKind::Cloud,
+            ];
+            if let Some(kind) = kinds.get(spell) {
+                let begins = start.plus_seconds(from);
+                table.spells.push(Spell { start: begins, end: begins.plus_seconds(length), kind: *kind });
+            }
+            for (i, value) in values(&table.at(time)).iter().enumerate() {
+                let (low, high) = RANGES[i];
+                prop_assert!((low - 1.0..=high + 1.0).contains(value), "{}: {value}", COLUMNS[i]);
+            }
+        }
     }
 }

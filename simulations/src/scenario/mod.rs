@@ -11,11 +11,15 @@
 //!
 //! Every error is one line that names file, place and cause.
 
+mod names;
 mod packets;
+mod page;
 mod sequences;
 
+pub use names::Names;
 pub use packets::shift_times;
-pub use sequences::{from_html, from_json, from_toml};
+pub use page::from_html;
+pub use sequences::{from_json, from_toml};
 
 use crate::{
     devices::{mount::MountConfig, plc::PlcConfig},
@@ -46,6 +50,24 @@ pub struct Transient {
     pub mag_at_1_min: f64,
     /// Flux falls as time to the minus this.
     pub decay: f64,
+}
+
+impl Transient {
+    fn check(&self) -> Result<(), String> {
+        let quantities = [
+            ("ra_deg", self.ra_deg, 0.0, 360.0),
+            ("dec_deg", self.dec_deg, -90.0, 90.0),
+            ("mag_at_1_min", self.mag_at_1_min, -5.0, 40.0),
+            ("decay", self.decay, 0.0, 10.0),
+        ];
+        match quantities
+            .iter()
+            .find(|(_, value, low, high)| !(*low..=*high).contains(value))
+        {
+            None => Ok(()),
+            Some((name, value, low, high)) => Err(format!("{name} {value} is outside {low} to {high}")),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,7 +113,7 @@ fn vtp() -> String {
 #[serde(deny_unknown_fields)]
 struct FaultsFile {
     #[serde(default)]
-    faults: Vec<Fault>,
+    faults: Vec<toml::Spanned<toml::Table>>,
 }
 
 /// See the module's text.
@@ -143,12 +165,32 @@ fn line_of(text: &str, offset: usize) -> usize {
         + 1
 }
 
-pub(crate) fn toml_file<T: DeserializeOwned>(file: &Path) -> Result<T, ScenarioError> {
-    let text = text(file)?;
-    toml::from_str(&text).map_err(|e| {
-        let place = e.span().map(|span| line_of(&text, span.start).to_string());
-        fault(file, place, e.message().replace('\n', " "))
-    })
+/// Reads TOML; the error is line (where one is known) and cause, which names the key.
+fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T, (Option<String>, String)> {
+    let wrong = |path: String, e: &toml::de::Error| {
+        let place = e.span().map(|span| line_of(text, span.start).to_string());
+        (place, keyed(&path, &e.message().replace('\n', " ")))
+    };
+    let read = toml::Deserializer::parse(text).map_err(|e| wrong(String::new(), &e))?;
+    serde_path_to_error::deserialize(read).map_err(|e| wrong(e.path().to_string(), e.inner()))
+}
+
+/// A cause with the key it concerns, unless it names that key itself.
+fn keyed(path: &str, cause: &str) -> String {
+    let last = path.rsplit('.').next().unwrap_or_default();
+    if last.is_empty() || last == "?" || cause.contains(&format!("`{last}`")) {
+        cause.to_owned()
+    } else {
+        format!("{path}: {cause}")
+    }
+}
+
+fn from_toml_text<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, ScenarioError> {
+    parse_toml(text).map_err(|(place, cause)| fault(file, place, cause))
+}
+
+fn toml_file<T: DeserializeOwned>(file: &Path) -> Result<T, ScenarioError> {
+    from_toml_text(file, &text(file)?)
 }
 
 impl Scenario {
@@ -170,9 +212,26 @@ impl Scenario {
                 ),
             ));
         }
+        for (index, source) in head.transients.iter().enumerate() {
+            source
+                .check()
+                .map_err(|cause| fault(&file, Some(format!("transient {}", index + 1)), cause))?;
+        }
         let observatory = folder.join("observatory.toml");
         if !observatory.is_file() {
             return Err(fault(&observatory, None, "is missing"));
+        }
+        let names = Names::read(&observatory)?;
+        let night = (head.start, head.end);
+        let script = folder.join("faults.toml");
+        let faults = faults(&script)?;
+        names.check_faults(&script, &faults)?;
+        if let Some(entry) = faults.iter().find(|entry| entry.at < night.0 || entry.at > night.1) {
+            return Err(fault(
+                &script,
+                None,
+                format!("the fault of {} is not in this night", entry.at),
+            ));
         }
         Ok(Self {
             title: head.title,
@@ -182,10 +241,10 @@ impl Scenario {
             plc: head.plc,
             mount: head.mount,
             transients: head.transients,
-            requests: requests(folder, head.start)?,
-            packets: arriving(folder)?,
+            requests: requests(folder, head.start, &names)?,
+            packets: arriving(folder, night)?,
             weather: weather(folder)?,
-            faults: faults(&folder.join("faults.toml"))?,
+            faults,
             folder: folder.to_owned(),
         })
     }
@@ -196,17 +255,16 @@ pub fn faults(file: &Path) -> Result<Vec<Fault>, ScenarioError> {
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let script: FaultsFile = toml_file(file)?;
-    for (index, entry) in script.faults.iter().enumerate() {
-        if !(entry.for_s.is_finite() && entry.for_s >= 0.0) {
-            return Err(fault(
-                file,
-                Some(format!("fault {}", index + 1)),
-                format!("for_s {} is not a duration", entry.for_s),
-            ));
-        }
-    }
-    Ok(script.faults)
+    let text = text(file)?;
+    let script: FaultsFile = from_toml_text(file, &text)?;
+    script
+        .faults
+        .into_iter()
+        .map(|entry| {
+            let line = line_of(&text, entry.span().start).to_string();
+            Fault::from_table(entry.into_inner()).map_err(|cause| fault(file, Some(line), cause))
+        })
+        .collect()
 }
 
 fn weather(folder: &Path) -> Result<Table, ScenarioError> {
@@ -214,7 +272,7 @@ fn weather(folder: &Path) -> Result<Table, ScenarioError> {
     Table::from_csv(&text(&file)?).map_err(|(line, cause)| fault(&file, Some(line.to_string()), cause))
 }
 
-fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, ScenarioError> {
+fn requests(folder: &Path, submitted_at: UtcTime, names: &Names) -> Result<Vec<Request>, ScenarioError> {
     type Reader = fn(&str, UtcTime) -> Result<Vec<Request>, (String, String)>;
     let readers: [(&str, Reader); 3] = [
         ("sequences.toml", from_toml),
@@ -234,6 +292,7 @@ fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, Scenar
         for request in read {
             request
                 .check()
+                .and_then(|()| names.check_request(&request))
                 .map_err(|e| fault(&file, Some(request.id.clone()), e.to_string()))?;
             if all.iter().any(|other| other.id == request.id) {
                 return Err(fault(&file, Some(request.id), "this request exists already"));
@@ -252,7 +311,7 @@ fn requests(folder: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, Scenar
     }
 }
 
-fn arriving(folder: &Path) -> Result<Vec<ArrivingPacket>, ScenarioError> {
+fn arriving(folder: &Path, (start, end): (UtcTime, UtcTime)) -> Result<Vec<ArrivingPacket>, ScenarioError> {
     let file = folder.join("events.toml");
     if !file.exists() {
         return Ok(Vec::new());
@@ -260,6 +319,21 @@ fn arriving(folder: &Path) -> Result<Vec<ArrivingPacket>, ScenarioError> {
     let events: EventsFile = toml_file(&file)?;
     let mut packets = Vec::new();
     for entry in events.packets {
+        if entry.arrival < start || entry.arrival > end {
+            let cause = format!(
+                "{} arrives at {}, which is not in this night",
+                entry.file.display(),
+                entry.arrival
+            );
+            return Err(fault(&file, None, cause));
+        }
+        if !(0.0..=1e9).contains(&entry.delay_s) {
+            return Err(fault(
+                &file,
+                None,
+                format!("{}: delay_s {} is not a delay", entry.file.display(), entry.delay_s),
+            ));
+        }
         let path = folder.join("events").join(&entry.file);
         let body = std::fs::read(&path).map_err(|e| fault(&path, None, format!("cannot be read: {e}")))?;
         let body = match entry.sent {
