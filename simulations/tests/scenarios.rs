@@ -1,4 +1,5 @@
 //! Scenario folders from outside: the nights that come with Alidade, and folders with something wrong in them.
+#![allow(clippy::unwrap_used, reason = "this whole file is tests")]
 
 use alidade_simulations::{
     scenario::{Scenario, faults},

@@ -71,7 +71,7 @@ impl Names {
 
     /// Whether everything a request refers to exists.
     pub fn check_request(&self, request: &Request) -> Result<(), RequestFault> {
-        if !self.users.iter().any(|user| *user == request.user) {
+        if !self.users.contains(&request.user) {
             return Err(RequestFault::UnknownUser {
                 user: request.user.clone(),
             });
