@@ -50,7 +50,7 @@ pub const EDGES: &[Edge] = &[
     edge("majordome", "observation", "Execute, Interrupt, Park"),
     edge("observation", "analysis", "FrameReady"),
     edge("observation", "devices", "slew, expose, select, move, rotate"),
-    edge("analysis", "pipeline", "Run"),
+    edge("analysis", "pipeline", "FrameDone"),
     edge("pipeline", "delivery", "ProductsReady"),
     edge("delivery", "journal", "facts"),
 ];

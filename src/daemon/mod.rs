@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use actix::prelude::*;
 use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsStatus};
 use alidade_analysis::agent::{Analysis, AnalysisPorts};
+use alidade_delivery::{agent::Delivery, service::Units};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
     book::SharedBook,
@@ -39,6 +40,7 @@ use alidade_observation::{
     messages::{FrameReady, ObservationStatus},
     procedure::Instruments,
 };
+use alidade_pipeline::agent::Pipeline;
 use alidade_routine::agent::Routine;
 use alidade_safety::agent::{Safety, SafetyPorts, SafetyStatus};
 use alidade_scheduling::agent::Scheduling;
@@ -103,8 +105,15 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let (alerts_out, alerts_state) = watch::channel(Rc::new(AlertsStatus::default()));
     let (wanted_out, wanted_open) = watch::channel(false);
 
+    let delivery = Delivery { recorder: recorder.clone(), units: Units::default() }.start();
+    let pipeline = Pipeline::new(recorder.clone(), book.clone(), delivery.recipient()).start();
     let analysis = Analysis::new(
-        AnalysisPorts { recorder: recorder.clone(), offload: offload.clone(), data_dir: data_dir.clone() },
+        AnalysisPorts {
+            recorder: recorder.clone(),
+            offload: offload.clone(),
+            data_dir: data_dir.clone(),
+            pipeline: pipeline.recipient(),
+        },
         translate::analysis(settings),
     )
     .start();

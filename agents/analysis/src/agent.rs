@@ -1,14 +1,40 @@
-//! The shell.
+//! The shell: keeps the calibration frames of the night, makes masters of them, reduces every frame.
+//!
+//! ```text
+//! bias, dark, flat --> kept by channel --+
+//!                                        v  (once, when the first object frame comes)
+//! object ------------> queue --> masters --> reduce --> calibrated + catalogue + preview
+//!                       ^ alert frames first
+//! ```
 
+use crate::{
+    calibrate::{self, Masters},
+    extract::Options,
+    reduce::{Reduction, reduce},
+};
 use actix::prelude::*;
-use alidade_model::{journal::Recorder, offload::Offload};
+use alidade_fits::{Header, Image};
+use alidade_model::{
+    exposure::{FrameKind, Product, ProductKind},
+    journal::{Fact, Recorder},
+    offload::Offload,
+};
 use alidade_observation::messages::FrameReady;
-use std::{collections::BTreeMap, path::PathBuf};
+use alidade_pipeline::messages::{FrameDone, Outputs};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub struct AnalysisPorts {
     pub recorder: Recorder,
     pub offload: Offload,
     pub data_dir: PathBuf,
+    /// Follows the runs, and hands products on.
+    pub pipeline: Recipient<FrameDone>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -17,6 +43,7 @@ pub struct AnalysisSettings {
     pub lon_deg: f64,
 }
 
+/// What the chain must know of a detector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChannelOptics {
     pub gain_e_adu: f64,
@@ -24,17 +51,248 @@ pub struct ChannelOptics {
     pub saturation_adu: f64,
 }
 
+/// The calibration frames of one channel, and the masters made of them.
+#[derive(Debug, Clone, Default)]
+struct Library {
+    bias_frames: Vec<PathBuf>,
+    dark_frames: Vec<PathBuf>,
+    flat_frames: BTreeMap<String, Vec<PathBuf>>,
+    masters: Option<Arc<Made>>,
+}
+
+/// Masters of one channel.
+#[derive(Debug, Default)]
+struct Made {
+    bias: Option<Image>,
+    dark_rate: Option<Image>,
+    flats: BTreeMap<String, Image>,
+}
+
+/// See the module's text.
 pub struct Analysis {
-    #[allow(dead_code)]
     ports: AnalysisPorts,
-    #[allow(dead_code)]
     settings: AnalysisSettings,
+    libraries: BTreeMap<String, Library>,
+    night: String,
+    queue: VecDeque<FrameReady>,
+    busy: bool,
+}
+
+/// A written file.
+struct Written {
+    kind: ProductKind,
+    path: String,
+    size_bytes: u64,
+    sha256: String,
+}
+
+/// What became of one frame, from the worker.
+struct Reduced {
+    written: Vec<Written>,
+    sources: u64,
+    fwhm_px: Option<f64>,
+    background: f64,
+    rms: f64,
+    degradations: Vec<String>,
 }
 
 impl Analysis {
     pub fn new(ports: AnalysisPorts, settings: AnalysisSettings) -> Self {
-        Self { ports, settings }
+        Self { ports, settings, libraries: BTreeMap::new(), night: String::new(), queue: VecDeque::new(), busy: false }
     }
+
+    fn next(&mut self, ctx: &mut Context<Self>) {
+        if self.busy {
+            return;
+        }
+        let Some(frame) = self.queue.pop_front() else { return };
+        self.busy = true;
+        let library = self.libraries.entry(frame.channel.clone()).or_default();
+        let (made, frames) = (library.masters.clone(), library.clone());
+        let options = self.options(&frame.channel);
+        let (data_dir, night, job) = (self.ports.data_dir.clone(), self.night.clone(), frame.clone());
+        let offload = self.ports.offload.clone();
+        let work = async move {
+            offload
+                .run(move || {
+                    let (made, written) = match made {
+                        Some(made) => (made, Vec::new()),
+                        None => make_masters(&frames, &job.channel, &data_dir, &night),
+                    };
+                    let outcome = reduce_frame(&job, &made, &options, &data_dir, &night);
+                    (made, written, outcome)
+                })
+                .await
+        };
+        ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| {
+            actor.busy = false;
+            match outcome {
+                Ok((made, masters, outcome)) => {
+                    if let Some(library) = actor.libraries.get_mut(&frame.channel) {
+                        library.masters = Some(made);
+                    }
+                    actor.adopt(&frame, masters, outcome);
+                }
+                Err(lost) => actor.failed(&frame, &lost.to_string()),
+            }
+            actor.next(ctx);
+        }));
+    }
+
+    fn options(&self, channel: &str) -> Options {
+        let optics = self.settings.channels.get(channel);
+        Options {
+            gain_e_adu: optics.map_or(1.0, |o| o.gain_e_adu),
+            saturation: optics.map_or(f64::INFINITY, |o| o.saturation_adu * 0.95),
+            ..Options::default()
+        }
+    }
+
+    fn failed(&self, frame: &FrameReady, cause: &str) {
+        self.ports.recorder.record(Fact::Degraded { what: format!("reduction of {}", frame.exposure), cause: cause.into() });
+        self.ports.pipeline.do_send(FrameDone { exposure: frame.exposure.clone(), sequence: frame.sequence.clone(), outcome: Err(cause.into()) });
+    }
+
+    fn adopt(&self, frame: &FrameReady, masters: Vec<Written>, outcome: Result<Reduced, String>) {
+        for master in masters {
+            self.product(frame, master, None);
+        }
+        match outcome {
+            Err(cause) => self.failed(frame, &cause),
+            Ok(reduced) => {
+                let paths: Vec<String> = reduced.written.iter().map(|w| w.path.clone()).collect();
+                for written in reduced.written {
+                    self.product(frame, written, Some(&frame.exposure));
+                }
+                self.ports.recorder.record(Fact::FrameReduced {
+                    exposure: frame.exposure.clone(),
+                    sources: reduced.sources,
+                    fwhm_px: reduced.fwhm_px,
+                    background: reduced.background,
+                    rms: reduced.rms,
+                    degradations: reduced.degradations,
+                });
+                if let Some(event) = &frame.event {
+                    let stages = BTreeMap::from([("first_reduced".to_owned(), self.ports.recorder.now())]);
+                    self.ports.recorder.record(Fact::AlertTiming { event: event.clone(), stages });
+                }
+                let outcome = Ok(Outputs { products: paths });
+                self.ports.pipeline.do_send(FrameDone { exposure: frame.exposure.clone(), sequence: frame.sequence.clone(), outcome });
+            }
+        }
+    }
+
+    fn product(&self, frame: &FrameReady, written: Written, exposure: Option<&str>) {
+        let stem = written.path.replace('/', "-");
+        self.ports.recorder.record(Fact::ProductMade {
+            product: Product {
+                id: stem,
+                kind: written.kind,
+                exposure: exposure.map(str::to_owned),
+                sequence: exposure.and(frame.sequence.clone()),
+                path: written.path,
+                size_bytes: written.size_bytes,
+                sha256: written.sha256,
+                made_at: self.ports.recorder.now(),
+            },
+        });
+    }
+}
+
+fn load(paths: &[PathBuf]) -> Vec<Image> {
+    // An unreadable calibration frame is one less; with none left the degradation is recorded on every frame.
+    paths.iter().filter_map(|path| Some(alidade_fits::read(&std::fs::read(path).ok()?).ok()?.1)).collect()
+}
+
+/// Writes beside the place and renames; size and SHA-256.
+fn write(data_dir: &Path, relative: String, kind: ProductKind, bytes: &[u8]) -> Result<Written, String> {
+    let path = data_dir.join(&relative);
+    let partial = path.with_extension("partial");
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&partial, bytes)).and_then(|()| std::fs::rename(&partial, &path));
+    written.map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut sha256 = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        write!(sha256, "{byte:02x}").map_err(|e| e.to_string())?;
+    }
+    Ok(Written { kind, path: relative, size_bytes: bytes.len() as u64, sha256 })
+}
+
+/// Combines the frames of the evening; every master is also written.
+fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) -> (Arc<Made>, Vec<Written>) {
+    let mut written = Vec::new();
+    let mut keep = |name: String, kind: ProductKind, image: &Image| {
+        let mut header = Header::new();
+        header.text("CHANNEL", channel, "instrument channel");
+        header.text("IMAGETYP", &name, "kind of frame");
+        let file = alidade_fits::write_f32(&header, image).map_err(|e| e.to_string());
+        let path = format!("{night}/masters/{channel}-{}.fits", name.replace(' ', "-"));
+        written.extend(file.and_then(|bytes| write(data_dir, path, kind, &bytes)).ok());
+    };
+    let bias = calibrate::combine(&load(&library.bias_frames));
+    if let Some(bias) = &bias {
+        keep("master bias".into(), ProductKind::MasterBias, bias);
+    }
+    let dark_rate = dark_rate(&library.dark_frames, bias.as_ref());
+    if let Some(dark) = &dark_rate {
+        keep("master dark".into(), ProductKind::MasterDark, dark);
+    }
+    let mut flats = BTreeMap::new();
+    for (filter, paths) in &library.flat_frames {
+        if let Some(flat) = calibrate::flat(&load(paths), bias.as_ref()) {
+            keep(format!("master flat {filter}"), ProductKind::MasterFlat, &flat);
+            flats.insert(filter.clone(), flat);
+        }
+    }
+    (Arc::new(Made { bias, dark_rate, flats }), written)
+}
+
+/// Dark current in units per second: bias off, divided by the exposure time, combined.
+fn dark_rate(paths: &[PathBuf], bias: Option<&Image>) -> Option<Image> {
+    let bias = bias?;
+    let rates: Vec<Image> = paths
+        .iter()
+        .filter_map(|path| {
+            let (header, mut image) = alidade_fits::read(&std::fs::read(path).ok()?).ok()?;
+            let seconds = header.get_f64("EXPTIME").filter(|s| *s > 0.0)? as f32;
+            if image.pixels.len() != bias.pixels.len() {
+                return None;
+            }
+            image.pixels.iter_mut().zip(&bias.pixels).for_each(|(p, b)| *p = (*p - b) / seconds);
+            Some(image)
+        })
+        .collect();
+    calibrate::combine(&rates)
+}
+
+fn reduce_frame(frame: &FrameReady, made: &Made, options: &Options, data_dir: &Path, night: &str) -> Result<Reduced, String> {
+    let raw = std::fs::read(&frame.path).map_err(|e| format!("{}: {e}", frame.path.display()))?;
+    let masters = Masters { bias: made.bias.as_ref(), dark_rate: made.dark_rate.as_ref(), flat: made.flats.get(&frame.filter) };
+    let reduction: Reduction = reduce(&raw, masters, options).map_err(|e| e.to_string())?;
+    let calibrated = alidade_fits::write_i16(&reduction.header, &reduction.image).map_err(|e| e.to_string())?;
+    let catalogue = serde_json::to_vec(&serde_json::json!({
+        "exposure": frame.exposure,
+        "sequence": frame.sequence,
+        "background_adu": reduction.background,
+        "rms_adu": reduction.rms,
+        "fwhm_px": reduction.fwhm_px,
+        "degradations": reduction.degradations,
+        "sources": reduction.sources,
+    }))
+    .map_err(|e| e.to_string())?;
+    let at = |folder: &str, extension: &str| format!("{night}/{folder}/{}.{extension}", frame.exposure);
+    let written = vec![
+        write(data_dir, at("calibrated", "fits"), ProductKind::Calibrated, &calibrated)?,
+        write(data_dir, at("catalogues", "json"), ProductKind::Catalogue, &catalogue)?,
+        write(data_dir, at("previews", "png"), ProductKind::Preview, &reduction.preview_png)?,
+    ];
+    Ok(Reduced {
+        written,
+        sources: reduction.sources.len() as u64,
+        fwhm_px: reduction.fwhm_px,
+        background: f64::from(reduction.background),
+        rms: f64::from(reduction.rms),
+        degradations: reduction.degradations.iter().map(ToString::to_string).collect(),
+    })
 }
 
 impl Actor for Analysis {
@@ -43,5 +301,31 @@ impl Actor for Analysis {
 
 impl Handler<FrameReady> for Analysis {
     type Result = ();
-    fn handle(&mut self, _: FrameReady, _: &mut Self::Context) {}
+
+    fn handle(&mut self, frame: FrameReady, ctx: &mut Self::Context) {
+        let night = frame.product.path.split('/').next().unwrap_or_default().to_owned();
+        if night != self.night {
+            self.night = night;
+            self.libraries.clear();
+        }
+        let library = self.libraries.entry(frame.channel.clone()).or_default();
+        match frame.kind {
+            FrameKind::Bias => library.bias_frames.push(frame.path),
+            FrameKind::Dark => library.dark_frames.push(frame.path),
+            FrameKind::Flat => library.flat_frames.entry(frame.filter).or_default().push(frame.path),
+            FrameKind::Object => {
+                // Frames of an alert do not wait behind routine ones.
+                if frame.event.is_some() {
+                    let first_routine = self.queue.iter().position(|f| f.event.is_none()).unwrap_or(self.queue.len());
+                    self.queue.insert(first_routine, frame);
+                } else {
+                    self.queue.push_back(frame);
+                }
+                self.next(ctx);
+                return;
+            }
+        }
+        // New calibration frames make new masters.
+        library.masters = None;
+    }
 }

@@ -86,8 +86,9 @@ pub fn flat(frames: &[Image], bias: Option<&Image>) -> Option<Image> {
         .collect();
     let count = scaled.len() as f64;
     let first = scaled.first()?;
-    let mut sums = vec![0f64; first.pixels.len()];
-    for frame in scaled.iter().filter(|f| f.pixels.len() == sums.len()) {
+    let size = first.pixels.len();
+    let mut sums = vec![0f64; size];
+    for frame in scaled.iter().filter(|f| f.pixels.len() == size) {
         for (sum, pixel) in sums.iter_mut().zip(&frame.pixels) {
             *sum += f64::from(*pixel) / count;
         }

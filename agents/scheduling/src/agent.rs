@@ -178,7 +178,8 @@ impl Scheduling {
     fn request(&self, line: &Line) -> Request {
         let sequence = &line.sequence;
         let target = Icrs::new(sequence.target.ra_deg, sequence.target.dec_deg);
-        let duration_s = self.remaining_s(line).ceil();
+        // Whole minutes keep the planner on its coarse, fast grid; what is left of the last one is slack.
+        let duration_s = (self.remaining_s(line) / 60.0).ceil() * 60.0;
         let mut request = Request::new(sequence.id.clone(), sequence.user.clone(), target, duration_s, sequence.priority.max(1e-3));
         request.overhead_s = self.settings.overhead_s;
         request.constraints = Constraints {
@@ -200,7 +201,7 @@ impl Scheduling {
         let mut unplaced: Vec<Unplaced> = plan
             .unplanned
             .iter()
-            .map(|u| Unplaced { sequence: u.id.clone(), reason: code(&u.reason), sentence: u.sentence.clone() })
+            .map(|u| Unplaced { sequence: u.id.clone(), reason: u.reason.code().to_owned(), sentence: u.sentence.clone() })
             .collect();
         let mut book = self.book.borrow_mut();
         for u in &unplaced {
@@ -250,12 +251,6 @@ impl Scheduling {
         self.recorder.record(Fact::ScheduleMade { schedule: schedule.clone() });
         self.schedule.send_replace(Some(Rc::new(schedule)));
     }
-}
-
-/// The name of a reason, as it is serialised.
-fn code(reason: &crate::Reason) -> String {
-    let tagged = serde_json::to_value(reason).unwrap_or_default();
-    tagged.get("kind").and_then(|kind| kind.as_str()).unwrap_or("unknown").to_owned()
 }
 
 impl Actor for Scheduling {
