@@ -29,7 +29,10 @@ pub struct TokioClock {
 impl TokioClock {
     /// Starts at `epoch` now.
     pub fn starting_at(epoch: UtcTime) -> Self {
-        Self { epoch, started: tokio::time::Instant::now() }
+        Self {
+            epoch,
+            started: tokio::time::Instant::now(),
+        }
     }
 }
 

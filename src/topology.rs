@@ -77,14 +77,23 @@ mod tests {
     fn messages_only_flow_downhill() {
         for edge in EDGES {
             let (from, to) = (rank(edge.from).unwrap(), rank(edge.to).unwrap());
-            assert!(from > to, "{} (rank {from}) may not send {} to {} (rank {to})", edge.from, edge.message, edge.to);
+            assert!(
+                from > to,
+                "{} (rank {from}) may not send {} to {} (rank {to})",
+                edge.from,
+                edge.message,
+                edge.to
+            );
         }
     }
 
     #[test]
     fn every_agent_has_a_place_in_the_graph() {
         for (agent, _) in RANKS {
-            assert!(EDGES.iter().any(|e| e.from == *agent || e.to == *agent), "{agent} speaks to nobody");
+            assert!(
+                EDGES.iter().any(|e| e.from == *agent || e.to == *agent),
+                "{agent} speaks to nobody"
+            );
         }
     }
 

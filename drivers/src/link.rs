@@ -57,10 +57,19 @@ pub struct Link<D: Dialogue> {
 
 impl<D: Dialogue> Link<D> {
     /// Starts the task on the present `LocalSet`. `poll_deadline` bounds one reading of the state.
-    pub fn open(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll_deadline: Duration, dialogue: D) -> Self {
+    pub fn open(
+        id: &str,
+        connector: SharedConnector,
+        clock: Rc<dyn Clock>,
+        poll_deadline: Duration,
+        dialogue: D,
+    ) -> Self {
         let (ask, asks) = mpsc::unbounded_channel();
         let (urgent, urgents) = mpsc::unbounded_channel();
-        let down = LinkState::Down { since: clock.now(), cause: "not connected yet".into() };
+        let down = LinkState::Down {
+            since: clock.now(),
+            cause: "not connected yet".into(),
+        };
         let (state_out, state) = watch::channel(down);
         let (identity_out, identity) = watch::channel(None);
         let garbage = Rc::new(Cell::new(0));
@@ -78,7 +87,14 @@ impl<D: Dialogue> Link<D> {
             epoch: 0,
         };
         tokio::task::spawn_local(task.run());
-        Self { id: id.to_owned(), ask, urgent, state, identity, garbage }
+        Self {
+            id: id.to_owned(),
+            ask,
+            urgent,
+            state,
+            identity,
+            garbage,
+        }
     }
 
     pub fn garbage(&self) -> u64 {
@@ -99,7 +115,10 @@ impl<D: Dialogue> Link<D> {
         let (answer, answered) = oneshot::channel();
         let sent = lane.send(Ask { command, answer });
         Box::pin(async move {
-            let gone = || DeviceError::Disconnected { device: self.id.clone(), cause: "driver stopped".into() };
+            let gone = || DeviceError::Disconnected {
+                device: self.id.clone(),
+                cause: "driver stopped".into(),
+            };
             sent.map_err(|_| gone())?;
             answered.await.unwrap_or_else(|_| Err(gone()))
         })
@@ -141,7 +160,10 @@ impl<D: Dialogue> Task<D> {
             let now = self.clock.now();
             self.dialogue.unknown(reason, now);
             if self.state.borrow().is_up() || failures == 0 {
-                self.state.send_replace(LinkState::Down { since: now, cause: cause.clone() });
+                self.state.send_replace(LinkState::Down {
+                    since: now,
+                    cause: cause.clone(),
+                });
             }
             failures = failures.saturating_add(1);
             let backoff = Duration::from_secs(u64::from(failures.min(4).pow(2)).min(15));
@@ -162,7 +184,10 @@ impl<D: Dialogue> Task<D> {
                 () = tokio::time::sleep_until(until) => return true,
             };
             let Some(ask) = ask else { return false };
-            let error = DeviceError::Disconnected { device: self.id.clone(), cause: cause.to_owned() };
+            let error = DeviceError::Disconnected {
+                device: self.id.clone(),
+                cause: cause.to_owned(),
+            };
             drop(ask.answer.send(Err(error)));
         }
     }
@@ -179,13 +204,24 @@ impl<D: Dialogue> Task<D> {
                 if matches!(trouble, Trouble::Garbage(_)) {
                     self.garbage.set(self.garbage.get() + 1);
                 }
-                return End::Lost { cause: trouble.to_string(), reason: NoData::LinkDown };
+                return End::Lost {
+                    cause: trouble.to_string(),
+                    reason: NoData::LinkDown,
+                };
             }
-            Err(_) => return End::Lost { cause: "no answer to the greeting".into(), reason: NoData::Timeout },
+            Err(_) => {
+                return End::Lost {
+                    cause: "no answer to the greeting".into(),
+                    reason: NoData::Timeout,
+                };
+            }
         }
         self.epoch += 1;
         *failures = 0;
-        self.state.send_replace(LinkState::Up { since: self.clock.now(), epoch: self.epoch });
+        self.state.send_replace(LinkState::Up {
+            since: self.clock.now(),
+            epoch: self.epoch,
+        });
         let mut next_poll = Instant::now();
         let mut garbage_in_a_row = 0;
         loop {
@@ -202,21 +238,33 @@ impl<D: Dialogue> Task<D> {
                     next_poll = Instant::now();
                     self.command(&mut wire, ask).await
                 }
-                None => match tokio::time::timeout(self.poll_deadline, self.dialogue.poll(&mut wire, &*self.clock)).await {
-                    Ok(Ok(pause)) => {
-                        next_poll = Instant::now() + pause;
-                        Ok(())
+                None => {
+                    match tokio::time::timeout(self.poll_deadline, self.dialogue.poll(&mut wire, &*self.clock)).await {
+                        Ok(Ok(pause)) => {
+                            next_poll = Instant::now() + pause;
+                            Ok(())
+                        }
+                        Ok(Err(trouble)) => {
+                            next_poll = Instant::now() + Duration::from_millis(500);
+                            Err(trouble)
+                        }
+                        Err(_) => {
+                            return End::Lost {
+                                cause: "no answer".into(),
+                                reason: NoData::Timeout,
+                            };
+                        }
                     }
-                    Ok(Err(trouble)) => {
-                        next_poll = Instant::now() + Duration::from_millis(500);
-                        Err(trouble)
-                    }
-                    Err(_) => return End::Lost { cause: "no answer".into(), reason: NoData::Timeout },
-                },
+                }
             };
             match trouble {
                 Ok(()) => garbage_in_a_row = 0,
-                Err(Trouble::Gone(cause)) => return End::Lost { cause, reason: NoData::LinkDown },
+                Err(Trouble::Gone(cause)) => {
+                    return End::Lost {
+                        cause,
+                        reason: NoData::LinkDown,
+                    };
+                }
                 Err(Trouble::Refused { .. }) => {}
                 Err(Trouble::Garbage(what)) => {
                     tracing::debug!(device = %self.id, %what, "garbage");
@@ -224,7 +272,10 @@ impl<D: Dialogue> Task<D> {
                     wire.discard();
                     garbage_in_a_row += 1;
                     if garbage_in_a_row >= 3 {
-                        return End::Lost { cause: format!("garbage three times: {what}"), reason: NoData::LinkDown };
+                        return End::Lost {
+                            cause: format!("garbage three times: {what}"),
+                            reason: NoData::LinkDown,
+                        };
                     }
                 }
             }
@@ -238,17 +289,37 @@ impl<D: Dialogue> Task<D> {
         let command = D::describe(&ask.command);
         let (answer, trouble) = match outcome {
             Ok(Ok(reply)) => (Ok(reply), Ok(())),
-            Ok(Err(Trouble::Refused { code, message })) => {
-                (Err(DeviceError::Rejected { device, command, code, message: message.clone() }), Err(Trouble::Refused { code, message }))
-            }
-            Ok(Err(Trouble::Garbage(what))) => {
-                (Err(DeviceError::OutcomeUnknown { device, command, after: deadline }), Err(Trouble::Garbage(what)))
-            }
-            Ok(Err(Trouble::Gone(cause))) => {
-                (Err(DeviceError::OutcomeUnknown { device, command, after: deadline }), Err(Trouble::Gone(cause)))
-            }
+            Ok(Err(Trouble::Refused { code, message })) => (
+                Err(DeviceError::Rejected {
+                    device,
+                    command,
+                    code,
+                    message: message.clone(),
+                }),
+                Err(Trouble::Refused { code, message }),
+            ),
+            Ok(Err(Trouble::Garbage(what))) => (
+                Err(DeviceError::OutcomeUnknown {
+                    device,
+                    command,
+                    after: deadline,
+                }),
+                Err(Trouble::Garbage(what)),
+            ),
+            Ok(Err(Trouble::Gone(cause))) => (
+                Err(DeviceError::OutcomeUnknown {
+                    device,
+                    command,
+                    after: deadline,
+                }),
+                Err(Trouble::Gone(cause)),
+            ),
             Err(_) => (
-                Err(DeviceError::OutcomeUnknown { device, command, after: deadline }),
+                Err(DeviceError::OutcomeUnknown {
+                    device,
+                    command,
+                    after: deadline,
+                }),
                 Err(Trouble::Gone("a command was not answered".into())),
             ),
         };

@@ -44,14 +44,26 @@ struct Talk {
 /// `HH:MM:SS.ss` from degrees.
 pub fn right_ascension(ra_deg: f64) -> String {
     let centis = (ra_deg.rem_euclid(360.0) / 15.0 * 360_000.0).round() as u64 % (24 * 360_000);
-    format!("{:02}:{:02}:{:02}.{:02}", centis / 360_000, centis / 6000 % 60, centis / 100 % 60, centis % 100)
+    format!(
+        "{:02}:{:02}:{:02}.{:02}",
+        centis / 360_000,
+        centis / 6000 % 60,
+        centis / 100 % 60,
+        centis % 100
+    )
 }
 
 /// `sDD*MM:SS.s` from degrees.
 pub fn angle(degrees: f64) -> String {
     let sign = if degrees < 0.0 { '-' } else { '+' };
     let tenths = (degrees.abs() * 36_000.0).round() as u64;
-    format!("{sign}{:02}*{:02}:{:02}.{}", tenths / 36_000, tenths / 600 % 60, tenths / 10 % 60, tenths % 10)
+    format!(
+        "{sign}{:02}*{:02}:{:02}.{}",
+        tenths / 36_000,
+        tenths / 600 % 60,
+        tenths / 10 % 60,
+        tenths % 10
+    )
 }
 
 /// Reads `HH:MM:SS.ss`, `HH:MM.m` or `sDD*MM:SS.s` (any of the separators in use) as a decimal number of its first unit.
@@ -64,7 +76,10 @@ pub fn sexagesimal(text: &str) -> Option<f64> {
     let mut value = 0.0;
     let mut unit = 1.0;
     let mut parts = 0;
-    for part in digits.split([':', '*', '\'', '"', ' ', '\u{df}']).filter(|p| !p.is_empty()) {
+    for part in digits
+        .split([':', '*', '\'', '"', ' ', '\u{df}'])
+        .filter(|p| !p.is_empty())
+    {
         let number: f64 = part.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0)?;
         if parts > 0 && number >= 60.0 {
             return None;
@@ -90,7 +105,10 @@ impl Talk {
     async fn accepted(wire: &mut Wire, request: &str) -> Result<(), Trouble> {
         match Self::character(wire, request).await? {
             b'1' => Ok(()),
-            b'0' => Err(Trouble::Refused { code: 0, message: format!("{request} refused") }),
+            b'0' => Err(Trouble::Refused {
+                code: 0,
+                message: format!("{request} refused"),
+            }),
             other => Err(Trouble::Garbage(format!("{request} answered byte {other}"))),
         }
     }
@@ -115,7 +133,10 @@ impl Dialogue for Talk {
     }
 
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
-        Ok(Identity { model: Self::ask(wire, ":GVP#").await?, version: Self::ask(wire, ":GVN#").await? })
+        Ok(Identity {
+            model: Self::ask(wire, ":GVP#").await?,
+            version: Self::ask(wire, ":GVN#").await?,
+        })
     }
 
     async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
@@ -123,9 +144,12 @@ impl Dialogue for Talk {
         wire.send(b":Gv#:h?#:GR#:GD#:GA#:GZ#").await?;
         let flags = wire.exactly(2).await?;
         let mut values = [0.0; 4];
-        for (value, (what, low, high)) in
-            values.iter_mut().zip([("GR", 0.0, 24.0), ("GD", -90.0, 90.0), ("GA", -90.0, 90.0), ("GZ", 0.0, 360.0)])
-        {
+        for (value, (what, low, high)) in values.iter_mut().zip([
+            ("GR", 0.0, 24.0),
+            ("GD", -90.0, 90.0),
+            ("GA", -90.0, 90.0),
+            ("GZ", 0.0, 360.0),
+        ]) {
             let answer = wire.line(b'#').await?;
             *value = sexagesimal(&answer)
                 .filter(|v| (low..=high).contains(v))
@@ -140,10 +164,20 @@ impl Dialogue for Talk {
             other => return Err(Trouble::Garbage(format!("state bytes {other:?}"))),
         };
         let [ra_h, dec_deg, alt_deg, az_deg] = values;
-        let status = MountStatus { state, ra_deg: (ra_h * 15.0).rem_euclid(360.0), dec_deg, alt_deg, az_deg };
+        let status = MountStatus {
+            state,
+            ra_deg: (ra_h * 15.0).rem_euclid(360.0),
+            dec_deg,
+            alt_deg,
+            az_deg,
+        };
         self.status.send_replace(Reading::good(status, clock.now()));
         let moving = matches!(state, MountState::Slewing | MountState::Parking);
-        Ok(if moving { self.poll.min(Duration::from_millis(250)) } else { self.poll })
+        Ok(if moving {
+            self.poll.min(Duration::from_millis(250))
+        } else {
+            self.poll
+        })
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
@@ -155,7 +189,10 @@ impl Dialogue for Talk {
                     b'0' => Ok(()),
                     digit @ b'1'..=b'9' => {
                         let message = wire.line(b'#').await?;
-                        Err(Trouble::Refused { code: i32::from(digit - b'0'), message })
+                        Err(Trouble::Refused {
+                            code: i32::from(digit - b'0'),
+                            message,
+                        })
                     }
                     other => Err(Trouble::Garbage(format!(":MS# answered byte {other}"))),
                 }
@@ -181,7 +218,16 @@ pub struct Lx200Mount {
 /// Connects; `poll` is the pause between two readings at rest.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<Lx200Mount> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let link = Link::open(id, connector, clock, Duration::from_secs(4), Talk { poll, status: status_out });
+    let link = Link::open(
+        id,
+        connector,
+        clock,
+        Duration::from_secs(4),
+        Talk {
+            poll,
+            status: status_out,
+        },
+    );
     Rc::new(Lx200Mount { link, status })
 }
 

@@ -83,13 +83,22 @@ impl Dialogue for Talk {
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
         wire.send(b"Version\n").await?;
         let line = wire.line(b'\n').await?;
-        let (model, version) = line.split_once(';').ok_or_else(|| Trouble::Garbage(format!("version {line:?}")))?;
-        Ok(Identity { model: model.into(), version: version.into() })
+        let (model, version) = line
+            .split_once(';')
+            .ok_or_else(|| Trouble::Garbage(format!("version {line:?}")))?;
+        Ok(Identity {
+            model: model.into(),
+            version: version.into(),
+        })
     }
 
     async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
         wire.send(b"StatusA\nStatusB\nStatusD\n").await?;
-        let (a, b, d) = (wire.line(b'\n').await?, wire.line(b'\n').await?, wire.line(b'\n').await?);
+        let (a, b, d) = (
+            wire.line(b'\n').await?,
+            wire.line(b'\n').await?,
+            wire.line(b'\n').await?,
+        );
         let now = clock.now();
         let (readings, mode) = parse_a(&a, now)?;
         let (plc, shutter) = parse_b(&b, mode)?;
@@ -99,7 +108,11 @@ impl Dialogue for Talk {
         self.plc.send_replace(Reading::good(plc, now));
         self.enclosure.send_replace(Reading::good(enclosure, now));
         let moving = matches!(enclosure.state, EnclosureState::Opening | EnclosureState::Closing) || enclosure.rotating;
-        Ok(if moving { self.poll.min(Duration::from_millis(500)) } else { self.poll })
+        Ok(if moving {
+            self.poll.min(Duration::from_millis(500))
+        } else {
+            self.poll
+        })
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
@@ -124,7 +137,10 @@ fn parse_answer(line: &str) -> Result<(), Trouble> {
     }
     let refused = line.strip_prefix("ERR ").and_then(|rest| rest.split_once(' '));
     match refused.and_then(|(code, message)| Some((code.parse().ok()?, message))) {
-        Some((code, message)) => Err(Trouble::Refused { code, message: message.into() }),
+        Some((code, message)) => Err(Trouble::Refused {
+            code,
+            message: message.into(),
+        }),
         None => Err(Trouble::Garbage(format!("answer {line:?}"))),
     }
 }
@@ -143,9 +159,14 @@ fn parse_a(line: &str, now: UtcTime) -> Result<(BTreeMap<Quantity, Reading<f64>>
     if fields.len() != 52 {
         return Err(Trouble::Garbage(format!("StatusA with {} fields", fields.len())));
     }
-    let reading = |value| Reading { value, measured_at: now };
-    let mut readings: BTreeMap<Quantity, Reading<f64>> =
-        FIELDS.iter().map(|(quantity, at, low, high)| (*quantity, reading(field(fields[*at], *low, *high)))).collect();
+    let reading = |value| Reading {
+        value,
+        measured_at: now,
+    };
+    let mut readings: BTreeMap<Quantity, Reading<f64>> = FIELDS
+        .iter()
+        .map(|(quantity, at, low, high)| (*quantity, reading(field(fields[*at], *low, *high))))
+        .collect();
     let sky = field(fields[18], -100.0, 60.0).and_then(|sky| Ok(sky - field(fields[19], -60.0, 60.0)?));
     readings.insert(Quantity::SkyTemperatureK, reading(sky));
     readings.insert(Quantity::UpsChargePct, reading(field(fields[36], 0.0, 100.0)));
@@ -159,7 +180,14 @@ fn parse_b(line: &str, mode: String) -> Result<(PlcStatus, (bool, bool)), Troubl
         return Err(Trouble::Garbage(format!("StatusB of {} characters", bits.len())));
     }
     let on = |at: usize| bits[at] == b'1';
-    let named = |first: usize| ALARMS.iter().enumerate().filter(|(n, _)| on(first + n)).map(|(_, name)| (*name).into()).collect();
+    let named = |first: usize| {
+        ALARMS
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| on(first + n))
+            .map(|(_, name)| (*name).into())
+            .collect()
+    };
     let status = PlcStatus {
         mode,
         key_switch: match (on(22), on(23)) {
@@ -181,13 +209,20 @@ fn parse_b(line: &str, mode: String) -> Result<(PlcStatus, (bool, bool)), Troubl
 fn parse_d(line: &str, shutter: (bool, bool)) -> Result<EnclosureStatus, Trouble> {
     let garbage = || Trouble::Garbage(format!("StatusD {line:?}"));
     let mut fields = line.split(';');
-    let (Some(motor), Some(azimuth), Some(rotating), None) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+    let (Some(motor), Some(azimuth), Some(rotating), None) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
+    else {
         return Err(garbage());
     };
     let motor: i8 = motor.parse().map_err(|_| garbage())?;
     let azimuth_deg = match azimuth {
         "NA" => None,
-        text => Some(text.parse::<f64>().ok().filter(|a| (0.0..=360.0).contains(a)).ok_or_else(garbage)?),
+        text => Some(
+            text.parse::<f64>()
+                .ok()
+                .filter(|a| (0.0..=360.0).contains(a))
+                .ok_or_else(garbage)?,
+        ),
     };
     let state = match (shutter, motor) {
         ((false, false), _) => EnclosureState::Fault,
@@ -198,7 +233,11 @@ fn parse_d(line: &str, shutter: (bool, bool)) -> Result<EnclosureStatus, Trouble
         ((true, true), 0) => EnclosureState::Stopped,
         _ => return Err(garbage()),
     };
-    Ok(EnclosureStatus { state, azimuth_deg, rotating: rotating == "1" })
+    Ok(EnclosureStatus {
+        state,
+        azimuth_deg,
+        rotating: rotating == "1",
+    })
 }
 
 /// The connected controller.
@@ -216,9 +255,20 @@ pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll:
     let (enclosure_out, enclosure) = watch::channel(Reading::none(NoData::NeverRead, now));
     let (plc_out, plc) = watch::channel(Reading::none(NoData::NeverRead, now));
     let (readings_out, readings) = watch::channel(BTreeMap::new());
-    let talk = Talk { poll, enclosure: enclosure_out, plc: plc_out, readings: readings_out };
+    let talk = Talk {
+        poll,
+        enclosure: enclosure_out,
+        plc: plc_out,
+        readings: readings_out,
+    };
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
-    Rc::new(PlcDevice { link, enclosure, plc, readings, beats: Cell::new(0) })
+    Rc::new(PlcDevice {
+        link,
+        enclosure,
+        plc,
+        readings,
+        beats: Cell::new(0),
+    })
 }
 
 device!(PlcDevice, Command::Dome("STOP"));
@@ -236,7 +286,10 @@ impl Enclosure for PlcDevice {
     fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
         let has_slit = self.enclosure.borrow().value.is_ok_and(|s| s.azimuth_deg.is_some());
         if !has_slit {
-            let error = DeviceError::Unsupported { device: self.link.id.clone(), capability: "turn" };
+            let error = DeviceError::Unsupported {
+                device: self.link.id.clone(),
+                capability: "turn",
+            };
             return Box::pin(std::future::ready(Err(error)));
         }
         self.link.send(Command::Azimuth(azimuth_deg.rem_euclid(360.0)))

@@ -51,7 +51,10 @@ impl Dialogue for Talk {
         wire.send(sentence("PALDV").as_bytes()).await?;
         let line = wire.line(b'\n').await?;
         match fields(&line).as_deref() {
-            Some(["PALDV", model, version]) => Ok(Identity { model: (*model).into(), version: (*version).into() }),
+            Some(["PALDV", model, version]) => Ok(Identity {
+                model: (*model).into(),
+                version: (*version).into(),
+            }),
             _ => Err(Trouble::Garbage(format!("greeting {line:?}"))),
         }
     }
@@ -90,7 +93,13 @@ fn take(fields: &[&str], now: UtcTime, readings: &mut BTreeMap<Quantity, Reading
             Some(Ok(_)) => Err(NoData::OutOfRange),
             _ => Err(NoData::SensorFault),
         };
-        readings.insert(quantity, Reading { value, measured_at: now });
+        readings.insert(
+            quantity,
+            Reading {
+                value,
+                measured_at: now,
+            },
+        );
     };
     match fields.first() {
         Some(&"WIMWV") => put(Quantity::WindMS, 3, 1.0, 0.0, 100.0),
@@ -117,7 +126,16 @@ pub struct Station {
 /// Connects; `poll` is the pause between two readings.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<Station> {
     let (readings_out, readings) = watch::channel(BTreeMap::new());
-    let link = Link::open(id, connector, clock, Duration::from_secs(4), Talk { poll, readings: readings_out });
+    let link = Link::open(
+        id,
+        connector,
+        clock,
+        Duration::from_secs(4),
+        Talk {
+            poll,
+            readings: readings_out,
+        },
+    );
     Rc::new(Station { link, readings })
 }
 

@@ -26,11 +26,18 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, ahead: Vec::with_capacity(256), start: 0 }
+        Self {
+            stream,
+            ahead: Vec::with_capacity(256),
+            start: 0,
+        }
     }
 
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        self.stream.write_all(bytes).await.map_err(|e| Trouble::Gone(e.to_string()))
+        self.stream
+            .write_all(bytes)
+            .await
+            .map_err(|e| Trouble::Gone(e.to_string()))
     }
 
     /// Reads up to the terminator, which is taken off.
@@ -46,7 +53,9 @@ impl Wire {
             searched = self.ahead.len();
             if searched - self.start > LONGEST_LINE {
                 self.discard();
-                return Err(Trouble::Garbage(format!("no end of message within {LONGEST_LINE} bytes")));
+                return Err(Trouble::Garbage(format!(
+                    "no end of message within {LONGEST_LINE} bytes"
+                )));
             }
             self.more().await?;
         }
@@ -71,7 +80,10 @@ impl Wire {
         self.compact();
         if held < count {
             bytes.resize(count, 0);
-            self.stream.read_exact(&mut bytes[held..]).await.map_err(|e| Trouble::Gone(e.to_string()))?;
+            self.stream
+                .read_exact(&mut bytes[held..])
+                .await
+                .map_err(|e| Trouble::Gone(e.to_string()))?;
         }
         Ok(bytes)
     }

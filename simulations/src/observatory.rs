@@ -123,7 +123,11 @@ impl Observatory {
             mount: MountModel::new(config.mount.clone(), config.site, now),
             station: StationModel::new(sample, seed ^ 1),
             focuser: FocuserModel::new(now),
-            cameras: config.channels.iter().map(|(name, c)| (name.clone(), CameraModel::new(c.camera.clone(), now))).collect(),
+            cameras: config
+                .channels
+                .iter()
+                .map(|(name, c)| (name.clone(), CameraModel::new(c.camera.clone(), now)))
+                .collect(),
             wheels: config
                 .channels
                 .iter()
@@ -167,7 +171,8 @@ impl Observatory {
     }
 
     fn fault(&self, device: &str, now: UtcTime, matches: impl Fn(&FaultKind) -> bool) -> bool {
-        self.fault_value(device, now, |kind| matches(kind).then_some(())).is_some()
+        self.fault_value(device, now, |kind| matches(kind).then_some(()))
+            .is_some()
     }
 
     fn fault_value<T>(&self, device: &str, now: UtcTime, pick: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
@@ -208,7 +213,11 @@ impl Observatory {
                 models.station.advance(self.weather.at(now), frozen, dead);
             }
             None if device == "focuser" => {
-                models.focuser.advance(now, self.stuck("focuser", now), self.weather.at(now).temperature_c + 0.5);
+                models.focuser.advance(
+                    now,
+                    self.stuck("focuser", now),
+                    self.weather.at(now).temperature_c + 0.5,
+                );
             }
             Some(("wheel", channel)) => {
                 if let Some(wheel) = models.wheels.get_mut(channel) {
@@ -236,7 +245,14 @@ impl Observatory {
     }
 
     fn advance_camera(&self, device: &str, channel: &str, now: UtcTime, models: &mut Models) {
-        let Models { plc, mount, focuser, cameras, wheels, .. } = models;
+        let Models {
+            plc,
+            mount,
+            focuser,
+            cameras,
+            wheels,
+            ..
+        } = models;
         let Some(camera) = cameras.get_mut(channel) else { return };
         let stuck = self.stuck(device, now);
         let mut scene = |order: &Order| {
@@ -248,19 +264,41 @@ impl Observatory {
         camera.advance(now, stuck, &mut scene, &mut develop);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a shot sees all of these models, which are borrowed apart")]
-    fn scene(&self, order: &Order, channel: &str, now: UtcTime, plc: &PlcModel, mount: &MountModel, focuser: &FocuserModel, wheel: Option<&WheelModel>) -> Shot {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a shot sees all of these models, which are borrowed apart"
+    )]
+    fn scene(
+        &self,
+        order: &Order,
+        channel: &str,
+        now: UtcTime,
+        plc: &PlcModel,
+        mount: &MountModel,
+        focuser: &FocuserModel,
+        wheel: Option<&WheelModel>,
+    ) -> Shot {
         let (alt, az) = mount.true_direction();
         let direction = ephemeris::radec_from_altaz(&self.config.site, alt, az, now.chrono());
         let slit_error = (plc.azimuth_deg() - az + 180.0).rem_euclid(360.0) - 180.0;
-        let slit_is_there = self.config.plc.dome_deg_s <= 0.0 || alt > 80.0 || slit_error.abs() <= self.config.slit_half_width_deg;
+        let slit_is_there =
+            self.config.plc.dome_deg_s <= 0.0 || alt > 80.0 || slit_error.abs() <= self.config.slit_half_width_deg;
         let weather = self.weather.at(now);
         let (best, per_degree) = self.config.best_focus;
-        let filters = self.config.channels.get(channel).map(|c| c.filters.as_slice()).unwrap_or_default();
+        let filters = self
+            .config
+            .channels
+            .get(channel)
+            .map(|c| c.filters.as_slice())
+            .unwrap_or_default();
         let sky_visible = plc.enclosure() == EnclosureState::Open && slit_is_there;
         Shot {
             channel: channel.to_owned(),
-            filter: wheel.and_then(WheelModel::position).and_then(|at| filters.get(at)).cloned().unwrap_or_default(),
+            filter: wheel
+                .and_then(WheelModel::position)
+                .and_then(|at| filters.get(at))
+                .cloned()
+                .unwrap_or_default(),
             started_at: now,
             exposure_s: order.exposure_s,
             light: order.light,
@@ -312,7 +350,9 @@ impl Observatory {
 
     /// Speaks a device's protocol on one connection until it ends.
     pub async fn serve(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>) {
-        let Some(end) = self.respond(&device, |r| r.terminator()) else { return };
+        let Some(end) = self.respond(&device, |r| r.terminator()) else {
+            return;
+        };
         let mut buffer = Vec::with_capacity(256);
         let mut chunk = [0u8; 1024];
         loop {
@@ -404,7 +444,8 @@ impl Observatory {
     pub fn serve_pty(self: &Rc<Self>, device: &str) -> io::Result<String> {
         let (master, mut slave) = tokio_serial::SerialStream::pair().map_err(io::Error::from)?;
         slave.set_exclusive(false).map_err(io::Error::from)?;
-        let path = tokio_serial::SerialPort::name(&slave).ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
+        let path = tokio_serial::SerialPort::name(&slave)
+            .ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
         let (observatory, device) = (self.clone(), device.to_owned());
         tokio::task::spawn_local(async move {
             // Held open: without it the master would see an end whenever the client closes.

@@ -97,8 +97,13 @@ pub fn main() -> ExitCode {
             return check::run(&config, json);
         }
         Command::Schedule(args) => plain(schedule::run(&args, &mut stdout)),
-        Command::Ephemeris(args) => configured(&args.config)
-            .and_then(|settings| plain(ephemeris::run(&args, &crate::daemon::translate::site(&settings), &mut stdout))),
+        Command::Ephemeris(args) => configured(&args.config).and_then(|settings| {
+            plain(ephemeris::run(
+                &args,
+                &crate::daemon::translate::site(&settings),
+                &mut stdout,
+            ))
+        }),
         Command::Alert(args) => {
             let now: alidade_alerts::transport::vtp::Clock = std::sync::Arc::new(crate::clock::utc_now);
             plain(alert::run(&args, &now, &mut stdout))

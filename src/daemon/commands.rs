@@ -52,7 +52,15 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
 }
 
 async fn latch(daemon: &Daemon, who: String, cause: &str) -> CommandReply {
-    accepted(daemon.safety.send(Latch { who, cause: cause.into() }).await)
+    accepted(
+        daemon
+            .safety
+            .send(Latch {
+                who,
+                cause: cause.into(),
+            })
+            .await,
+    )
 }
 
 async fn operate(daemon: &Daemon, who: String, order: OperatorOrder) -> CommandReply {

@@ -40,7 +40,10 @@ impl Devices {
         Self {
             plc: Rc::new(Guard::new(self.plc.clone(), recorder())),
             mount: Rc::new(Guard::new(self.mount.clone(), recorder())),
-            focuser: self.focuser.clone().map(|f| Rc::new(Guard::new(f, recorder())) as Rc<dyn Focuser>),
+            focuser: self
+                .focuser
+                .clone()
+                .map(|f| Rc::new(Guard::new(f, recorder())) as Rc<dyn Focuser>),
             channels: self
                 .channels
                 .iter()
@@ -67,7 +70,11 @@ struct Guard<D: ?Sized> {
 
 impl<D: Device + ?Sized> Guard<D> {
     fn new(device: Rc<D>, recorder: Recorder) -> Self {
-        Self { recorder, read: Cell::new(false), device }
+        Self {
+            recorder,
+            read: Cell::new(false),
+            device,
+        }
     }
 
     /// Lets a command pass once the state is known, and records it.
@@ -80,9 +87,14 @@ impl<D: Device + ?Sized> Guard<D> {
                 });
             }
             self.read.set(true);
-            self.recorder.record(Fact::DeviceRead { device: self.device.id().into() });
+            self.recorder.record(Fact::DeviceRead {
+                device: self.device.id().into(),
+            });
         }
-        self.recorder.record(Fact::DeviceCommand { device: self.device.id().into(), command: command() });
+        self.recorder.record(Fact::DeviceCommand {
+            device: self.device.id().into(),
+            command: command(),
+        });
         Ok(())
     }
 
@@ -136,7 +148,12 @@ impl Mount for Guard<dyn Mount> {
     }
     fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()> {
         let known = self.device.status().borrow().value.is_ok();
-        guarded!(self, known, format!("slew {ra_deg:.4} {dec_deg:.4}"), self.device.slew(ra_deg, dec_deg))
+        guarded!(
+            self,
+            known,
+            format!("slew {ra_deg:.4} {dec_deg:.4}"),
+            self.device.slew(ra_deg, dec_deg)
+        )
     }
     fn park(&self) -> Pending<'_, ()> {
         let known = self.device.status().borrow().value.is_ok();
@@ -161,7 +178,12 @@ impl Camera for Guard<dyn Camera> {
     }
     fn expose(&self, order: ExposeOrder) -> Pending<'_, ()> {
         let known = self.device.status().borrow().value.is_ok();
-        guarded!(self, known, format!("expose {} s", order.exposure_s), self.device.expose(order))
+        guarded!(
+            self,
+            known,
+            format!("expose {} s", order.exposure_s),
+            self.device.expose(order)
+        )
     }
     fn fetch(&self, operation: OperationId) -> Pending<'_, Frame> {
         self.device.fetch(operation)
@@ -197,7 +219,12 @@ impl Focuser for Guard<dyn Focuser> {
     }
     fn move_to(&self, position_steps: i64) -> Pending<'_, ()> {
         let known = self.device.status().borrow().value.is_ok();
-        guarded!(self, known, format!("move {position_steps}"), self.device.move_to(position_steps))
+        guarded!(
+            self,
+            known,
+            format!("move {position_steps}"),
+            self.device.move_to(position_steps)
+        )
     }
 }
 
@@ -216,11 +243,19 @@ impl Enclosure for Guard<dyn Plc> {
     fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
         // The slit follows the telescope all night: only its large turns are worth a line.
         let status = self.device.enclosure_status().borrow().value;
-        let turn = status.ok().and_then(|s| s.azimuth_deg).map(|from| (azimuth_deg - from + 180.0).rem_euclid(360.0) - 180.0);
+        let turn = status
+            .ok()
+            .and_then(|s| s.azimuth_deg)
+            .map(|from| (azimuth_deg - from + 180.0).rem_euclid(360.0) - 180.0);
         if turn.is_some_and(|turn| turn.abs() < 10.0) {
             return self.device.rotate(azimuth_deg);
         }
-        guarded!(self, status.is_ok(), format!("rotate {azimuth_deg:.1}"), self.device.rotate(azimuth_deg))
+        guarded!(
+            self,
+            status.is_ok(),
+            format!("rotate {azimuth_deg:.1}"),
+            self.device.rotate(azimuth_deg)
+        )
     }
 }
 

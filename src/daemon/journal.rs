@@ -54,7 +54,10 @@ impl Outlets {
     /// Opens the journal file of an output folder, to be continued if it exists.
     pub fn to_file(path: &Path, lines: broadcast::Sender<Arc<str>>) -> std::io::Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
-        Ok(Self { file: Some(BufWriter::new(file)), lines })
+        Ok(Self {
+            file: Some(BufWriter::new(file)),
+            lines,
+        })
     }
 
     fn write(&mut self, entries: &[Entry]) -> std::io::Result<()> {
@@ -89,13 +92,20 @@ pub enum JournalFault {
 }
 
 /// Commits what gathers until a commit fails; then the daemon must stop, because it can no longer keep its word.
-pub async fn commit(gathered: Gathered, store: Arc<Mutex<Store>>, offload: Offload, mut outlets: Outlets) -> JournalFault {
+pub async fn commit(
+    gathered: Gathered,
+    store: Arc<Mutex<Store>>,
+    offload: Offload,
+    mut outlets: Outlets,
+) -> JournalFault {
     loop {
         gathered.wake.notified().await;
         // The turn that recorded may record more: one transaction for all of it.
         tokio::task::yield_now().await;
         let batch: Vec<Entry> = std::mem::take(&mut *gathered.entries.borrow_mut());
-        let Some(last) = batch.last().map(|entry| entry.seq) else { continue };
+        let Some(last) = batch.last().map(|entry| entry.seq) else {
+            continue;
+        };
         let store = store.clone();
         let done = offload
             .run(move || {

@@ -66,7 +66,9 @@ struct Supervisor(Option<Rc<(UnixDatagram, String)>>);
 
 impl Supervisor {
     fn from_environment() -> Self {
-        let address = std::env::var("NOTIFY_SOCKET").ok().filter(|address| !address.is_empty());
+        let address = std::env::var("NOTIFY_SOCKET")
+            .ok()
+            .filter(|address| !address.is_empty());
         let socket = UnixDatagram::unbound().ok();
         Self(address.zip(socket).map(|(address, socket)| Rc::new((socket, address))))
     }
@@ -106,14 +108,25 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
     let supervisor = Supervisor::from_environment();
     let clock: Rc<dyn Clock> = Rc::new(SystemClock);
-    let strategies = plan::strategies(&settings.alerts.strategies)?;
+    let strategies = plan::strategies(settings.alerts.strategies.as_deref())?;
     let data_dir = settings.storage.data_dir.clone();
     std::fs::create_dir_all(&data_dir).map_err(|e| CliError::bad_input(format!("{}: {e}", data_dir.display())))?;
-    if let Some(folder) = settings.database.url.strip_prefix("sqlite://").and_then(|path| Path::new(path).parent()) {
+    if let Some(folder) = settings
+        .database
+        .url
+        .strip_prefix("sqlite://")
+        .and_then(|path| Path::new(path).parent())
+    {
         std::fs::create_dir_all(folder).map_err(|e| CliError::bad_input(format!("{}: {e}", folder.display())))?;
     }
-    let mut store = Store::open(&settings.database.url, OpenOptions { migrate: true, durability: Durability::Durable })
-        .map_err(|e| CliError::bad_input(e.to_string()))?;
+    let mut store = Store::open(
+        &settings.database.url,
+        OpenOptions {
+            migrate: true,
+            durability: Durability::Durable,
+        },
+    )
+    .map_err(|e| CliError::bad_input(e.to_string()))?;
     let restored = store.restore().map_err(|e| failed(&e))?;
     let night = Night::containing(clock.now(), settings.site.longitude_deg);
     let packets = super::stored_packets(&mut store).map_err(|e| failed(&e))?;
@@ -124,12 +137,24 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let recorder = Recorder::new(
         clock.clone(),
         restored.last_seq,
-        vec![Box::new(gathered.clone()), Box::new(gatherer.clone()), Box::new(chronicle.clone()), Box::new(counter.clone())],
+        vec![
+            Box::new(gathered.clone()),
+            Box::new(gatherer.clone()),
+            Box::new(chronicle.clone()),
+            Box::new(counter.clone()),
+        ],
     );
     let offload = blocking();
-    let outlets = Outlets { file: None, lines: lines.clone() };
-    let mut journal =
-        tokio::task::spawn_local(commit(gathered.clone(), Arc::new(Mutex::new(store)), offload.clone(), outlets));
+    let outlets = Outlets {
+        file: None,
+        lines: lines.clone(),
+    };
+    let mut journal = tokio::task::spawn_local(commit(
+        gathered.clone(),
+        Arc::new(Mutex::new(store)),
+        offload.clone(),
+        outlets,
+    ));
     recorder.record(Fact::Started {
         version: env!("CARGO_PKG_VERSION").into(),
         site: settings.site.name.clone(),
@@ -137,8 +162,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         boot: restored.boots + 1,
     });
     for exposure in &restored.open_exposures {
-        let outcome = ExposureOutcome::Failed { cause: "the daemon was restarted".into() };
-        recorder.record(Fact::ExposureEnded { exposure: exposure.id.clone(), outcome });
+        let outcome = ExposureOutcome::Failed {
+            cause: "the daemon was restarted".into(),
+        };
+        recorder.record(Fact::ExposureEnded {
+            exposure: exposure.id.clone(),
+            outcome,
+        });
     }
     let book = Rc::new(RefCell::new(restored.book));
     release_interrupted(&book, &recorder).map_err(|e| failed(&e))?;
@@ -151,8 +181,10 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         }
     }
     let observatory = simulated(&settings, &clock)?;
-    let devices = connect::devices(&settings, &clock, |name, kind, channel| way(&settings, &observatory, name, kind, channel))
-        .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    let devices = connect::devices(&settings, &clock, |name, kind, channel| {
+        way(&settings, &observatory, name, kind, channel)
+    })
+    .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
     let stroke = {
         let supervisor = supervisor.clone();
         Rc::new(move || supervisor.tell("WATCHDOG=1")) as Rc<dyn Fn()>
@@ -165,10 +197,16 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             let text = report::markdown(&night.to_string(), &site, &facts, &book.borrow());
             let relative = format!("{night}/report.md");
             let path = data_dir.join(&relative);
-            let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+            let written = path
+                .parent()
+                .map_or(Ok(()), std::fs::create_dir_all)
+                .and_then(|()| std::fs::write(&path, text));
             let fact = match written {
                 Ok(()) => Fact::NightReported { night, path: relative },
-                Err(error) => Fact::Degraded { what: "night report".into(), cause: error.to_string() },
+                Err(error) => Fact::Degraded {
+                    what: "night report".into(),
+                    cause: error.to_string(),
+                },
             };
             recorder.record(fact);
         }) as Rc<dyn Fn(Night)>
@@ -189,7 +227,11 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             analyse: true,
         },
     );
-    let mode = if observatory.is_some() { Mode::Simulated { pace: 1.0 } } else { Mode::Live };
+    let mode = if observatory.is_some() {
+        Mode::Simulated { pace: 1.0 }
+    } else {
+        Mode::Live
+    };
     let identity = panorama::identity(&settings, mode, restored.boots + 1);
     let first = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
     let (snapshot, snapshots) = watch::channel(Arc::new(first));
@@ -212,7 +254,11 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     } else {
         None
     };
-    let _mqtt = if settings.mqtt.enabled { Some(feed(&settings, snapshots, &lines)?) } else { None };
+    let _mqtt = if settings.mqtt.enabled {
+        Some(feed(&settings, snapshots, &lines)?)
+    } else {
+        None
+    };
     listen(&settings, &daemon, &gathered)?;
     supervisor.tell("READY=1");
 
@@ -221,7 +267,9 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let show = async {
         loop {
             for broken in std::mem::take(&mut counter.0.borrow_mut().1) {
-                daemon.recorder.alarm(Severity::Critical, format!("invariant broken: {broken}"));
+                daemon
+                    .recorder
+                    .alarm(Severity::Critical, format!("invariant broken: {broken}"));
             }
             let view = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
             supervisor.tell(&format!("STATUS={}: {}", view.sentence.doing, view.sentence.why));
@@ -229,13 +277,17 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
+    let obey = async {
+        commands::serve(&daemon, &gathered, &mut commands).await;
+        std::future::pending::<()>().await
+    };
     let end = tokio::select! {
         biased;
         _ = terminate.recv() => Ok("terminated"),
         _ = interrupt.recv() => Ok("interrupted"),
         fault = &mut journal => Err(fault.map_or_else(|e| e.to_string(), |f| f.to_string())),
         () = show => Err("unreachable".to_owned()),
-        () = commands::serve(&daemon, &gathered, &mut commands) => std::future::pending().await,
+        () = obey => Err("unreachable".to_owned()),
     };
     supervisor.tell("STOPPING=1");
     match end {
@@ -246,7 +298,10 @@ async fn live(settings: Settings) -> Result<(), CliError> {
 
 /// Latch, so that safety closes; wait until it is measured closed, at most three minutes.
 async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<(), CliError> {
-    let latch = alidade_safety::messages::Latch { who: "shutdown".into(), cause: cause.into() };
+    let latch = alidade_safety::messages::Latch {
+        who: "shutdown".into(),
+        cause: cause.into(),
+    };
     // A safety agent that is gone cannot be told; the controller's dead-man closes then.
     let _ = daemon.safety.send(latch).await;
     let closed = async {
@@ -261,11 +316,18 @@ async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<
     };
     let in_time = tokio::time::timeout(Duration::from_secs(180), closed).await.is_ok();
     if !in_time {
-        daemon.recorder.alarm(Severity::Critical, "stopped without the enclosure being measured closed");
+        daemon.recorder.alarm(
+            Severity::Critical,
+            "stopped without the enclosure being measured closed",
+        );
     }
     let seq = daemon.recorder.record(Fact::Stopped { cause: cause.into() });
     drop(tokio::time::timeout(Duration::from_secs(5), gathered.committed(seq)).await);
-    if in_time { Ok(()) } else { Err(CliError::failed("the enclosure did not close")) }
+    if in_time {
+        Ok(())
+    } else {
+        Err(CliError::failed("the enclosure did not close"))
+    }
 }
 
 /// Built-in simulators, when any device is configured as simulated.
@@ -274,22 +336,50 @@ fn simulated(settings: &Settings, clock: &Rc<dyn Clock>) -> Result<Option<Rc<Obs
         return Ok(None);
     }
     let weather = Table::calm(clock.now());
-    let field = sky::StarField::new(&plan::channel_views(settings), Vec::new(), Path::new("")).map_err(CliError::bad_input)?;
+    let field =
+        sky::StarField::new(&plan::channel_views(settings), Vec::new(), Path::new("")).map_err(CliError::bad_input)?;
     let hardware = plan::hardware(settings, Default::default(), Default::default());
-    Ok(Some(Observatory::new(hardware, clock.clone(), Box::new(weather), Box::new(field), 1)))
+    Ok(Some(Observatory::new(
+        hardware,
+        clock.clone(),
+        Box::new(weather),
+        Box::new(field),
+        1,
+    )))
 }
 
-fn way(settings: &Settings, observatory: &Option<Rc<Observatory>>, name: &str, kind: DeviceKind, channel: Option<&str>) -> Option<SharedConnector> {
+fn way(
+    settings: &Settings,
+    observatory: &Option<Rc<Observatory>>,
+    name: &str,
+    kind: DeviceKind,
+    channel: Option<&str>,
+) -> Option<SharedConnector> {
     Some(match &settings.devices.get(name)?.link {
-        Link::Tcp { host, port } => Rc::new(TcpConnector { host: host.clone(), port: *port }),
-        Link::Serial { path, baud } => Rc::new(SerialConnector { path: path.clone(), baud: *baud }),
+        Link::Tcp { host, port } => Rc::new(TcpConnector {
+            host: host.clone(),
+            port: *port,
+        }),
+        Link::Serial { path, baud } => Rc::new(SerialConnector {
+            path: path.clone(),
+            baud: *baud,
+        }),
         Link::Simulated => observatory.as_ref()?.connector(&connect::simulated_name(kind, channel)),
     })
 }
 
-fn feed(settings: &Settings, snapshots: watch::Receiver<Arc<Snapshot>>, lines: &broadcast::Sender<Arc<str>>) -> Result<mqtt::MqttHandle, CliError> {
+fn feed(
+    settings: &Settings,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    lines: &broadcast::Sender<Arc<str>>,
+) -> Result<mqtt::MqttHandle, CliError> {
     let mqtt = &settings.mqtt;
-    let password = mqtt.password_file.as_deref().map(read_secret).transpose().map_err(|e| CliError::bad_input(e.to_string()))?;
+    let password = mqtt
+        .password_file
+        .as_deref()
+        .map(read_secret)
+        .transpose()
+        .map_err(|e| CliError::bad_input(e.to_string()))?;
     let link = mqtt::MqttLink {
         host: mqtt.host.clone(),
         port: mqtt.port,
@@ -297,7 +387,10 @@ fn feed(settings: &Settings, snapshots: watch::Receiver<Arc<Snapshot>>, lines: &
         password,
         keep_alive: Duration::from_secs(mqtt.keep_alive_s),
     };
-    let ports = mqtt::MqttPorts { snapshot: snapshots, journal: lines.clone() };
+    let ports = mqtt::MqttPorts {
+        snapshot: snapshots,
+        journal: lines.clone(),
+    };
     mqtt::start(link, ports).map_err(|e| CliError::failed(format!("mqtt: {e}")))
 }
 
@@ -309,7 +402,8 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
         let now: vtp::Clock = Arc::new(crate::clock::utc_now);
         match listener {
             ListenerSettings::Folder { path, poll_s } => {
-                let spool = folder::Spool::open(path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
+                let spool =
+                    folder::Spool::open(path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
                 tokio::task::spawn_local(folder::watch(spool, Duration::from_secs_f64(*poll_s), limit, now, sink));
             }
             ListenerSettings::Vtp { host, port } => {
@@ -323,10 +417,14 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
                 });
             }
         }
-        let (alerts, gathered, channel): (actix::Addr<Alerts>, _, _) = (daemon.alerts.clone(), gathered.clone(), name.clone());
+        let (alerts, gathered, channel): (actix::Addr<Alerts>, _, _) =
+            (daemon.alerts.clone(), gathered.clone(), name.clone());
         tokio::task::spawn_local(async move {
             while let Some(delivery) = deliveries.recv().await {
-                let packet = Packet { channel: channel.clone(), body: delivery.bytes.clone() };
+                let packet = Packet {
+                    channel: channel.clone(),
+                    body: delivery.bytes.clone(),
+                };
                 let Ok(verdict) = alerts.send(packet).await else { return };
                 gathered.committed(verdict.seq).await;
                 let answer = match verdict.verdict.as_str() {
@@ -340,4 +438,3 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
     }
     Ok(())
 }
-

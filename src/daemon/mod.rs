@@ -93,7 +93,14 @@ pub struct Daemon {
 
 /// Starts every agent, from the bottom of the graph to its top.
 pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
-    let Surroundings { recorder, offload, book, devices, data_dir, .. } = around;
+    let Surroundings {
+        recorder,
+        offload,
+        book,
+        devices,
+        data_dir,
+        ..
+    } = around;
     let devices = devices.guarded(&recorder);
     let site = translate::site(settings);
 
@@ -105,7 +112,11 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let (alerts_out, alerts_state) = watch::channel(Rc::new(AlertsStatus::default()));
     let (wanted_out, wanted_open) = watch::channel(false);
 
-    let delivery = Delivery { recorder: recorder.clone(), units: Units::default() }.start();
+    let delivery = Delivery {
+        recorder: recorder.clone(),
+        units: Units::default(),
+    }
+    .start();
     let pipeline = Pipeline::new(recorder.clone(), book.clone(), delivery.recipient()).start();
     let analysis = Analysis::new(
         AnalysisPorts {
@@ -145,8 +156,14 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         observation_out,
     )
     .start();
-    let scheduling =
-        Scheduling::new(translate::scheduling(settings), book.clone(), recorder.clone(), offload, schedule_out).start();
+    let scheduling = Scheduling::new(
+        translate::scheduling(settings),
+        book.clone(),
+        recorder.clone(),
+        offload,
+        schedule_out,
+    )
+    .start();
     let majordome = Majordome::new(
         MajordomePorts {
             replan: scheduling.recipient(),
@@ -171,7 +188,10 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             plc: devices.plc.clone(),
             mount: Some(devices.mount.clone()),
             majordome: majordome.clone().recipient(),
-            critical: vec![("majordome", majordome.clone().recipient()), ("observation", observation.recipient())],
+            critical: vec![
+                ("majordome", majordome.clone().recipient()),
+                ("observation", observation.recipient()),
+            ],
             wanted_open,
             status: safety_out,
             stroke: around.stroke,
@@ -223,7 +243,16 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         schedule: schedule_state,
         alerts: alerts_state,
     };
-    Daemon { published, devices, book, recorder, alerts, routine, safety, majordome }
+    Daemon {
+        published,
+        devices,
+        book,
+        recorder,
+        alerts,
+        routine,
+        safety,
+        majordome,
+    }
 }
 
 fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
@@ -244,19 +273,41 @@ fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
 fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
     let blocking = |id: &str| settings.devices.get(id).is_none_or(|device| device.blocking);
     let mut all: Vec<Rc<dyn alidade_drivers::interface::Device>> = vec![devices.plc.clone(), devices.mount.clone()];
-    all.extend(devices.focuser.iter().map(|f| f.clone() as Rc<dyn alidade_drivers::interface::Device>));
+    all.extend(
+        devices
+            .focuser
+            .iter()
+            .map(|f| f.clone() as Rc<dyn alidade_drivers::interface::Device>),
+    );
     for channel in &devices.channels {
         all.push(channel.camera.clone());
-        all.extend(channel.wheel.iter().map(|w| w.clone() as Rc<dyn alidade_drivers::interface::Device>));
+        all.extend(
+            channel
+                .wheel
+                .iter()
+                .map(|w| w.clone() as Rc<dyn alidade_drivers::interface::Device>),
+        );
     }
-    all.extend(devices.stations.iter().map(|s| s.clone() as Rc<dyn alidade_drivers::interface::Device>));
-    all.into_iter().map(|device| Watched { blocking: blocking(device.id()), device }).collect()
+    all.extend(
+        devices
+            .stations
+            .iter()
+            .map(|s| s.clone() as Rc<dyn alidade_drivers::interface::Device>),
+    );
+    all.into_iter()
+        .map(|device| Watched {
+            blocking: blocking(device.id()),
+            device,
+        })
+        .collect()
 }
 
 /// Sets every camera's cooler once the camera has been read.
 fn cool(settings: &Settings, devices: &Devices) {
     for channel in &devices.channels {
-        let Some(setpoint_c) = settings.channels.get(&channel.name).map(|c| c.setpoint_c) else { continue };
+        let Some(setpoint_c) = settings.channels.get(&channel.name).map(|c| c.setpoint_c) else {
+            continue;
+        };
         let camera = channel.camera.clone();
         actix::spawn(async move {
             let mut status = camera.status();
@@ -280,8 +331,11 @@ fn cool(settings: &Settings, devices: &Devices) {
 }
 
 /// The packets of earlier runs, in the order of their arrival; copies were not stored again.
-pub fn stored_packets(store: &mut crate::store::Store) -> Result<Vec<alidade_alerts::agent::StoredPacket>, crate::store::StoreError> {
-    let ever = UtcTime::from_julian_date(alidade_model::time::JD_UNIX_EPOCH).unwrap_or_else(|| UtcTime::new(Default::default()));
+pub fn stored_packets(
+    store: &mut crate::store::Store,
+) -> Result<Vec<alidade_alerts::agent::StoredPacket>, crate::store::StoreError> {
+    let ever = UtcTime::from_julian_date(alidade_model::time::JD_UNIX_EPOCH)
+        .unwrap_or_else(|| UtcTime::new(Default::default()));
     let mut packets = store.packets_since(ever, "act")?;
     packets.extend(store.packets_since(ever, "ignore")?);
     packets.sort_by_key(|packet| packet.seq);
@@ -302,9 +356,10 @@ pub fn calibrated(
 ) -> Result<bool, crate::store::StoreError> {
     let prefix = format!("{night}/");
     let products = store.products_of_night(night)?;
-    let masters = products.iter().filter(|p| p.path.starts_with(&prefix)).filter(|p| {
-        p.kind == alidade_model::exposure::ProductKind::Raw && p.sequence.is_none()
-    });
+    let masters = products
+        .iter()
+        .filter(|p| p.path.starts_with(&prefix))
+        .filter(|p| p.kind == alidade_model::exposure::ProductKind::Raw && p.sequence.is_none());
     let wanted = settings.calibration.bias_count + settings.calibration.dark_count;
     Ok(masters.count() >= (wanted as usize) * settings.channels.len())
 }

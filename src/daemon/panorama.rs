@@ -88,7 +88,14 @@ impl Remembered {
                 }
             }
             Fact::ProductMade { product } => self.product(product),
-            Fact::FrameReduced { exposure, sources, fwhm_px, background, degradations, .. } => {
+            Fact::FrameReduced {
+                exposure,
+                sources,
+                fwhm_px,
+                background,
+                degradations,
+                ..
+            } => {
                 self.count("frames_reduced");
                 if let Some(frame) = self.frames.iter_mut().find(|f| f.exposure == *exposure) {
                     frame.sources = Some(*sources);
@@ -99,13 +106,20 @@ impl Remembered {
             }
             Fact::Alarm { severity, text } => {
                 self.count("alarms");
-                self.alarms.push_front(AlarmView { at: entry.at, severity: *severity, text: text.clone() });
+                self.alarms.push_front(AlarmView {
+                    at: entry.at,
+                    severity: *severity,
+                    text: text.clone(),
+                });
                 self.alarms.truncate(ALARMS);
             }
             Fact::Weather { readings } => {
                 for (quantity, value) in readings {
                     let points = self.history.entry(quantity.clone()).or_default();
-                    points.push_back(HistoryPoint { at: entry.at, value: value.ok() });
+                    points.push_back(HistoryPoint {
+                        at: entry.at,
+                        value: value.ok(),
+                    });
                     while points.len() > HISTORY {
                         points.pop_front();
                     }
@@ -222,7 +236,11 @@ pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chron
     view.frames = remembered.frames.iter().cloned().collect();
     view.alarms = remembered.alarms.iter().cloned().collect();
     view.counters = remembered.counters.clone();
-    view.weather_history = remembered.history.iter().map(|(q, p)| (q.clone(), p.iter().copied().collect())).collect();
+    view.weather_history = remembered
+        .history
+        .iter()
+        .map(|(q, p)| (q.clone(), p.iter().copied().collect()))
+        .collect();
     let status = daemon.published.majordome.borrow();
     view.sentence = Sentence {
         doing: status.doing.clone(),
@@ -255,7 +273,9 @@ pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chron
 }
 
 fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) {
-    let Some(status) = daemon.published.monitoring.borrow().clone() else { return };
+    let Some(status) = daemon.published.monitoring.borrow().clone() else {
+        return;
+    };
     view.night = NightView {
         night: status.night.to_string(),
         state: view.night.state,
@@ -267,7 +287,10 @@ fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) 
     };
     let frame = SkyFrame::new(&translate::site(settings), now.chrono());
     let sun = frame.sun_altaz();
-    view.sun = Some(Direction { alt_deg: sun.alt_deg, az_deg: sun.az_deg });
+    view.sun = Some(Direction {
+        alt_deg: sun.alt_deg,
+        az_deg: sun.az_deg,
+    });
     view.moon = Some(MoonView {
         alt_deg: status.moon_alt_deg,
         az_deg: status.moon_az_deg,
@@ -280,13 +303,21 @@ fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) 
         .map(|(quantity, reading)| {
             let rule = limits.get(quantity);
             let max_age = rule.map_or(60.0, |r| r.max_age_s);
-            (quantity.clone(), Gauge::of(reading, now, unit_of(quantity), max_age, rule.map(|r| r.limit)))
+            (
+                quantity.clone(),
+                Gauge::of(reading, now, unit_of(quantity), max_age, rule.map(|r| r.limit)),
+            )
         })
         .collect();
     let book = daemon.book.borrow();
     view.sky = book
         .lines()
-        .filter(|line| !matches!(line.state, SequenceState::Cancelled | SequenceState::Rejected | SequenceState::Expired))
+        .filter(|line| {
+            !matches!(
+                line.state,
+                SequenceState::Cancelled | SequenceState::Rejected | SequenceState::Expired
+            )
+        })
         .map(|line| {
             let target = &line.sequence.target;
             let direction = frame.altaz(&Icrs::new(target.ra_deg, target.dec_deg));
@@ -304,10 +335,19 @@ fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) 
 
 /// The unit that a quantity's name ends in, for people.
 fn unit_of(quantity: &str) -> &'static str {
-    [("_m_s", "m/s"), ("_pct", "%"), ("_c", "°C"), ("_hpa", "hPa"), ("_mm_h", "mm/h"), ("_lux", "lx"), ("_deg", "°"), ("_k", "K")]
-        .into_iter()
-        .find(|(suffix, _)| quantity.ends_with(suffix))
-        .map_or("", |(_, unit)| unit)
+    [
+        ("_m_s", "m/s"),
+        ("_pct", "%"),
+        ("_c", "°C"),
+        ("_hpa", "hPa"),
+        ("_mm_h", "mm/h"),
+        ("_lux", "lx"),
+        ("_deg", "°"),
+        ("_k", "K"),
+    ]
+    .into_iter()
+    .find(|(suffix, _)| quantity.ends_with(suffix))
+    .map_or("", |(_, unit)| unit)
 }
 
 fn safety(view: &mut Snapshot, daemon: &Daemon, settings: &Settings) {
@@ -327,7 +367,13 @@ fn safety(view: &mut Snapshot, daemon: &Daemon, settings: &Settings) {
             });
             SafetyInput {
                 name: row.input.clone(),
-                value: row.value.ok().map(|v| if unit.is_empty() { (if v > 0.5 { "yes" } else { "no" }).into() } else { format!("{v:.1}") }),
+                value: row.value.ok().map(|v| {
+                    if unit.is_empty() {
+                        (if v > 0.5 { "yes" } else { "no" }).into()
+                    } else {
+                        format!("{v:.1}")
+                    }
+                }),
                 unit: unit.into(),
                 age_s: Some(row.age_s).filter(|_| row.value.is_ok() || row.age_s > 0.0),
                 verdict: match (row.counts_as_unsafe, row.value.is_ok()) {
@@ -336,7 +382,11 @@ fn safety(view: &mut Snapshot, daemon: &Daemon, settings: &Settings) {
                     (true, false) => Verdict::Unknown,
                 },
                 reason: row.text.clone(),
-                limit: if unit.is_empty() { "yes".into() } else { format!("{bound} {} {unit}{delays}", row.limit) },
+                limit: if unit.is_empty() {
+                    "yes".into()
+                } else {
+                    format!("{bound} {} {unit}{delays}", row.limit)
+                },
             }
         })
         .collect();
@@ -381,17 +431,21 @@ fn devices(view: &mut Snapshot, daemon: &Daemon, now: UtcTime) {
         let status = reading.value.ok();
         let progress = observation.running.as_ref().and_then(|r| r.channels.get(&channel.name));
         let exposing = status.is_some_and(|s| s.state == CameraState::Exposing);
-        let filter = channel.wheel.as_ref().and_then(|wheel| wheel.status().borrow().value.as_ref().ok()?.filter.clone());
+        let filter = channel
+            .wheel
+            .as_ref()
+            .and_then(|wheel| wheel.status().borrow().value.as_ref().ok()?.filter.clone());
         view.cameras.push(CameraView {
             channel: channel.name.clone(),
-            state: status.map_or("unknown", |s| match s.state {
-                CameraState::Idle => "idle",
-                CameraState::Exposing => "exposing",
-                CameraState::Reading => "reading",
-                CameraState::Ready => "ready",
-                CameraState::Fault => "fault",
-            })
-            .into(),
+            state: status
+                .map_or("unknown", |s| match s.state {
+                    CameraState::Idle => "idle",
+                    CameraState::Exposing => "exposing",
+                    CameraState::Reading => "reading",
+                    CameraState::Ready => "ready",
+                    CameraState::Fault => "fault",
+                })
+                .into(),
             progress: progress.filter(|_| exposing).and_then(|p| {
                 let since = now.seconds_since(p.started_at?);
                 (p.exposure_s > 0.0).then(|| (since / p.exposure_s).clamp(0.0, 1.0))
@@ -427,10 +481,15 @@ fn schedule(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
     let mut rows: Vec<ScheduleRow> = Vec::new();
     // What was planned and has happened stays in the picture, with the place it had.
     for (id, (start, end)) in &remembered.planned {
-        let relevant = remembered.executed.contains_key(id) || book.line(id).is_some_and(|l| l.state == SequenceState::Planned);
+        let relevant =
+            remembered.executed.contains_key(id) || book.line(id).is_some_and(|l| l.state == SequenceState::Planned);
         rows.extend(relevant.then(|| row(id, Some(*start), Some(*end))).flatten());
     }
-    for id in remembered.executed.keys().filter(|id| !remembered.planned.contains_key(*id)) {
+    for id in remembered
+        .executed
+        .keys()
+        .filter(|id| !remembered.planned.contains_key(*id))
+    {
         rows.extend(row(id, None, None));
     }
     rows.sort_by_key(|r| (r.executed_start.or(r.start), r.sequence.clone()));
@@ -455,17 +514,27 @@ fn schedule(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
 
 fn alert(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
     let status = daemon.published.alerts.borrow().clone();
-    let Some(summary) = status.latest.as_ref().and_then(|latest| status.events.get(latest)) else { return };
+    let Some(summary) = status.latest.as_ref().and_then(|latest| status.events.get(latest)) else {
+        return;
+    };
     let stages = remembered.stages.get(&summary.event).unwrap_or(&summary.stages);
     let mut stages: Vec<AlertStage> = stages
         .iter()
-        .map(|(stage, at)| AlertStage { stage: stage.clone(), at: *at, latency_s: at.seconds_since(summary.received_at) })
+        .map(|(stage, at)| AlertStage {
+            stage: stage.clone(),
+            at: *at,
+            latency_s: at.seconds_since(summary.received_at),
+        })
         .collect();
     stages.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.stage.cmp(&b.stage)));
     view.alert = Some(AlertView {
         event: summary.event.clone(),
         name: summary.name.clone(),
-        state: if summary.followed { "followed".into() } else { summary.state.to_string() },
+        state: if summary.followed {
+            "followed".into()
+        } else {
+            summary.state.to_string()
+        },
         decision: summary.decision.clone(),
         strategy: summary.strategy.clone(),
         ra_deg: summary.ra_deg,
@@ -475,4 +544,3 @@ fn alert(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
         stages,
     });
 }
-

@@ -99,7 +99,10 @@ impl Gathering {
             Fact::ExposureStarted { exposure } => {
                 let object = exposure.kind == alidade_model::exposure::FrameKind::Object;
                 let seconds = if object { exposure.exposure_s } else { 0.0 };
-                self.running.insert(exposure.id.clone(), (exposure.channel.clone(), seconds, exposure.sequence.clone()));
+                self.running.insert(
+                    exposure.id.clone(),
+                    (exposure.channel.clone(), seconds, exposure.sequence.clone()),
+                );
             }
             Fact::ExposureEnded { exposure, outcome } => match outcome {
                 ExposureOutcome::Written { .. } => {
@@ -147,11 +150,22 @@ impl Gathering {
                         spell.until = Some(entry.at);
                     }
                 }
-                _ if !safe => facts.unsafe_spells.push(Spell { from: entry.at, until: None, reasons: reasons.clone() }),
+                _ if !safe => facts.unsafe_spells.push(Spell {
+                    from: entry.at,
+                    until: None,
+                    reasons: reasons.clone(),
+                }),
                 _ => {}
             },
-            Fact::EventMoved { event, name, .. } => facts.alerts.entry(event.clone()).or_default().name.clone_from(name),
-            Fact::EventDecided { event, followed, reason, .. } => {
+            Fact::EventMoved { event, name, .. } => {
+                facts.alerts.entry(event.clone()).or_default().name.clone_from(name)
+            }
+            Fact::EventDecided {
+                event,
+                followed,
+                reason,
+                ..
+            } => {
                 let alert = facts.alerts.entry(event.clone()).or_default();
                 alert.followed |= followed;
                 alert.decision.clone_from(reason);
@@ -162,7 +176,9 @@ impl Gathering {
                     known.entry(stage.clone()).or_insert(*at);
                 }
             }
-            Fact::Alarm { severity, text } if *severity >= Severity::Warning => facts.alarms.push(format!("{} {text}", entry.at.hh_mm())),
+            Fact::Alarm { severity, text } if *severity >= Severity::Warning => {
+                facts.alarms.push(format!("{} {text}", entry.at.hh_mm()))
+            }
             Fact::Degraded { what, .. } => *facts.degradations.entry(what.clone()).or_default() += 1,
             _ => {}
         }
@@ -183,7 +199,11 @@ fn write(out: &mut String, night: &str, site: &str, facts: &NightFacts, book: &B
     writeln!(
         out,
         "{executed} sequences executed, {} exposures written, {} aborted, {} failed; {} frames reduced, {} sources.\n",
-        facts.exposures_written, facts.exposures_aborted, facts.exposures_failed, facts.frames_reduced, facts.sources_found
+        facts.exposures_written,
+        facts.exposures_aborted,
+        facts.exposures_failed,
+        facts.frames_reduced,
+        facts.sources_found
     )?;
     for (channel, seconds) in &facts.exposed_s {
         writeln!(out, "- channel {channel}: {:.1} h on the sky", seconds / 3600.0)?;
@@ -195,11 +215,24 @@ fn write(out: &mut String, night: &str, site: &str, facts: &NightFacts, book: &B
     }
     for spell in &facts.unsafe_spells {
         let until = spell.until.map_or_else(|| "the end".to_owned(), UtcTime::hh_mm);
-        writeln!(out, "- unsafe from {} until {until}: {}", spell.from.hh_mm(), spell.reasons.join("; "))?;
+        writeln!(
+            out,
+            "- unsafe from {} until {until}: {}",
+            spell.from.hh_mm(),
+            spell.reasons.join("; ")
+        )?;
     }
-    writeln!(out, "\n## Alerts\n\n{} packets, {} refused.\n", facts.packets, facts.packets_refused)?;
+    writeln!(
+        out,
+        "\n## Alerts\n\n{} packets, {} refused.\n",
+        facts.packets, facts.packets_refused
+    )?;
     for (event, alert) in &facts.alerts {
-        writeln!(out, "- {event} {}: {}; {} frames", alert.name, alert.decision, alert.frames)?;
+        writeln!(
+            out,
+            "- {event} {}: {}; {} frames",
+            alert.name, alert.decision, alert.frames
+        )?;
         if let Some(received) = alert.stages.get("received") {
             let mut stages: Vec<_> = alert.stages.iter().collect();
             stages.sort_by_key(|(_, at)| **at);
@@ -208,17 +241,33 @@ fn write(out: &mut String, night: &str, site: &str, facts: &NightFacts, book: &B
             }
         }
     }
-    writeln!(out, "\n## Sequences\n\n| sequence | target | user | state | why |\n|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Sequences\n\n| sequence | target | user | state | why |\n|---|---|---|---|---|"
+    )?;
     for line in book.lines() {
         let s = &line.sequence;
         let why = line.why.as_deref().unwrap_or_default();
         let why = if line.state == SequenceState::Executed { "" } else { why };
-        writeln!(out, "| {} | {} | {} | {} | {why} |", s.id, s.target.name, s.user, line.state)?;
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {why} |",
+            s.id, s.target.name, s.user, line.state
+        )?;
     }
-    writeln!(out, "\n## Quotas\n\n| account | granted h | spent h | free h |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "\n## Quotas\n\n| account | granted h | spent h | free h |\n|---|---|---|---|"
+    )?;
     for (user, b) in book.ledger().balances() {
         let hours = |micros: i64| micros as f64 / 3.6e9;
-        writeln!(out, "| {user} | {:.2} | {:.2} | {:.2} |", -hours(b.granted_us), hours(b.spent_us), hours(b.free_us))?;
+        writeln!(
+            out,
+            "| {user} | {:.2} | {:.2} | {:.2} |",
+            -hours(b.granted_us),
+            hours(b.spent_us),
+            hours(b.free_us)
+        )?;
     }
     if !facts.alarms.is_empty() || !facts.degradations.is_empty() {
         writeln!(out, "\n## What went wrong\n")?;

@@ -90,11 +90,23 @@ pub fn majordome(settings: &Settings, calibrated: bool) -> MajordomeSettings {
         if calibration.bias_count > 0 {
             darks.push(frames(FrameKind::Bias, None, 0.0, calibration.bias_count));
         }
-        for exposure_s in calibration.dark_exposures_s.iter().filter(|_| calibration.dark_count > 0) {
+        for exposure_s in calibration
+            .dark_exposures_s
+            .iter()
+            .filter(|_| calibration.dark_count > 0)
+        {
             darks.push(frames(FrameKind::Dark, None, *exposure_s, calibration.dark_count));
         }
-        for filter in filters(settings, channel).into_iter().filter(|_| calibration.flat_count > 0) {
-            flats.push(frames(FrameKind::Flat, Some(filter), calibration.flat_exposure_s, calibration.flat_count));
+        for filter in filters(settings, channel)
+            .into_iter()
+            .filter(|_| calibration.flat_count > 0)
+        {
+            flats.push(frames(
+                FrameKind::Flat,
+                Some(filter),
+                calibration.flat_exposure_s,
+                calibration.flat_count,
+            ));
         }
     }
     MajordomeSettings {
@@ -117,14 +129,22 @@ pub fn majordome(settings: &Settings, calibrated: bool) -> MajordomeSettings {
 /// The filters that can be brought into the beam of a channel.
 pub fn filters(settings: &Settings, channel: &ChannelSettings) -> Vec<String> {
     match &channel.filter_wheel {
-        Some(wheel) => settings.devices.get(wheel).map(|device| device.filters.clone()).unwrap_or_default(),
+        Some(wheel) => settings
+            .devices
+            .get(wheel)
+            .map(|device| device.filters.clone())
+            .unwrap_or_default(),
         None => channel.fixed_filter.iter().cloned().collect(),
     }
 }
 
 pub fn catalogue(settings: &Settings) -> Catalogue {
     Catalogue {
-        channels: settings.channels.iter().map(|(name, c)| (name.clone(), filters(settings, c))).collect(),
+        channels: settings
+            .channels
+            .iter()
+            .map(|(name, c)| (name.clone(), filters(settings, c)))
+            .collect(),
         users: settings.users.keys().cloned().collect(),
     }
 }
@@ -167,10 +187,18 @@ pub fn safety(settings: &Settings) -> SafetySettings {
 }
 
 pub fn monitoring(settings: &Settings) -> MonitoringSettings {
-    let max_age_s = settings.safety.rules.values().map(|rule| rule.max_age_s).fold(30.0, f64::min);
+    let max_age_s = settings
+        .safety
+        .rules
+        .values()
+        .map(|rule| rule.max_age_s)
+        .fold(30.0, f64::min);
     MonitoringSettings {
         site: site(settings),
-        belief: Belief { max_age_s, stuck_after_s: settings.safety.stuck_after_s },
+        belief: Belief {
+            max_age_s,
+            stuck_after_s: settings.safety.stuck_after_s,
+        },
         night_alt_deg: settings.night.observe_sun_alt_deg,
         weather_every_s: 60.0,
     }
@@ -183,7 +211,11 @@ pub fn alerts(settings: &Settings, strategies: Vec<Strategy>) -> AlertsSettings 
         site: site(settings),
         strategies,
         fov_deg: settings.channels.values().map(field).fold(0.0, f64::max),
-        channels: settings.channels.iter().map(|(name, c)| (name.clone(), filters(settings, c))).collect(),
+        channels: settings
+            .channels
+            .iter()
+            .map(|(name, c)| (name.clone(), filters(settings, c)))
+            .collect(),
         horizon_deg: settings.site.horizon_limit_deg,
         sun_max_alt_deg: settings.night.observe_sun_alt_deg,
         max_packet_bytes: settings.alerts.max_packet_bytes,

@@ -369,7 +369,11 @@ fn work(settings: &Settings, faults: &mut Faults) {
 fn alerts(settings: &Settings, faults: &mut Faults) {
     let alerts = &settings.alerts;
     faults.whole("alerts.max_packet_bytes", alerts.max_packet_bytes, 1024, 64 << 20);
-    if alerts.strategies.as_os_str().is_empty() {
+    if alerts
+        .strategies
+        .as_ref()
+        .is_some_and(|folder| folder.as_os_str().is_empty())
+    {
         faults.add("alerts.strategies", "is empty");
     }
     for (name, listener) in &alerts.listeners {

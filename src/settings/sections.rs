@@ -412,8 +412,8 @@ pub enum ListenerSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertSettings {
-    /// Folder of strategy files.
-    pub strategies: PathBuf,
+    /// Folder of strategy files; without it the ones that the daemon carries are used.
+    pub strategies: Option<PathBuf>,
     /// Larger packets are refused, bytes.
     pub max_packet_bytes: u64,
     /// Whether packets that call themselves tests are followed. Never on the mountain.
@@ -424,7 +424,7 @@ pub struct AlertSettings {
 impl Default for AlertSettings {
     fn default() -> Self {
         Self {
-            strategies: "config/strategies".into(),
+            strategies: None,
             max_packet_bytes: 1 << 20,
             follow_tests: false,
             listeners: BTreeMap::new(),

@@ -22,12 +22,18 @@ pub async fn ways(observatory: &Rc<Observatory>, pace: Pace) -> io::Result<Ways>
     for device in observatory.devices() {
         let way: SharedConnector = match (pace, device.as_str()) {
             (Pace::Max, _) => observatory.connector(&device),
-            (Pace::Times(_), "mount" | "station") => {
-                Rc::new(SerialConnector { path: observatory.serve_pty(&device)?, baud: 9600 })
-            }
+            (Pace::Times(_), "mount" | "station") => Rc::new(SerialConnector {
+                path: observatory.serve_pty(&device)?,
+                baud: 9600,
+            }),
             (Pace::Times(_), _) => {
-                let bound = observatory.serve_tcp(&device, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-                Rc::new(TcpConnector { host: bound.ip().to_string(), port: bound.port() })
+                let bound = observatory
+                    .serve_tcp(&device, SocketAddr::from(([127, 0, 0, 1], 0)))
+                    .await?;
+                Rc::new(TcpConnector {
+                    host: bound.ip().to_string(),
+                    port: bound.port(),
+                })
             }
         };
         ways.insert(device, way);
@@ -36,12 +42,22 @@ pub async fn ways(observatory: &Rc<Observatory>, pace: Pace) -> io::Result<Ways>
 }
 
 /// Connects every configured device through `way`, which is asked with its name, kind and channel.
-pub fn devices(settings: &Settings, clock: &Rc<dyn Clock>, way: impl Fn(&str, DeviceKind, Option<&str>) -> Option<SharedConnector>) -> Option<Devices> {
+pub fn devices(
+    settings: &Settings,
+    clock: &Rc<dyn Clock>,
+    way: impl Fn(&str, DeviceKind, Option<&str>) -> Option<SharedConnector>,
+) -> Option<Devices> {
     let poll = |name: &str| {
         let seconds = settings.devices.get(name).map_or(1.0, |d| d.poll_s);
         Duration::from_secs_f64(seconds.clamp(0.05, 60.0))
     };
-    let first = |kind: DeviceKind| settings.devices.iter().find(|(_, d)| d.kind == kind).map(|(name, _)| name.as_str());
+    let first = |kind: DeviceKind| {
+        settings
+            .devices
+            .iter()
+            .find(|(_, d)| d.kind == kind)
+            .map(|(name, _)| name.as_str())
+    };
     let (plc_name, mount_name) = (first(DeviceKind::Plc)?, first(DeviceKind::Mount)?);
     let mut channels = Vec::new();
     for (name, channel) in &settings.channels {
@@ -60,22 +76,47 @@ pub fn devices(settings: &Settings, clock: &Rc<dyn Clock>, way: impl Fn(&str, De
                 Some(wheel as Rc<dyn alidade_drivers::interface::FilterWheel>)
             }
         };
-        channels.push(ChannelDevices { name: name.clone(), camera, wheel });
+        channels.push(ChannelDevices {
+            name: name.clone(),
+            camera,
+            wheel,
+        });
     }
     let focuser = match first(DeviceKind::Focuser) {
         None => None,
         Some(name) => {
-            let focuser = grammar::connect_focuser(name, way(name, DeviceKind::Focuser, None)?, clock.clone(), poll(name));
+            let focuser =
+                grammar::connect_focuser(name, way(name, DeviceKind::Focuser, None)?, clock.clone(), poll(name));
             Some(focuser as Rc<dyn alidade_drivers::interface::Focuser>)
         }
     };
     let mut stations: Vec<Rc<dyn alidade_drivers::interface::ObservingConditions>> = Vec::new();
-    for name in settings.devices.iter().filter(|(_, d)| d.kind == DeviceKind::Station).map(|(name, _)| name) {
-        stations.push(station::connect(name, way(name, DeviceKind::Station, None)?, clock.clone(), poll(name)));
+    for name in settings
+        .devices
+        .iter()
+        .filter(|(_, d)| d.kind == DeviceKind::Station)
+        .map(|(name, _)| name)
+    {
+        stations.push(station::connect(
+            name,
+            way(name, DeviceKind::Station, None)?,
+            clock.clone(),
+            poll(name),
+        ));
     }
     Some(Devices {
-        plc: plc::connect(plc_name, way(plc_name, DeviceKind::Plc, None)?, clock.clone(), poll(plc_name)),
-        mount: lx200::connect(mount_name, way(mount_name, DeviceKind::Mount, None)?, clock.clone(), poll(mount_name)),
+        plc: plc::connect(
+            plc_name,
+            way(plc_name, DeviceKind::Plc, None)?,
+            clock.clone(),
+            poll(plc_name),
+        ),
+        mount: lx200::connect(
+            mount_name,
+            way(mount_name, DeviceKind::Mount, None)?,
+            clock.clone(),
+            poll(mount_name),
+        ),
         focuser,
         channels,
         stations,

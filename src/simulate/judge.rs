@@ -102,7 +102,11 @@ impl Judge {
         let last = self.0.checker.borrow().finish(events);
         self.note(last);
         let broken = self.0.broken.borrow().clone();
-        let tail = if broken.is_some() { self.0.tail.borrow().iter().cloned().collect() } else { Vec::new() };
+        let tail = if broken.is_some() {
+            self.0.tail.borrow().iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
         (broken, tail)
     }
 
@@ -110,7 +114,8 @@ impl Judge {
         let open = matches!(hardware.enclosure, EnclosureState::Open | EnclosureState::Opening);
         let (sun_up, sun_separation_deg) = if open {
             let sun = self.sun(hardware.at);
-            let apart = ephemeris::separation_deg(sun.az_deg, sun.alt_deg, hardware.mount_az_deg, hardware.mount_alt_deg);
+            let apart =
+                ephemeris::separation_deg(sun.az_deg, sun.alt_deg, hardware.mount_az_deg, hardware.mount_alt_deg);
             (sun.alt_deg > -0.833, apart)
         } else {
             (false, 180.0)

@@ -109,7 +109,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         Frames::None => false,
     };
     if args.serve.is_some() && args.pace == Pace::Max {
-        return Err(CliError::bad_input("--serve shows a night as it goes: give it a pace (--pace 60x)"));
+        return Err(CliError::bad_input(
+            "--serve shows a night as it goes: give it a pace (--pace 60x)",
+        ));
     }
     let mut report = RunReport {
         scenario: args.scenario.display().to_string(),
@@ -128,18 +130,30 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         let serving = args.serve.map(|address| Serving { address });
         let outcome = night::run(plan, args.pace, serving, !args.json && args.nights == 1)?;
         add(&mut report, &outcome, faults);
-        let NightOutcome { facts, broken, tail, .. } = outcome;
+        let NightOutcome {
+            facts, broken, tail, ..
+        } = outcome;
         if let Some(broken) = broken {
             eprintln!("seed {seed}: {broken}");
             for line in &tail {
                 eprintln!("  {line}");
             }
-            report.broken.push(BrokenNight { seed, invariant: broken.id, text: broken.text, tail });
+            report.broken.push(BrokenNight {
+                seed,
+                invariant: broken.id,
+                text: broken.text,
+                tail,
+            });
         }
         if args.nights == 1 {
             report.night = Some(facts);
         } else if !args.json && (number + 1) % 10 == 0 {
-            eprintln!("{} of {} nights, {} broken", number + 1, args.nights, report.broken.len());
+            eprintln!(
+                "{} of {} nights, {} broken",
+                number + 1,
+                args.nights,
+                report.broken.len()
+            );
         }
     }
     (report.wall_s, report.processor_s) = started.read();
@@ -185,7 +199,10 @@ struct Stopwatch {
 impl Stopwatch {
     #[allow(clippy::disallowed_methods, reason = "the cost of a run is measured in real time")]
     fn start() -> Self {
-        Self { wall: std::time::Instant::now(), processor_s: processor_s() }
+        Self {
+            wall: std::time::Instant::now(),
+            processor_s: processor_s(),
+        }
     }
 
     fn read(&self) -> (f64, f64) {
@@ -198,6 +215,11 @@ impl Stopwatch {
 fn processor_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: f64 = after_name.split_ascii_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum();
+    let ticks: f64 = after_name
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|t| t.parse::<f64>().ok())
+        .sum();
     ticks / 100.0
 }

@@ -16,7 +16,11 @@ use crate::{
         panorama::{self, Chronicle},
         report::{self, Gatherer, NightFacts},
     },
-    gateway::{command::CommandCall, http, snapshot::{Mode, Snapshot}},
+    gateway::{
+        command::CommandCall,
+        http,
+        snapshot::{Mode, Snapshot},
+    },
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::agent::{Packet, StoredPacket};
@@ -30,11 +34,7 @@ use alidade_model::{
     time::{Night, UtcTime},
 };
 use alidade_simulations::{
-    faults::FaultKind,
-    observatory::Observatory,
-    scenario::ArrivingPacket,
-    sky,
-    world::Renderer,
+    faults::FaultKind, observatory::Observatory, scenario::ArrivingPacket, sky, world::Renderer,
 };
 use std::{
     cell::RefCell,
@@ -103,33 +103,59 @@ enum End {
     Interrupted,
 }
 
-async fn night(plan: NightPlan, pace: Pace, serving: Option<Serving>, talkative: bool) -> Result<NightOutcome, CliError> {
+async fn night(
+    plan: NightPlan,
+    pace: Pace,
+    serving: Option<Serving>,
+    talkative: bool,
+) -> Result<NightOutcome, CliError> {
     let clock: Rc<dyn Clock> = Rc::new(TokioClock::starting_at(plan.scenario.start));
-    let store = Store::open(&plan.database, OpenOptions { migrate: true, durability: Durability::Relaxed })
-        .map_err(|e| CliError::bad_input(e.to_string()))?;
+    let store = Store::open(
+        &plan.database,
+        OpenOptions {
+            migrate: true,
+            durability: Durability::Relaxed,
+        },
+    )
+    .map_err(|e| CliError::bad_input(e.to_string()))?;
     let renderer: Box<dyn Renderer> = if plan.pixels {
         let stars = plan.scenario.folder.join("stars.csv");
-        Box::new(sky::StarField::new(&plan.channel_views(), plan.scenario.transients.clone(), &stars).map_err(CliError::bad_input)?)
+        Box::new(
+            sky::StarField::new(&plan.channel_views(), plan.scenario.transients.clone(), &stars)
+                .map_err(CliError::bad_input)?,
+        )
     } else {
         Box::new(sky::NoPixels)
     };
-    let observatory = Observatory::new(plan.hardware.clone(), clock.clone(), Box::new(plan.weather.clone()), renderer, plan.seed);
+    let observatory = Observatory::new(
+        plan.hardware.clone(),
+        clock.clone(),
+        Box::new(plan.weather.clone()),
+        renderer,
+        plan.seed,
+    );
     for fault in &plan.faults {
         observatory.inject(fault.clone());
     }
     if let Pace::Times(factor) = pace {
         tokio::task::spawn_local(pace::run(factor));
     }
-    let ways = connect::ways(&observatory, pace).await.map_err(|e| CliError::failed(format!("simulated devices: {e}")))?;
+    let ways = connect::ways(&observatory, pace)
+        .await
+        .map_err(|e| CliError::failed(format!("simulated devices: {e}")))?;
     let (lines, _) = broadcast::channel(4096);
     let outlets = match &plan.out {
-        None => Outlets { file: None, lines: lines.clone() },
+        None => Outlets {
+            file: None,
+            lines: lines.clone(),
+        },
         Some(out) => {
             let path = out.join("journal.ndjson");
             if path.exists() && plan.database == "sqlite::memory:" {
                 std::fs::remove_file(&path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
             }
-            Outlets::to_file(&path, lines.clone()).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?
+            Outlets::to_file(&path, lines.clone())
+                .map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?
         }
     };
     let offload = match pace {
@@ -173,7 +199,12 @@ async fn night(plan: NightPlan, pace: Pace, serving: Option<Serving>, talkative:
         offload,
         snapshot,
     });
-    let journal = tokio::task::spawn_local(commit(stage.gathered.clone(), stage.store.clone(), stage.offload.clone(), outlets));
+    let journal = tokio::task::spawn_local(commit(
+        stage.gathered.clone(),
+        stage.store.clone(),
+        stage.offload.clone(),
+        outlets,
+    ));
     let watcher = stage.clone();
     tokio::task::spawn_local(async move {
         loop {
@@ -189,7 +220,9 @@ async fn night(plan: NightPlan, pace: Pace, serving: Option<Serving>, talkative:
 }
 
 fn mode(pace: Pace) -> Mode {
-    Mode::Simulated { pace: if let Pace::Times(factor) = pace { factor } else { 0.0 } }
+    Mode::Simulated {
+        pace: if let Pace::Times(factor) = pace { factor } else { 0.0 },
+    }
 }
 
 /// Live and at a pace, long work goes to the blocking pool.
@@ -228,9 +261,15 @@ async fn incarnations(
             .run_until(async {
                 let running = Rc::new(start(stage, &recorder)?);
                 *daemon.borrow_mut() = Some(running.clone());
-                let feed = feed(stage, &running);
-                let show = show(stage, &running, talkative);
-                let obey = commands::serve(&running, &stage.gathered, commands);
+                // These end when their work does, which ends nothing else.
+                let beside = async {
+                    tokio::join!(
+                        feed(stage, &running),
+                        show(stage, &running, talkative),
+                        commands::serve(&running, &stage.gathered, commands),
+                    );
+                    std::future::pending::<()>().await
+                };
                 let kill = kills.front().copied();
                 let killed = async {
                     match kill {
@@ -248,9 +287,7 @@ async fn incarnations(
                     _ = tokio::signal::ctrl_c() => End::Interrupted,
                     end = killed => end,
                     () = sleep_until(stage, end) => End::NightOver,
-                    () = feed => std::future::pending().await,
-                    () = show => std::future::pending().await,
-                    () = obey => std::future::pending().await,
+                    () = beside => End::Interrupted,
                 })
             })
             .await?;
@@ -264,9 +301,13 @@ async fn incarnations(
                 sleep_until(stage, stage.clock.now().plus_seconds(restart_s)).await;
             }
             End::NightOver | End::Broken | End::Interrupted => {
-                let Some(daemon) = last else { return Err(CliError::failed("the daemon did not start")) };
+                let Some(daemon) = last else {
+                    return Err(CliError::failed("the daemon did not start"));
+                };
                 if matches!(ending, End::NightOver) {
-                    recorder.record(Fact::Stopped { cause: "the scenario is over".into() });
+                    recorder.record(Fact::Stopped {
+                        cause: "the scenario is over".into(),
+                    });
                 }
                 let facts = stage.gatherer.facts(&daemon.book.borrow());
                 let events = packets_by_event(&daemon);
@@ -275,8 +316,11 @@ async fn incarnations(
                 drop(set);
                 // Lets the journal commit what the last turn recorded.
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let (broken, tail) =
-                    if matches!(ending, End::Interrupted) { (None, Vec::new()) } else { stage.judge.finish(&events) };
+                let (broken, tail) = if matches!(ending, End::Interrupted) {
+                    (None, Vec::new())
+                } else {
+                    stage.judge.finish(&events)
+                };
                 return Ok(NightOutcome { facts, broken, tail });
             }
         }
@@ -285,7 +329,11 @@ async fn incarnations(
 
 fn packets_by_event(daemon: &Daemon) -> BTreeMap<String, Vec<String>> {
     let status = daemon.published.alerts.borrow().clone();
-    status.events.iter().map(|(event, summary)| (event.clone(), summary.packets.clone())).collect()
+    status
+        .events
+        .iter()
+        .map(|(event, summary)| (event.clone(), summary.packets.clone()))
+        .collect()
 }
 
 async fn sleep_until(stage: &Stage, at: UtcTime) {
@@ -327,8 +375,13 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
         boot: restored.boots + 1,
     });
     for exposure in &restored.open_exposures {
-        let outcome = ExposureOutcome::Failed { cause: "the daemon was restarted".into() };
-        recorder.record(Fact::ExposureEnded { exposure: exposure.id.clone(), outcome });
+        let outcome = ExposureOutcome::Failed {
+            cause: "the daemon was restarted".into(),
+        };
+        recorder.record(Fact::ExposureEnded {
+            exposure: exposure.id.clone(),
+            outcome,
+        });
     }
     let book = Rc::new(RefCell::new(restored.book));
     let failed = |e: alidade_model::book::BookError| CliError::failed(e.to_string());
@@ -336,13 +389,19 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
     if first {
         let mut book = book.borrow_mut();
         for (user, account) in &settings.users {
-            book.grant(user, &account.institute, account.quota_h * 3600.0, recorder).map_err(failed)?;
+            book.grant(user, &account.institute, account.quota_h * 3600.0, recorder)
+                .map_err(failed)?;
         }
         let catalogue = daemon::translate::catalogue(settings);
         for request in &stage.plan.scenario.requests {
             match catalogue.accept(request) {
                 Ok(()) => book.submit(request.clone(), recorder).map_err(failed)?,
-                Err(fault) => return Err(CliError::bad_input(format!("{}: {fault}", stage.plan.scenario.folder.display()))),
+                Err(fault) => {
+                    return Err(CliError::bad_input(format!(
+                        "{}: {fault}",
+                        stage.plan.scenario.folder.display()
+                    )));
+                }
             }
         }
     }
@@ -390,19 +449,34 @@ fn write_report(stage: &Stage, night: Night, book: &alidade_model::book::Book, r
     let text = report::markdown(&night.to_string(), &stage.plan.settings.site.title, &facts, book);
     let relative = format!("{night}/report.md");
     let path = stage.plan.data_dir().join(&relative);
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&path, text));
     match written {
         Ok(()) => drop(recorder.record(Fact::NightReported { night, path: relative })),
-        Err(error) => drop(recorder.record(Fact::Degraded { what: "night report".into(), cause: error.to_string() })),
+        Err(error) => drop(recorder.record(Fact::Degraded {
+            what: "night report".into(),
+            cause: error.to_string(),
+        })),
     }
 }
 
 /// Delivers the packets of the night. A packet that was not acknowledged before a kill is sent again, as a broker does.
 async fn feed(stage: &Stage, daemon: &Daemon) {
     loop {
-        let Some(packet) = stage.packets.borrow().front().cloned() else { return };
+        let Some(packet) = stage.packets.borrow().front().cloned() else {
+            return;
+        };
         sleep_until(stage, packet.at).await;
-        if let Ok(verdict) = daemon.alerts.send(Packet { channel: packet.channel, body: packet.body }).await {
+        if let Ok(verdict) = daemon
+            .alerts
+            .send(Packet {
+                channel: packet.channel,
+                body: packet.body,
+            })
+            .await
+        {
             stage.gathered.committed(verdict.seq).await;
             stage.packets.borrow_mut().pop_front();
         }
@@ -415,15 +489,27 @@ async fn show(stage: &Stage, daemon: &Daemon, talkative: bool) {
         return std::future::pending().await;
     };
     let boots = stage.gatherer.facts(&daemon.book.borrow()).boots;
-    let identity = panorama::identity(&stage.plan.settings, mode(stage.pace), u32::try_from(boots).unwrap_or(0));
+    let identity = panorama::identity(
+        &stage.plan.settings,
+        mode(stage.pace),
+        u32::try_from(boots).unwrap_or(0),
+    );
     let terminal = std::io::stderr().is_terminal();
     let mut shown = String::new();
     loop {
         let view = panorama::snapshot(daemon, &stage.plan.settings, &identity, &stage.chronicle);
         if talkative {
             let sentence = &view.sentence;
-            let until = sentence.until.map_or_else(String::new, |t| format!(" until {}", t.hh_mm()));
-            let line = format!("{} UTC  {}: {}{until}; next {}", view.now.hh_mm(), sentence.doing, sentence.why, sentence.next);
+            let until = sentence
+                .until
+                .map_or_else(String::new, |t| format!(" until {}", t.hh_mm()));
+            let line = format!(
+                "{} UTC  {}: {}{until}; next {}",
+                view.now.hh_mm(),
+                sentence.doing,
+                sentence.why,
+                sentence.next
+            );
             if terminal {
                 let width: String = line.chars().take(150).collect();
                 eprint!("\r\x1b[2K{width}");

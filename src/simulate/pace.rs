@@ -38,7 +38,10 @@ const STEP: Duration = Duration::from_millis(50);
 const VISIT: Duration = Duration::from_millis(8);
 
 /// Moves the paused clock on at `factor` for ever; to be spawned beside everything else.
-#[allow(clippy::disallowed_methods, reason = "the pacer is what ties virtual time to the wall clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the pacer is what ties virtual time to the wall clock"
+)]
 pub async fn run(factor: f64) {
     let (_hold, held) = std::sync::mpsc::channel::<()>();
     drop(tokio::task::spawn_blocking(move || held.recv()));

@@ -31,7 +31,11 @@ impl FromStr for FaultSource {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text == "random" { FaultSource::Random } else { FaultSource::File(text.into()) })
+        Ok(if text == "random" {
+            FaultSource::Random
+        } else {
+            FaultSource::File(text.into())
+        })
     }
 }
 
@@ -81,7 +85,7 @@ impl NightPlan {
     pub fn prepare(args: &SimulateArgs, seed: u64, pixels: bool) -> Result<Self, CliError> {
         let scenario = Scenario::load(&args.scenario).map_err(|e| CliError::bad_input(e.to_string()))?;
         let settings = Settings::load(&scenario.observatory).map_err(|e| CliError::bad_input(e.to_string()))?;
-        let strategies = strategies(&settings.alerts.strategies)?;
+        let strategies = strategies(settings.alerts.strategies.as_deref())?;
         let mut weather = scenario.weather.clone();
         let mut packets = scenario.packets.clone();
         let faults = match &args.faults {
@@ -103,7 +107,11 @@ impl NightPlan {
         if let Some(out) = &args.out {
             std::fs::create_dir_all(out).map_err(|e| CliError::bad_input(format!("{}: {e}", out.display())))?;
         }
-        let scratch = if args.out.is_none() { Some(Scratch::make()?) } else { None };
+        let scratch = if args.out.is_none() {
+            Some(Scratch::make()?)
+        } else {
+            None
+        };
         Ok(Self {
             hardware: hardware(&settings, scenario.plc.clone(), scenario.mount.clone()),
             settings,
@@ -145,15 +153,49 @@ pub fn channel_views(settings: &Settings) -> BTreeMap<String, ChannelView> {
         gain_e_adu: c.gain_e_adu,
         read_noise_e: c.read_noise_e,
     };
-    settings.channels.iter().map(|(name, c)| (name.clone(), view(c))).collect()
+    settings
+        .channels
+        .iter()
+        .map(|(name, c)| (name.clone(), view(c)))
+        .collect()
 }
 
-/// Reads every strategy file of a folder.
-pub fn strategies(folder: &Path) -> Result<Vec<Strategy>, CliError> {
+/// The strategies that the daemon carries, in the order in which they are asked.
+const SHIPPED: [(&str, &str); 5] = [
+    ("10-gw.toml", include_str!("../../config/strategies/10-gw.toml")),
+    (
+        "20-neutrino.toml",
+        include_str!("../../config/strategies/20-neutrino.toml"),
+    ),
+    (
+        "30-grb-arcmin.toml",
+        include_str!("../../config/strategies/30-grb-arcmin.toml"),
+    ),
+    (
+        "40-grb-degrees.toml",
+        include_str!("../../config/strategies/40-grb-degrees.toml"),
+    ),
+    ("90-test.toml", include_str!("../../config/strategies/90-test.toml")),
+];
+
+/// Reads every strategy file of a folder, by name; without a folder, the ones that the daemon carries.
+pub fn strategies(folder: Option<&Path>) -> Result<Vec<Strategy>, CliError> {
     let wrong = |path: &Path, cause: String| CliError::bad_input(format!("{}: {cause}", path.display()));
+    let Some(folder) = folder else {
+        let carried = SHIPPED
+            .iter()
+            .map(|(name, text)| from_toml(text).map_err(|e| wrong(Path::new(name), e.to_string())));
+        return carried.collect();
+    };
     let entries = std::fs::read_dir(folder).map_err(|e| wrong(folder, e.to_string()))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == "toml")).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| p.extension().is_some_and(|x| x == "toml"))
+        .collect();
     files.sort();
+    if files.is_empty() {
+        return Err(wrong(folder, "holds no strategy (*.toml)".into()));
+    }
     files
         .iter()
         .map(|file| {
@@ -190,9 +232,16 @@ pub fn hardware(settings: &Settings, plc: PlcConfig, mount: MountConfig) -> Obse
         site: Site::new(site.latitude_deg, site.longitude_deg, site.height_m),
         plc,
         mount,
-        channels: settings.channels.iter().map(|(name, c)| (name.clone(), channel(c))).collect(),
+        channels: settings
+            .channels
+            .iter()
+            .map(|(name, c)| (name.clone(), channel(c)))
+            .collect(),
         slit_half_width_deg: 8.0,
-        best_focus: (settings.observation.focus_base_steps as f64, settings.observation.focus_steps_per_c),
+        best_focus: (
+            settings.observation.focus_base_steps as f64,
+            settings.observation.focus_steps_per_c,
+        ),
     }
 }
 
@@ -211,7 +260,11 @@ fn disturb(packets: &mut Vec<ArrivingPacket>, faults: &[Fault], seed: u64) {
             (FaultKind::MalformedPacket, _) => (0..random.below(400)).map(|_| (random.bits() & 0xff) as u8).collect(),
             _ => continue,
         };
-        packets.push(ArrivingPacket { at: fault.at, channel: "vtp".into(), body });
+        packets.push(ArrivingPacket {
+            at: fault.at,
+            channel: "vtp".into(),
+            body,
+        });
     }
     packets.sort_by_key(|packet| packet.at);
 }

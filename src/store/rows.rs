@@ -344,6 +344,7 @@ impl PlaceRow {
             end: utc(end),
             delta_tl_s: self.delta_tl_s.unwrap_or_default(),
             delta_tr_s: self.delta_tr_s.unwrap_or_default(),
+            earliest: None,
         })
     }
 }

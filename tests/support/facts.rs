@@ -296,6 +296,7 @@ impl Walker {
             end: at.plus_seconds(n as f64),
             delta_tl_s: 0.1,
             delta_tr_s: n as f64 / 3.0,
+            earliest: None,
         });
         let unplaced = rest.iter().map(|id| Unplaced {
             sequence: id.clone(),

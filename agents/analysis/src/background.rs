@@ -37,7 +37,11 @@ fn clipped(values: &mut Vec<f32>) -> Option<(f32, f32)> {
         let before = values.len();
         values.retain(|v| (f64::from(*v) - median).abs() <= 3.0 * sigma);
         if values.len() == before {
-            let mode = if sigma > 0.0 && ((mean - median) / sigma).abs() < 0.3 { 2.5 * median - 1.5 * mean } else { median };
+            let mode = if sigma > 0.0 && ((mean - median) / sigma).abs() < 0.3 {
+                2.5 * median - 1.5 * mean
+            } else {
+                median
+            };
             return Some((mode as f32, sigma as f32));
         }
     }
@@ -78,8 +82,17 @@ impl Background {
                 .collect();
             median_of(near)
         };
-        let levels = (0..rows).flat_map(|r| (0..columns).map(move |c| (c, r))).map(|(c, r)| smooth(c, r)).collect();
-        Self { columns, rows, levels, level, rms }
+        let levels = (0..rows)
+            .flat_map(|r| (0..columns).map(move |c| (c, r)))
+            .map(|(c, r)| smooth(c, r))
+            .collect();
+        Self {
+            columns,
+            rows,
+            levels,
+            level,
+            rms,
+        }
     }
 
     /// Takes the background off.
@@ -93,7 +106,8 @@ impl Background {
         for y in 0..image.height {
             let (low, high, up) = place(y, self.rows);
             let (bottom, top) = (&self.levels[low * self.columns..], &self.levels[high * self.columns..]);
-            for (pixel, (left, right, along)) in image.pixels[y * image.width..][..image.width].iter_mut().zip(&across) {
+            for (pixel, (left, right, along)) in image.pixels[y * image.width..][..image.width].iter_mut().zip(&across)
+            {
                 let b = bottom[*left] + (bottom[*right] - bottom[*left]) * along;
                 let t = top[*left] + (top[*right] - top[*left]) * along;
                 *pixel -= b + (t - b) * up;
@@ -109,7 +123,11 @@ mod tests {
     #[test]
     fn a_sloping_sky_with_a_star_is_found_and_taken_off() {
         let (width, height) = (256, 192);
-        let mut image = Image { width, height, pixels: Vec::new() };
+        let mut image = Image {
+            width,
+            height,
+            pixels: Vec::new(),
+        };
         for y in 0..height {
             for x in 0..width {
                 let noise = (((x * 7919 + y * 104_729) % 97) as f32 - 48.0) / 10.0;

@@ -45,7 +45,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold_sigma: 5.0, min_area_px: 5, aperture_px: 5.0, gain_e_adu: 1.0, saturation: f64::INFINITY }
+        Self {
+            threshold_sigma: 5.0,
+            min_area_px: 5,
+            aperture_px: 5.0,
+            gain_e_adu: 1.0,
+            saturation: f64::INFINITY,
+        }
     }
 }
 
@@ -62,7 +68,8 @@ fn filtered(image: &Image) -> Vec<f32> {
     let mut out = rows.clone();
     for y in 1..height.saturating_sub(1) {
         for x in 0..width {
-            out[y * width + x] = (rows[(y - 1) * width + x] + 2.0 * rows[y * width + x] + rows[(y + 1) * width + x]) / 4.0;
+            out[y * width + x] =
+                (rows[(y - 1) * width + x] + 2.0 * rows[y * width + x] + rows[(y + 1) * width + x]) / 4.0;
         }
     }
     out
@@ -133,7 +140,11 @@ fn measure(image: &Image, group: &[usize], rms: f32, options: &Options) -> Optio
     let (cx, cy) = (sx / sum, sy / sum);
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for at in group {
-        let (dx, dy, value) = ((at % width) as f64 - cx, (at / width) as f64 - cy, f64::from(image.pixels[*at]));
+        let (dx, dy, value) = (
+            (at % width) as f64 - cx,
+            (at / width) as f64 - cy,
+            f64::from(image.pixels[*at]),
+        );
         if value.is_finite() {
             xx += value * dx * dx / sum;
             yy += value * dy * dy / sum;
@@ -167,7 +178,12 @@ fn measure(image: &Image, group: &[usize], rms: f32, options: &Options) -> Optio
 
 /// Sum within a circle; pixels on its edge count by a five-fold subdivision.
 fn aperture(image: &Image, cx: f64, cy: f64, radius: f64) -> (f64, f64) {
-    let span = |c: f64, size: usize| ((c - radius - 1.0).max(0.0) as usize, ((c + radius + 2.0).max(0.0) as usize).min(size));
+    let span = |c: f64, size: usize| {
+        (
+            (c - radius - 1.0).max(0.0) as usize,
+            ((c + radius + 2.0).max(0.0) as usize).min(size),
+        )
+    };
     let ((left, right), (bottom, top)) = (span(cx, image.width), span(cy, image.height));
     let (mut sum, mut area) = (0.0, 0.0);
     for y in bottom..top {
@@ -216,7 +232,9 @@ mod tests {
         let mut noise = || {
             let mut sum = 0.0;
             for _ in 0..12 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 sum += (state >> 40) as f64 / (1u64 << 24) as f64;
             }
             (sum - 6.0) * 5.0
@@ -243,7 +261,10 @@ mod tests {
         let sources = extract(&field(&truth), 5.0, &Options::default());
         assert_eq!(sources.len(), 3);
         for ((x, y, flux), source) in truth.iter().zip(&sources) {
-            assert!((source.x - 1.0 - x).abs() < 0.1 && (source.y - 1.0 - y).abs() < 0.1, "{source:?}");
+            assert!(
+                (source.x - 1.0 - x).abs() < 0.1 && (source.y - 1.0 - y).abs() < 0.1,
+                "{source:?}"
+            );
             assert!((source.flux / flux - 1.0).abs() < 0.05, "{source:?}");
             assert!((source.fwhm_px - 3.77).abs() < 0.7, "{source:?}");
             assert!(source.ellipticity < 0.15);
@@ -253,14 +274,21 @@ mod tests {
     #[test]
     fn noise_alone_holds_no_source() {
         assert!(extract(&field(&[]), 5.0, &Options::default()).is_empty());
-        let blank = Image { width: 50, height: 50, pixels: vec![f32::NAN; 2500] };
+        let blank = Image {
+            width: 50,
+            height: 50,
+            pixels: vec![f32::NAN; 2500],
+        };
         assert!(extract(&blank, 5.0, &Options::default()).is_empty());
         assert!(extract(&blank, f32::NAN, &Options::default()).is_empty());
     }
 
     #[test]
     fn a_star_on_the_border_and_a_saturated_one_are_flagged() {
-        let options = Options { saturation: 2000.0, ..Options::default() };
+        let options = Options {
+            saturation: 2000.0,
+            ..Options::default()
+        };
         let sources = extract(&field(&[(0.0, 80.0, 9000.0), (100.0, 100.0, 60_000.0)]), 5.0, &options);
         assert_eq!(sources[0].flags & SATURATED, SATURATED);
         assert_eq!(sources[1].flags & BORDER, BORDER);

@@ -37,7 +37,10 @@ impl Handler<ProductsReady> for Delivery {
         match self.units.create(&ready.unit) {
             Ok(state) => self.moved(&ready.unit, &ready.program, None, state, "run finished"),
             Err(refused) => {
-                self.recorder.record(Fact::Degraded { what: format!("unit {}", ready.unit), cause: refused.to_string() });
+                self.recorder.record(Fact::Degraded {
+                    what: format!("unit {}", ready.unit),
+                    cause: refused.to_string(),
+                });
                 return;
             }
         }
@@ -45,7 +48,10 @@ impl Handler<ProductsReady> for Delivery {
         for to in [UnitState::Processing, UnitState::ReadyForReview] {
             match self.units.set(&ready.unit, to) {
                 Ok(from) => self.moved(&ready.unit, &ready.program, Some(from), to, &cause),
-                Err(refused) => drop(self.recorder.record(Fact::Degraded { what: format!("unit {}", ready.unit), cause: refused.to_string() })),
+                Err(refused) => drop(self.recorder.record(Fact::Degraded {
+                    what: format!("unit {}", ready.unit),
+                    cause: refused.to_string(),
+                })),
             }
         }
     }

@@ -51,10 +51,19 @@ mod tests {
         let mut units = Units::default();
         units.create("u1").unwrap();
         assert_eq!(units.create("u1"), Err(Refused::Exists("u1".into())));
-        assert_eq!(units.set("u1", UnitState::Processing), Ok(UnitState::ReadyForProcessing));
+        assert_eq!(
+            units.set("u1", UnitState::Processing),
+            Ok(UnitState::ReadyForProcessing)
+        );
         let refused = units.set("u1", UnitState::Delivered).unwrap_err();
-        assert_eq!(refused.to_string(), "observation unit set cannot go from Processing to Delivered");
-        assert_eq!(units.set("u2", UnitState::Processing), Err(Refused::Unknown("u2".into())));
+        assert_eq!(
+            refused.to_string(),
+            "observation unit set cannot go from Processing to Delivered"
+        );
+        assert_eq!(
+            units.set("u2", UnitState::Processing),
+            Err(Refused::Unknown("u2".into()))
+        );
     }
 
     proptest! {

@@ -16,9 +16,15 @@ pub struct Image {
 /// Reads header and image; integer types are scaled by BSCALE and BZERO, BLANK becomes NaN.
 pub fn read(bytes: &[u8]) -> Result<(Header, Image), FitsError> {
     let (header, start) = Header::parse(bytes)?;
-    let bitpix: i64 = header.get("BITPIX").and_then(|v| v.parse().ok()).ok_or(FitsError::Missing("BITPIX"))?;
+    let bitpix: i64 = header
+        .get("BITPIX")
+        .and_then(|v| v.parse().ok())
+        .ok_or(FitsError::Missing("BITPIX"))?;
     let naxis = header.get_usize("NAXIS").ok_or(FitsError::Missing("NAXIS"))?;
-    let impossible = |keyword: &str, value: String| FitsError::Impossible { keyword: keyword.into(), value };
+    let impossible = |keyword: &str, value: String| FitsError::Impossible {
+        keyword: keyword.into(),
+        value,
+    };
     if naxis < 2 || (3..=naxis.min(9)).any(|axis| header.get_usize(&format!("NAXIS{axis}")) != Some(1)) {
         return Err(impossible("NAXIS", naxis.to_string()));
     }
@@ -34,27 +40,59 @@ pub fn read(bytes: &[u8]) -> Result<(Header, Image), FitsError> {
         other => return Err(impossible("BITPIX", other.to_string())),
     };
     let present = bytes.len().saturating_sub(start);
-    let raw = bytes.get(start..start + count * size).ok_or(FitsError::Truncated { claimed: count * size, present })?;
+    let raw = bytes.get(start..start + count * size).ok_or(FitsError::Truncated {
+        claimed: count * size,
+        present,
+    })?;
     let scale = header.get_f64("BSCALE").unwrap_or(1.0);
     let zero = header.get_f64("BZERO").unwrap_or(0.0);
     let blank: Option<i64> = header.get("BLANK").and_then(|v| v.parse().ok());
-    let integer = |value: i64| if blank == Some(value) { f32::NAN } else { (value as f64 * scale + zero) as f32 };
+    let integer = |value: i64| {
+        if blank == Some(value) {
+            f32::NAN
+        } else {
+            (value as f64 * scale + zero) as f32
+        }
+    };
     let real = |value: f64| (value * scale + zero) as f32;
     let pixels = match bitpix {
         8 => raw.iter().map(|b| integer(i64::from(*b))).collect(),
-        16 => raw.chunks_exact(2).map(|b| integer(i64::from(i16::from_be_bytes([b[0], b[1]])))).collect(),
-        32 => raw.chunks_exact(4).map(|b| integer(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]])))).collect(),
-        -32 => raw.chunks_exact(4).map(|b| real(f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]])))).collect(),
-        _ => raw.chunks_exact(8).map(|b| real(f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))).collect(),
+        16 => raw
+            .chunks_exact(2)
+            .map(|b| integer(i64::from(i16::from_be_bytes([b[0], b[1]]))))
+            .collect(),
+        32 => raw
+            .chunks_exact(4)
+            .map(|b| integer(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
+            .collect(),
+        -32 => raw
+            .chunks_exact(4)
+            .map(|b| real(f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
+            .collect(),
+        _ => raw
+            .chunks_exact(8)
+            .map(|b| real(f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])))
+            .collect(),
     };
     Ok((header, Image { width, height, pixels }))
 }
 
 fn shaped(pixels: usize, width: usize, height: usize) -> Result<(), FitsError> {
-    if width.checked_mul(height) == Some(pixels) && pixels > 0 { Ok(()) } else { Err(FitsError::Shape { pixels, width, height }) }
+    if width.checked_mul(height) == Some(pixels) && pixels > 0 {
+        Ok(())
+    } else {
+        Err(FitsError::Shape { pixels, width, height })
+    }
 }
 
-fn with_data(header: &Header, bitpix: i32, width: usize, height: usize, zero: Option<i32>, data: impl Iterator<Item = u8>) -> Vec<u8> {
+fn with_data(
+    header: &Header,
+    bitpix: i32,
+    width: usize,
+    height: usize,
+    zero: Option<i32>,
+    data: impl Iterator<Item = u8>,
+) -> Vec<u8> {
     let mut mandatory = vec![
         ("SIMPLE", "T".to_owned()),
         ("BITPIX", bitpix.to_string()),
@@ -85,7 +123,10 @@ pub fn write_i16(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
     let mut header = header.clone();
     header.remove("BZERO");
     header.remove("BSCALE");
-    let data = image.pixels.iter().flat_map(|p| (p.round().clamp(-32_768.0, 32_767.0) as i16).to_be_bytes());
+    let data = image
+        .pixels
+        .iter()
+        .flat_map(|p| (p.round().clamp(-32_768.0, 32_767.0) as i16).to_be_bytes());
     Ok(with_data(&header, 16, image.width, image.height, None, data))
 }
 
@@ -95,12 +136,23 @@ pub fn write_f32(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
     let mut header = header.clone();
     header.remove("BZERO");
     header.remove("BSCALE");
-    Ok(with_data(&header, -32, image.width, image.height, None, image.pixels.iter().flat_map(|p| p.to_be_bytes())))
+    Ok(with_data(
+        &header,
+        -32,
+        image.width,
+        image.height,
+        None,
+        image.pixels.iter().flat_map(|p| p.to_be_bytes()),
+    ))
 }
 
 /// A file without pixels.
 pub fn write_header_only(header: &Header) -> Vec<u8> {
-    header.bytes(&[("SIMPLE", "T".to_owned()), ("BITPIX", "8".to_owned()), ("NAXIS", "0".to_owned())])
+    header.bytes(&[
+        ("SIMPLE", "T".to_owned()),
+        ("BITPIX", "8".to_owned()),
+        ("NAXIS", "0".to_owned()),
+    ])
 }
 
 #[cfg(test)]
@@ -126,10 +178,17 @@ mod tests {
         header.text("OBJECT", "liar", "");
         let mut file = write_u16(&header, 2, 2, &[1, 2, 3, 4]).unwrap();
         file.truncate(BLOCK + 4);
-        assert_eq!(read(&file).unwrap_err(), FitsError::Truncated { claimed: 8, present: 4 });
+        assert_eq!(
+            read(&file).unwrap_err(),
+            FitsError::Truncated { claimed: 8, present: 4 }
+        );
         assert_eq!(read(b"GIF89a").unwrap_err(), FitsError::NotFits);
-        let text = String::from_utf8_lossy(&file[..BLOCK]).replace("NAXIS1  =                    2", "NAXIS1  =           4000000000");
-        assert!(matches!(read(text.as_bytes()).unwrap_err(), FitsError::Impossible { .. }));
+        let text = String::from_utf8_lossy(&file[..BLOCK])
+            .replace("NAXIS1  =                    2", "NAXIS1  =           4000000000");
+        assert!(matches!(
+            read(text.as_bytes()).unwrap_err(),
+            FitsError::Impossible { .. }
+        ));
     }
 
     proptest! {

@@ -2,7 +2,10 @@
 
 use crate::{
     agenda::{self, Due},
-    messages::{BookChanged, Circumstances, Denied, Disposition, Operate, OperatorOrder, Ping, Retract, SafetyChanged, TargetOfOpportunity},
+    messages::{
+        BookChanged, Circumstances, Denied, Disposition, Operate, OperatorOrder, Ping, Retract, SafetyChanged,
+        TargetOfOpportunity,
+    },
     night::{Effect, NightMachine, NightSettings, Opportunity, Task, View, task_id},
 };
 use actix::prelude::*;
@@ -98,7 +101,16 @@ pub struct Majordome {
 impl Majordome {
     pub fn new(ports: MajordomePorts, settings: MajordomeSettings, recorder: Recorder) -> Self {
         let machine = NightMachine::new(settings.calibrated);
-        Self { ports, settings, recorder, machine, sky: None, safety: None, seen_serial: 0, refused: None }
+        Self {
+            ports,
+            settings,
+            recorder,
+            machine,
+            sky: None,
+            safety: None,
+            seen_serial: 0,
+            refused: None,
+        }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -113,13 +125,34 @@ impl Majordome {
     fn view(&mut self) -> View {
         let now = self.recorder.now();
         let observation = self.ports.observation.borrow();
-        let ended = if observation.serial == self.seen_serial { None } else { observation.ended.clone() };
+        let ended = if observation.serial == self.seen_serial {
+            None
+        } else {
+            observation.ended.clone()
+        };
         self.seen_serial = observation.serial;
         drop(observation);
-        let enclosure = self.ports.enclosure.enclosure_status().borrow().fresh(now, self.settings.max_age_s).map(|s| s.state);
-        let mount = self.ports.mount.status().borrow().fresh(now, self.settings.max_age_s).map(|s| s.state);
+        let enclosure = self
+            .ports
+            .enclosure
+            .enclosure_status()
+            .borrow()
+            .fresh(now, self.settings.max_age_s)
+            .map(|s| s.state);
+        let mount = self
+            .ports
+            .mount
+            .status()
+            .borrow()
+            .fresh(now, self.settings.max_age_s)
+            .map(|s| s.state);
         let book = self.ports.book.borrow();
-        let due = self.ports.schedule.borrow().as_ref().map_or(Due::Empty, |schedule| agenda::due(schedule, &book, now));
+        let due = self
+            .ports
+            .schedule
+            .borrow()
+            .as_ref()
+            .map_or(Due::Empty, |schedule| agenda::due(schedule, &book, now));
         let priority_of_due = match &due {
             Due::Now(id) => book.line(id).map_or(0.0, |line| line.sequence.priority),
             _ => 0.0,
@@ -128,7 +161,10 @@ impl Majordome {
             now,
             sky: self.sky.clone(),
             safe: self.safety.as_ref().is_some_and(|s| s.safe),
-            reasons: self.safety.as_ref().map_or_else(|| vec!["no verdict yet".into()], |s| s.reasons.clone()),
+            reasons: self
+                .safety
+                .as_ref()
+                .map_or_else(|| vec!["no verdict yet".into()], |s| s.reasons.clone()),
             enclosure_open: enclosure == Ok(EnclosureState::Open),
             enclosure_closed: enclosure == Ok(EnclosureState::Closed),
             mount_parked: mount == Ok(MountState::Parked),
@@ -152,7 +188,12 @@ impl Majordome {
                     let answer = self.ports.execute.send(Execute(order));
                     self.heed(answer, id, ctx);
                 } else {
-                    self.refused = Some((task_id(&task).to_owned(), Outcome::Failed { cause: "cannot be begun".into() }));
+                    self.refused = Some((
+                        task_id(&task).to_owned(),
+                        Outcome::Failed {
+                            cause: "cannot be begun".into(),
+                        },
+                    ));
                 }
             }
             Effect::Interrupt { cause, next } => {
@@ -193,17 +234,32 @@ impl Majordome {
     /// The order for a task; a sequence is marked as executing in the book.
     fn order(&mut self, task: &Task) -> Option<Order> {
         match task {
-            Task::Darks => Some(Order::Calibration { id: task_id(task).into(), frames: self.settings.darks.clone() }),
-            Task::Flats => Some(Order::Calibration { id: task_id(task).into(), frames: self.settings.flats.clone() }),
+            Task::Darks => Some(Order::Calibration {
+                id: task_id(task).into(),
+                frames: self.settings.darks.clone(),
+            }),
+            Task::Flats => Some(Order::Calibration {
+                id: task_id(task).into(),
+                frames: self.settings.flats.clone(),
+            }),
             Task::Sequence { id, event, .. } => {
                 let mut book = self.ports.book.borrow_mut();
-                let cause = event.as_ref().map_or_else(|| "due".to_owned(), |event| format!("alert {event}"));
+                let cause = event
+                    .as_ref()
+                    .map_or_else(|| "due".to_owned(), |event| format!("alert {event}"));
                 if let Err(error) = book.move_to(id, SequenceState::Executing, &cause, &self.recorder) {
-                    self.recorder.record(Fact::Degraded { what: format!("sequence {id}"), cause: error.to_string() });
+                    self.recorder.record(Fact::Degraded {
+                        what: format!("sequence {id}"),
+                        cause: error.to_string(),
+                    });
                     return None;
                 }
                 let line = book.line(id)?;
-                Some(Order::Sequence { sequence: Box::new(line.sequence.clone()), done: line.done.clone(), event: event.clone() })
+                Some(Order::Sequence {
+                    sequence: Box::new(line.sequence.clone()),
+                    done: line.done.clone(),
+                    event: event.clone(),
+                })
             }
         }
     }
@@ -212,13 +268,19 @@ impl Majordome {
     fn settle(&mut self, task: &Task, outcome: &Outcome, give_up: bool) {
         let Task::Sequence { id, .. } = task else {
             if let Outcome::Failed { cause } | Outcome::Aborted { cause } = outcome {
-                self.recorder.record(Fact::Degraded { what: task_id(task).into(), cause: cause.clone() });
+                self.recorder.record(Fact::Degraded {
+                    what: task_id(task).into(),
+                    cause: cause.clone(),
+                });
             }
             return;
         };
         let settled = self.settle_sequence(id, outcome, give_up);
         if let Err(error) = settled {
-            self.recorder.record(Fact::Degraded { what: format!("sequence {id}"), cause: error.to_string() });
+            self.recorder.record(Fact::Degraded {
+                what: format!("sequence {id}"),
+                cause: error.to_string(),
+            });
         }
     }
 
@@ -241,7 +303,11 @@ impl Majordome {
             Outcome::Failed { cause } => {
                 book.refund(id, cause, recorder)?;
                 book.move_to(id, SequenceState::Incomplete, cause, recorder)?;
-                if give_up { Ok(()) } else { book.move_to(id, SequenceState::Observable, "to be tried again", recorder) }
+                if give_up {
+                    Ok(())
+                } else {
+                    book.move_to(id, SequenceState::Observable, "to be tried again", recorder)
+                }
             }
         }
     }
@@ -255,7 +321,10 @@ impl Majordome {
                 event.clone_from(follows);
                 let book = self.ports.book.borrow();
                 let line = book.line(id);
-                let name = line.map_or_else(|| id.clone(), |l| format!("{} ({})", l.sequence.target.name, l.sequence.user));
+                let name = line.map_or_else(
+                    || id.clone(),
+                    |l| format!("{} ({})", l.sequence.target.name, l.sequence.user),
+                );
                 let end = line.and_then(|l| {
                     let since = machine.since?;
                     Some(since.plus_seconds(l.sequence.duration_s(self.settings.readout_s) + 60.0))
@@ -268,7 +337,13 @@ impl Majordome {
         let next = match &view.due {
             Due::Now(id) if sequence.as_deref() != Some(id.as_str()) => format!("{id}, now"),
             Due::Wait { until, sequence } => format!("{sequence} at {}", until.hh_mm()),
-            _ => match view.sky.as_ref().and_then(|s| if machine.state == NightState::Waiting { s.dusk } else { s.dawn }) {
+            _ => match view.sky.as_ref().and_then(|s| {
+                if machine.state == NightState::Waiting {
+                    s.dusk
+                } else {
+                    s.dawn
+                }
+            }) {
                 Some(time) if machine.state == NightState::Waiting => format!("night at {}", time.hh_mm()),
                 Some(time) => format!("closing at dawn, {}", time.hh_mm()),
                 None => String::new(),
@@ -304,8 +379,11 @@ impl Majordome {
 /// After a restart nothing runs: what was executing is not, and its exposures that are on disk are kept.
 pub fn release_interrupted(book: &SharedBook, recorder: &Recorder) -> Result<(), BookError> {
     let mut book = book.borrow_mut();
-    let interrupted: Vec<String> =
-        book.lines().filter(|l| l.state == SequenceState::Executing).map(|l| l.sequence.id.clone()).collect();
+    let interrupted: Vec<String> = book
+        .lines()
+        .filter(|l| l.state == SequenceState::Executing)
+        .map(|l| l.sequence.id.clone())
+        .collect();
     for id in interrupted {
         book.refund(&id, "daemon restarted", recorder)?;
         book.move_to(&id, SequenceState::Observable, "daemon restarted", recorder)?;
@@ -406,7 +484,10 @@ impl Handler<BookChanged> for Majordome {
     type Result = ();
 
     fn handle(&mut self, message: BookChanged, _: &mut Self::Context) {
-        self.ports.replan.do_send(Replan { cause: message.cause, first: false });
+        self.ports.replan.do_send(Replan {
+            cause: message.cause,
+            first: false,
+        });
     }
 }
 
@@ -433,7 +514,11 @@ impl Handler<Operate> for Majordome {
                 if self.machine.state == NightState::Observing {
                     let (from, to) = (NightState::Observing, NightState::Ready);
                     self.machine.state = to;
-                    self.recorder.record(Fact::NightMoved { from, to, cause: "aborted by an operator".into() });
+                    self.recorder.record(Fact::NightMoved {
+                        from,
+                        to,
+                        cause: "aborted by an operator".into(),
+                    });
                 }
                 Ok(Disposition::Accepted)
             }
@@ -442,7 +527,11 @@ impl Handler<Operate> for Majordome {
             Ok(disposition) => format!("{disposition:?}"),
             Err(denied) => denied.to_string(),
         };
-        self.recorder.record(Fact::OperatorCommand { who: message.who, command: format!("{:?}", message.order), outcome });
+        self.recorder.record(Fact::OperatorCommand {
+            who: message.who,
+            command: format!("{:?}", message.order),
+            outcome,
+        });
         self.look(ctx);
         answer
     }

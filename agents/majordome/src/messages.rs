@@ -1,7 +1,10 @@
 //! What may be said to the majordome.
 
 use actix::Message;
-use alidade_model::{request::SequenceId, time::{Night, UtcTime}};
+use alidade_model::{
+    request::SequenceId,
+    time::{Night, UtcTime},
+};
 pub use alidade_observation::messages::{Disposition, Ping};
 
 /// The Sun and the devices, from monitoring.

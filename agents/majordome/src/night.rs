@@ -41,7 +41,11 @@ pub struct NightSettings {
 /// Who runs on the instruments.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Task {
-    Sequence { id: SequenceId, priority: f64, event: Option<String> },
+    Sequence {
+        id: SequenceId,
+        priority: f64,
+        event: Option<String>,
+    },
     /// Bias and dark behind closed doors.
     Darks,
     Flats,
@@ -76,15 +80,29 @@ pub struct View {
 /// What to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    Move { from: NightState, to: NightState, cause: String },
+    Move {
+        from: NightState,
+        to: NightState,
+        cause: String,
+    },
     WantOpen(bool),
     Execute(Task),
     /// Ends the running task for `cause` and begins the next at once.
-    Interrupt { cause: String, next: Option<Task> },
+    Interrupt {
+        cause: String,
+        next: Option<Task>,
+    },
     Park,
-    Replan { cause: String, first: bool },
+    Replan {
+        cause: String,
+        first: bool,
+    },
     /// The task is over; `outcome` tells what becomes of its sequence.
-    Settle { task: Task, outcome: Outcome, give_up: bool },
+    Settle {
+        task: Task,
+        outcome: Outcome,
+        give_up: bool,
+    },
     Alarm(String),
     Report,
 }
@@ -137,9 +155,14 @@ impl NightMachine {
 
     /// Queues an alert's sequence, the most important first. A second word about the same sequence replaces the first.
     pub fn offer(&mut self, opportunity: Opportunity) {
-        self.opportunities.retain(|known| known.sequence != opportunity.sequence);
+        self.opportunities
+            .retain(|known| known.sequence != opportunity.sequence);
         self.opportunities.push(opportunity);
-        self.opportunities.sort_by(|a, b| b.priority.total_cmp(&a.priority).then_with(|| a.sequence.cmp(&b.sequence)));
+        self.opportunities.sort_by(|a, b| {
+            b.priority
+                .total_cmp(&a.priority)
+                .then_with(|| a.sequence.cmp(&b.sequence))
+        });
     }
 
     /// Forgets what waits for a retracted event and ends it if it runs.
@@ -153,9 +176,16 @@ impl NightMachine {
     pub fn interrupt(&mut self, cause: &str, next: Option<Task>) -> Vec<Effect> {
         let mut effects = Vec::new();
         let ended = self.task.take();
-        effects.push(Effect::Interrupt { cause: cause.into(), next: next.clone() });
+        effects.push(Effect::Interrupt {
+            cause: cause.into(),
+            next: next.clone(),
+        });
         if let Some(task) = ended {
-            effects.push(Effect::Settle { task, outcome: Outcome::Aborted { cause: cause.into() }, give_up: false });
+            effects.push(Effect::Settle {
+                task,
+                outcome: Outcome::Aborted { cause: cause.into() },
+                give_up: false,
+            });
         }
         self.task = next;
         effects
@@ -166,7 +196,11 @@ impl NightMachine {
             return;
         }
         let cause = cause.into();
-        effects.push(Effect::Move { from: self.state, to, cause: cause.clone() });
+        effects.push(Effect::Move {
+            from: self.state,
+            to,
+            cause: cause.clone(),
+        });
         self.state = to;
         self.cause = cause;
         self.since = Some(now);
@@ -195,13 +229,18 @@ impl NightMachine {
             }
             return effects;
         };
-        let dark_enough = sky.sun_alt_deg < settings.prepare_sun_alt_deg && (sky.sun_sinking || sky.sun_alt_deg < settings.close_sun_alt_deg);
+        let dark_enough = sky.sun_alt_deg < settings.prepare_sun_alt_deg
+            && (sky.sun_sinking || sky.sun_alt_deg < settings.close_sun_alt_deg);
         let morning = !sky.sun_sinking && sky.sun_alt_deg > settings.close_sun_alt_deg;
         match self.state {
             NightState::Off => self.go(NightState::Starting, "daemon started", view.now, &mut effects),
             NightState::Starting => {
                 if sky.all_read {
-                    let (to, cause) = if dark_enough { (NightState::Preparing, "devices read, Sun low") } else { (NightState::Waiting, "devices read, Sun up") };
+                    let (to, cause) = if dark_enough {
+                        (NightState::Preparing, "devices read, Sun low")
+                    } else {
+                        (NightState::Waiting, "devices read, Sun up")
+                    };
                     self.go(to, cause, view.now, &mut effects);
                 }
             }
@@ -220,7 +259,10 @@ impl NightMachine {
             NightState::Closing => self.closing(view, &mut effects),
             NightState::Closed => {
                 if sky.sun_alt_deg > settings.prepare_sun_alt_deg {
-                    *self = Self { state: self.state, ..Self::new(false) };
+                    *self = Self {
+                        state: self.state,
+                        ..Self::new(false)
+                    };
                     self.go(NightState::Waiting, "day", view.now, &mut effects);
                 }
             }
@@ -231,7 +273,9 @@ impl NightMachine {
 
     /// Takes note of a task that has ended by itself.
     fn settle(&mut self, view: &View, settings: &NightSettings, effects: &mut Vec<Effect>) {
-        let (Some((id, outcome)), Some(task)) = (&view.ended, &self.task) else { return };
+        let (Some((id, outcome)), Some(task)) = (&view.ended, &self.task) else {
+            return;
+        };
         if task_id(task) != id {
             return;
         }
@@ -251,8 +295,15 @@ impl NightMachine {
             }
             (Task::Sequence { .. }, _) => {}
         }
-        let replan = matches!((&task, outcome), (Task::Sequence { .. }, Outcome::Failed { .. } | Outcome::Aborted { .. }));
-        effects.push(Effect::Settle { task, outcome: outcome.clone(), give_up });
+        let replan = matches!(
+            (&task, outcome),
+            (Task::Sequence { .. }, Outcome::Failed { .. } | Outcome::Aborted { .. })
+        );
+        effects.push(Effect::Settle {
+            task,
+            outcome: outcome.clone(),
+            give_up,
+        });
         if replan && !self.operator_pause {
             self.replan("a sequence did not finish", view.now, false, effects);
         }
@@ -263,7 +314,10 @@ impl NightMachine {
 
     fn replan(&mut self, cause: &str, now: UtcTime, first: bool, effects: &mut Vec<Effect>) {
         self.last_replan = Some(now);
-        effects.push(Effect::Replan { cause: cause.into(), first });
+        effects.push(Effect::Replan {
+            cause: cause.into(),
+            first,
+        });
     }
 
     /// Why observing must pause, if it must.
@@ -303,7 +357,11 @@ impl NightMachine {
             return;
         }
         if self.state == NightState::Paused && view.enclosure_open {
-            let to = if self.flats_taken || sky.sun_alt_deg < settings.flats_sun_alt_deg.1 { NightState::Ready } else { NightState::Preparing };
+            let to = if self.flats_taken || sky.sun_alt_deg < settings.flats_sun_alt_deg.1 {
+                NightState::Ready
+            } else {
+                NightState::Preparing
+            };
             self.go(to, "safe and open again", view.now, effects);
             self.replan("observing resumes", view.now, false, effects);
         }
@@ -334,7 +392,11 @@ impl NightMachine {
         }
         if !self.opportunities.is_empty() {
             let first = self.opportunities.remove(0);
-            let task = Task::Sequence { id: first.sequence, priority: first.priority, event: Some(first.event) };
+            let task = Task::Sequence {
+                id: first.sequence,
+                priority: first.priority,
+                event: Some(first.event),
+            };
             self.go(NightState::Observing, "alert", view.now, effects);
             self.execute(task, effects);
             return;
@@ -342,11 +404,20 @@ impl NightMachine {
         match &view.due {
             Due::Now(id) => {
                 self.go(NightState::Observing, format!("{id} is due"), view.now, effects);
-                self.execute(Task::Sequence { id: id.clone(), priority: view.priority_of_due, event: None }, effects);
+                self.execute(
+                    Task::Sequence {
+                        id: id.clone(),
+                        priority: view.priority_of_due,
+                        event: None,
+                    },
+                    effects,
+                );
             }
             Due::Missed(id) => self.replan(&format!("{id} missed its place"), view.now, false, effects),
             Due::Empty | Due::Wait { .. } => {
-                let idle = self.last_replan.is_none_or(|at| view.now.seconds_since(at) >= settings.idle_replan_s);
+                let idle = self
+                    .last_replan
+                    .is_none_or(|at| view.now.seconds_since(at) >= settings.idle_replan_s);
                 if idle {
                     self.replan("nothing to do", view.now, false, effects);
                 }
@@ -356,10 +427,16 @@ impl NightMachine {
 
     /// A running routine sequence gives way to an alert that may interrupt; a running alert only to a better one.
     fn give_way(&mut self, view: &View, effects: &mut Vec<Effect>) {
-        let Some(first) = self.opportunities.first() else { return };
+        let Some(first) = self.opportunities.first() else {
+            return;
+        };
         let gives_way = match &self.task {
             Some(Task::Sequence { event: None, .. }) => first.interrupt,
-            Some(Task::Sequence { event: Some(_), priority, .. }) => first.interrupt && first.priority > *priority,
+            Some(Task::Sequence {
+                event: Some(_),
+                priority,
+                ..
+            }) => first.interrupt && first.priority > *priority,
             Some(Task::Flats | Task::Darks) => true,
             None => return,
         };
@@ -368,7 +445,11 @@ impl NightMachine {
         }
         let first = self.opportunities.remove(0);
         let cause = format!("displaced by alert {}", first.event);
-        let next = Task::Sequence { id: first.sequence, priority: first.priority, event: Some(first.event) };
+        let next = Task::Sequence {
+            id: first.sequence,
+            priority: first.priority,
+            event: Some(first.event),
+        };
         effects.extend(self.interrupt(&cause, Some(next)));
         self.replan(&cause, view.now, false, effects);
     }
@@ -397,8 +478,12 @@ impl NightMachine {
         if view.enclosure_closed && view.mount_parked {
             self.go(NightState::Closed, "closed and parked", view.now, effects);
             effects.push(Effect::Report);
-        } else if self.since.is_some_and(|at| view.now.seconds_since(at) > 600.0) && !std::mem::replace(&mut self.alarmed, true) {
-            effects.push(Effect::Alarm("not closed and parked ten minutes after the end of the night".into()));
+        } else if self.since.is_some_and(|at| view.now.seconds_since(at) > 600.0)
+            && !std::mem::replace(&mut self.alarmed, true)
+        {
+            effects.push(Effect::Alarm(
+                "not closed and parked ten minutes after the end of the night".into(),
+            ));
         }
     }
 }
@@ -466,7 +551,12 @@ mod tests {
     }
 
     fn alert(priority: f64) -> Opportunity {
-        Opportunity { sequence: format!("grb-{priority}"), event: "grb".into(), priority, interrupt: true }
+        Opportunity {
+            sequence: format!("grb-{priority}"),
+            event: "grb".into(),
+            priority,
+            interrupt: true,
+        }
     }
 
     #[test]
@@ -474,8 +564,22 @@ mod tests {
         let mut machine = NightMachine::new(false);
         let mut tasks = Vec::new();
         let mut ended = None;
-        for (second, sun) in [(0.0, 4.0), (1.0, 4.0), (2.0, 4.0), (3.0, 4.0), (4.0, -5.0), (5.0, -5.0), (6.0, -5.0), (7.0, -9.5), (8.0, -12.0), (9.0, -12.0)] {
-            let look = View { ended: ended.take(), ..view(second, sun, true) };
+        for (second, sun) in [
+            (0.0, 4.0),
+            (1.0, 4.0),
+            (2.0, 4.0),
+            (3.0, 4.0),
+            (4.0, -5.0),
+            (5.0, -5.0),
+            (6.0, -5.0),
+            (7.0, -9.5),
+            (8.0, -12.0),
+            (9.0, -12.0),
+        ] {
+            let look = View {
+                ended: ended.take(),
+                ..view(second, sun, true)
+            };
             for effect in machine.look(&look, &settings()) {
                 if let Effect::Execute(task) = effect {
                     ended = Some((task_id(&task).to_owned(), Outcome::Done));
@@ -491,10 +595,23 @@ mod tests {
     #[test]
     fn rain_interrupts_settles_and_pauses_in_one_look() {
         let mut machine = observing();
-        let rain = View { safe: false, reasons: vec!["rain_mm_h 2.0 above 0".into()], ..view(100.0, -20.0, true) };
+        let rain = View {
+            safe: false,
+            reasons: vec!["rain_mm_h 2.0 above 0".into()],
+            ..view(100.0, -20.0, true)
+        };
         let effects = machine.look(&rain, &settings());
-        assert!(matches!(&effects[0], Effect::Interrupt { next: None, .. }), "{effects:?}");
-        assert!(effects.iter().any(|e| matches!(e, Effect::Settle { outcome: Outcome::Aborted { .. }, .. })));
+        assert!(
+            matches!(&effects[0], Effect::Interrupt { next: None, .. }),
+            "{effects:?}"
+        );
+        assert!(effects.iter().any(|e| matches!(
+            e,
+            Effect::Settle {
+                outcome: Outcome::Aborted { .. },
+                ..
+            }
+        )));
         assert_eq!(machine.state, NightState::Paused);
         assert!(machine.cause.contains("rain"));
     }
@@ -502,8 +619,20 @@ mod tests {
     #[test]
     fn it_resumes_when_it_is_safe_and_measured_open() {
         let mut machine = observing();
-        machine.look(&View { safe: false, ..view(100.0, -20.0, true) }, &settings());
-        machine.look(&View { enclosure_open: false, ..view(200.0, -20.0, true) }, &settings());
+        machine.look(
+            &View {
+                safe: false,
+                ..view(100.0, -20.0, true)
+            },
+            &settings(),
+        );
+        machine.look(
+            &View {
+                enclosure_open: false,
+                ..view(200.0, -20.0, true)
+            },
+            &settings(),
+        );
         assert_eq!(machine.state, NightState::Paused, "safe but not open yet");
         machine.look(&view(300.0, -20.0, true), &settings());
         assert!(matches!(machine.state, NightState::Ready | NightState::Observing));
@@ -514,11 +643,23 @@ mod tests {
         let mut machine = observing();
         machine.offer(alert(100.0));
         let effects = machine.look(&view(10.0, -20.0, true), &settings());
-        assert!(matches!(&effects[0], Effect::Interrupt { next: Some(Task::Sequence { id, .. }), .. } if id == "grb-100"));
+        assert!(
+            matches!(&effects[0], Effect::Interrupt { next: Some(Task::Sequence { id, .. }), .. } if id == "grb-100")
+        );
         machine.offer(alert(50.0));
-        assert!(!machine.look(&view(11.0, -20.0, true), &settings()).iter().any(|e| matches!(e, Effect::Interrupt { .. })));
+        assert!(
+            !machine
+                .look(&view(11.0, -20.0, true), &settings())
+                .iter()
+                .any(|e| matches!(e, Effect::Interrupt { .. }))
+        );
         machine.offer(alert(200.0));
-        assert!(machine.look(&view(12.0, -20.0, true), &settings()).iter().any(|e| matches!(e, Effect::Interrupt { .. })));
+        assert!(
+            machine
+                .look(&view(12.0, -20.0, true), &settings())
+                .iter()
+                .any(|e| matches!(e, Effect::Interrupt { .. }))
+        );
     }
 
     #[test]
@@ -533,13 +674,23 @@ mod tests {
 
     #[test]
     fn the_morning_closes_from_every_working_state() {
-        for state in [NightState::Preparing, NightState::Ready, NightState::Observing, NightState::Paused] {
+        for state in [
+            NightState::Preparing,
+            NightState::Ready,
+            NightState::Observing,
+            NightState::Paused,
+        ] {
             let mut machine = observing();
             machine.state = state;
             let effects = machine.look(&view(0.0, -5.0, false), &settings());
             assert_eq!(machine.state, NightState::Closing, "{state}");
             assert!(effects.contains(&Effect::WantOpen(false)));
-            let done = View { enclosure_closed: true, enclosure_open: false, mount_parked: true, ..view(60.0, -4.0, false) };
+            let done = View {
+                enclosure_closed: true,
+                enclosure_open: false,
+                mount_parked: true,
+                ..view(60.0, -4.0, false)
+            };
             assert!(machine.look(&done, &settings()).contains(&Effect::Report));
             assert_eq!(machine.state, NightState::Closed);
         }
@@ -548,7 +699,10 @@ mod tests {
     #[test]
     fn a_sequence_that_fails_three_times_is_given_up() {
         let mut machine = observing();
-        let failed = || View { ended: Some(("s1".into(), Outcome::Failed { cause: "camera".into() })), ..view(0.0, -20.0, true) };
+        let failed = || View {
+            ended: Some(("s1".into(), Outcome::Failed { cause: "camera".into() })),
+            ..view(0.0, -20.0, true)
+        };
         let mut given_up = Vec::new();
         for _ in 0..3 {
             for effect in machine.look(&failed(), &settings()) {

@@ -113,13 +113,7 @@ impl Book {
     }
 
     /// Opens or enlarges an account.
-    pub fn grant(
-        &mut self,
-        user: &str,
-        institute: &str,
-        quota_s: f64,
-        recorder: &Recorder,
-    ) -> Result<(), BookError> {
+    pub fn grant(&mut self, user: &str, institute: &str, quota_s: f64, recorder: &Recorder) -> Result<(), BookError> {
         recorder.record(Fact::UserGranted {
             user: user.into(),
             institute: institute.into(),
@@ -154,13 +148,7 @@ impl Book {
     }
 
     /// Moves a sequence along its life-cycle; a no-op when it is already there.
-    pub fn move_to(
-        &mut self,
-        id: &str,
-        to: SequenceState,
-        cause: &str,
-        recorder: &Recorder,
-    ) -> Result<(), BookError> {
+    pub fn move_to(&mut self, id: &str, to: SequenceState, cause: &str, recorder: &Recorder) -> Result<(), BookError> {
         let line = self
             .lines
             .get_mut(id)
@@ -188,12 +176,7 @@ impl Book {
     }
 
     /// Counts one more exposure on disk for a channel of a sequence.
-    pub fn exposure_done(
-        &mut self,
-        id: &str,
-        channel: &str,
-        recorder: &Recorder,
-    ) -> Result<(), BookError> {
+    pub fn exposure_done(&mut self, id: &str, channel: &str, recorder: &Recorder) -> Result<(), BookError> {
         let line = self
             .lines
             .get_mut(id)
@@ -220,12 +203,7 @@ impl Book {
     }
 
     /// Reserves observing time for a planned sequence. Alerts are exempt from quota.
-    pub fn reserve(
-        &mut self,
-        id: &str,
-        seconds: f64,
-        recorder: &Recorder,
-    ) -> Result<(), BookError> {
+    pub fn reserve(&mut self, id: &str, seconds: f64, recorder: &Recorder) -> Result<(), BookError> {
         let Some((user, false)) = self.account_of(id)? else {
             return Ok(());
         };
@@ -270,26 +248,10 @@ impl Book {
             return Ok(());
         };
         if reserved > 0 {
-            self.post(
-                &user,
-                Side::Reserved,
-                Side::Free,
-                reserved,
-                Some(id),
-                cause,
-                recorder,
-            )?;
+            self.post(&user, Side::Reserved, Side::Free, reserved, Some(id), cause, recorder)?;
         }
         if spent > 0 {
-            self.post(
-                &user,
-                Side::Spent,
-                Side::Free,
-                spent,
-                Some(id),
-                cause,
-                recorder,
-            )?;
+            self.post(&user, Side::Spent, Side::Free, spent, Some(id), cause, recorder)?;
         }
         Ok(())
     }
@@ -300,16 +262,10 @@ impl Book {
             .lines
             .get(id)
             .ok_or_else(|| BookError::UnknownSequence(id.into()))?;
-        Ok(Some((
-            line.sequence.user.clone(),
-            line.from_alert.is_some(),
-        )))
+        Ok(Some((line.sequence.user.clone(), line.from_alert.is_some())))
     }
 
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one posting is these seven things"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "one posting is these seven things")]
     fn post(
         &mut self,
         account: &str,
@@ -411,15 +367,9 @@ mod tests {
             .unwrap();
         book.spend("r1-1", &recorder).unwrap();
         assert_eq!(book.ledger().balance("ada").unwrap().spent_us, 310_000_000);
-        book.refund("r1-1", "displaced by an alert", &recorder)
+        book.refund("r1-1", "displaced by an alert", &recorder).unwrap();
+        book.move_to("r1-1", SequenceState::Observable, "displaced by an alert", &recorder)
             .unwrap();
-        book.move_to(
-            "r1-1",
-            SequenceState::Observable,
-            "displaced by an alert",
-            &recorder,
-        )
-        .unwrap();
         let balance = book.ledger().balance("ada").unwrap();
         assert_eq!(
             (balance.free_us, balance.spent_us, balance.sum()),

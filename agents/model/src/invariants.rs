@@ -111,10 +111,7 @@ impl Checker {
 
     /// OBS-1 to OBS-4: judged on the hardware's truth, as often as it changes.
     pub fn observe(&mut self, truth: &Truth) -> Result<(), Broken> {
-        let open = matches!(
-            truth.enclosure,
-            EnclosureState::Open | EnclosureState::Opening
-        );
+        let open = matches!(truth.enclosure, EnclosureState::Open | EnclosureState::Opening);
         self.hazard_since = truth.hazard.then(|| self.hazard_since.unwrap_or(truth.at));
         if let Some(since) = self.hazard_since
             && open
@@ -125,10 +122,7 @@ impl Checker {
                 format!("enclosure {} while unsafe since {since}", truth.enclosure),
             ));
         }
-        let moving = matches!(
-            truth.enclosure,
-            EnclosureState::Opening | EnclosureState::Closing
-        );
+        let moving = matches!(truth.enclosure, EnclosureState::Opening | EnclosureState::Closing);
         if moving && !truth.enclosure_may_move {
             return Err(broken(
                 "OBS-2",
@@ -143,10 +137,7 @@ impl Checker {
         {
             return Err(broken(
                 "OBS-3",
-                format!(
-                    "light exposure with the enclosure {} since {since}",
-                    truth.enclosure
-                ),
+                format!("light exposure with the enclosure {} since {since}", truth.enclosure),
             ));
         }
         if !truth.mount_parked && truth.mount_alt_deg < self.limits.horizon_deg {
@@ -158,10 +149,7 @@ impl Checker {
         if truth.sun_up && open && truth.sun_separation_deg < self.limits.sun_exclusion_deg {
             return Err(broken(
                 "OBS-4",
-                format!(
-                    "mount points {:.1} deg from the Sun",
-                    truth.sun_separation_deg
-                ),
+                format!("mount points {:.1} deg from the Sun", truth.sun_separation_deg),
             ));
         }
         Ok(())
@@ -195,37 +183,21 @@ impl Checker {
             }
             Fact::ExposureStarted { exposure } => {
                 if self.ended.contains(&exposure.id)
-                    || self
-                        .running
-                        .insert(exposure.id.clone(), exposure.clone())
-                        .is_some()
+                    || self.running.insert(exposure.id.clone(), exposure.clone()).is_some()
                 {
-                    return Err(broken(
-                        "OBS-5",
-                        format!("exposure {} was started twice", exposure.id),
-                    ));
+                    return Err(broken("OBS-5", format!("exposure {} was started twice", exposure.id)));
                 }
             }
             Fact::ExposureEnded { exposure, outcome } => self.exposure_ended(exposure, outcome)?,
             Fact::QuotaPosted { posting } => {
-                self.ledger
-                    .post(posting)
-                    .map_err(|e| broken("OBS-7", e.to_string()))?;
+                self.ledger.post(posting).map_err(|e| broken("OBS-7", e.to_string()))?;
                 if !self.ledger.is_balanced() {
-                    return Err(broken(
-                        "OBS-7",
-                        format!("account {} does not balance", posting.account),
-                    ));
+                    return Err(broken("OBS-7", format!("account {} does not balance", posting.account)));
                 }
             }
-            Fact::PacketReceived {
-                packet, verdict, ..
-            } if verdict == "act" => {
+            Fact::PacketReceived { packet, verdict, .. } if verdict == "act" => {
                 if self.accepted.insert(packet.clone(), entry.at).is_some() {
-                    return Err(broken(
-                        "OBS-8",
-                        format!("packet {packet} was accepted twice"),
-                    ));
+                    return Err(broken("OBS-8", format!("packet {packet} was accepted twice")));
                 }
             }
             Fact::EventDecided { event, .. } => {
@@ -233,13 +205,10 @@ impl Checker {
             }
             Fact::RequestSubmitted { request } => {
                 for sequence in &request.sequences {
-                    self.sequences
-                        .insert(sequence.id.clone(), SequenceState::Submitted);
+                    self.sequences.insert(sequence.id.clone(), SequenceState::Submitted);
                 }
             }
-            Fact::SequenceMoved {
-                sequence, from, to, ..
-            } => self.sequence_moved(sequence, *from, *to)?,
+            Fact::SequenceMoved { sequence, from, to, .. } => self.sequence_moved(sequence, *from, *to)?,
             Fact::NightMoved { from, to, .. } => {
                 if *from != self.night || !from.allows(*to) {
                     return Err(broken(
@@ -255,10 +224,7 @@ impl Checker {
                 to,
                 ..
             } if !from.allows(*to) => {
-                return Err(broken(
-                    "OBS-9",
-                    format!("run {run} went from {from} to {to}"),
-                ));
+                return Err(broken("OBS-9", format!("run {run} went from {from} to {to}")));
             }
             Fact::UnitMoved {
                 unit,
@@ -266,10 +232,7 @@ impl Checker {
                 to,
                 ..
             } if !from.allows(*to) => {
-                return Err(broken(
-                    "OBS-9",
-                    format!("unit {unit} went from {from} to {to}"),
-                ));
+                return Err(broken("OBS-9", format!("unit {unit} went from {from} to {to}")));
             }
             _ => {}
         }
@@ -278,39 +241,19 @@ impl Checker {
 
     fn exposure_ended(&mut self, id: &str, outcome: &ExposureOutcome) -> Result<(), Broken> {
         if !self.ended.insert(id.to_owned()) {
-            return Err(broken(
-                "OBS-5",
-                format!("exposure {id} ended twice ({outcome:?})"),
-            ));
+            return Err(broken("OBS-5", format!("exposure {id} ended twice ({outcome:?})")));
         }
         match self.running.remove(id) {
             Some(_) => Ok(()),
-            None => Err(broken(
-                "OBS-5",
-                format!("exposure {id} ended without a start"),
-            )),
+            None => Err(broken("OBS-5", format!("exposure {id} ended without a start"))),
         }
     }
 
-    fn sequence_moved(
-        &mut self,
-        id: &str,
-        from: SequenceState,
-        to: SequenceState,
-    ) -> Result<(), Broken> {
+    fn sequence_moved(&mut self, id: &str, from: SequenceState, to: SequenceState) -> Result<(), Broken> {
         match self.sequences.insert(id.to_owned(), to) {
-            Some(known) if known != from => Err(broken(
-                "OBS-9",
-                format!("sequence {id} left {from} but was {known}"),
-            )),
-            None => Err(broken(
-                "OBS-9",
-                format!("sequence {id} moved but was never submitted"),
-            )),
-            Some(_) if !from.allows(to) => Err(broken(
-                "OBS-9",
-                format!("sequence {id} went from {from} to {to}"),
-            )),
+            Some(known) if known != from => Err(broken("OBS-9", format!("sequence {id} left {from} but was {known}"))),
+            None => Err(broken("OBS-9", format!("sequence {id} moved but was never submitted"))),
+            Some(_) if !from.allows(to) => Err(broken("OBS-9", format!("sequence {id} went from {from} to {to}"))),
             Some(_) => Ok(()),
         }
     }
@@ -328,32 +271,20 @@ impl Checker {
             ));
         }
         for packet in self.accepted.keys() {
-            let homes = events
-                .values()
-                .filter(|packets| packets.contains(packet))
-                .count();
+            let homes = events.values().filter(|packets| packets.contains(packet)).count();
             if homes != 1 {
-                return Err(broken(
-                    "OBS-8",
-                    format!("packet {packet} belongs to {homes} events"),
-                ));
+                return Err(broken("OBS-8", format!("packet {packet} belongs to {homes} events")));
             }
         }
         if let Some(event) = events.keys().find(|event| !self.decided.contains(*event)) {
-            return Err(broken(
-                "OBS-8",
-                format!("event {event} has no recorded decision"),
-            ));
+            return Err(broken("OBS-8", format!("event {event} has no recorded decision")));
         }
         Ok(())
     }
 
     /// Light exposures that are recorded as running, for OBS-3 checks against the enclosure.
     pub fn light_exposures_running(&self) -> usize {
-        self.running
-            .values()
-            .filter(|e| e.kind == FrameKind::Object)
-            .count()
+        self.running.values().filter(|e| e.kind == FrameKind::Object).count()
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -437,13 +368,7 @@ mod tests {
             sun_separation_deg: 5.0,
             ..truth(0.0)
         };
-        assert_eq!(
-            Checker::new(Limits::default())
-                .observe(&sunny)
-                .unwrap_err()
-                .id,
-            "OBS-4"
-        );
+        assert_eq!(Checker::new(Limits::default()).observe(&sunny).unwrap_err().id, "OBS-4");
     }
 
     #[test]
@@ -453,13 +378,7 @@ mod tests {
             enclosure_may_move: false,
             ..truth(0.0)
         };
-        assert_eq!(
-            Checker::new(Limits::default())
-                .observe(&hit)
-                .unwrap_err()
-                .id,
-            "OBS-2"
-        );
+        assert_eq!(Checker::new(Limits::default()).observe(&hit).unwrap_err().id, "OBS-2");
     }
 
     #[test]
@@ -482,20 +401,11 @@ mod tests {
             command: "park".into(),
         };
         assert_eq!(
-            checker
-                .clone()
-                .entry(&entry(2, command.clone()))
-                .unwrap_err()
-                .id,
+            checker.clone().entry(&entry(2, command.clone())).unwrap_err().id,
             "OBS-6"
         );
         checker
-            .entry(&entry(
-                2,
-                Fact::DeviceRead {
-                    device: "mount".into(),
-                },
-            ))
+            .entry(&entry(2, Fact::DeviceRead { device: "mount".into() }))
             .unwrap();
         checker.entry(&entry(3, command)).unwrap();
     }
@@ -518,15 +428,11 @@ mod tests {
             binning: 1,
             started_at: truth(0.0).at,
         };
-        checker
-            .entry(&entry(1, Fact::ExposureStarted { exposure }))
-            .unwrap();
+        checker.entry(&entry(1, Fact::ExposureStarted { exposure })).unwrap();
         assert_eq!(checker.finish(&BTreeMap::new()).unwrap_err().id, "OBS-5");
         let end = Fact::ExposureEnded {
             exposure: "e1".into(),
-            outcome: ExposureOutcome::Aborted {
-                cause: "rain".into(),
-            },
+            outcome: ExposureOutcome::Aborted { cause: "rain".into() },
         };
         checker.entry(&entry(2, end.clone())).unwrap();
         assert_eq!(checker.entry(&entry(3, end)).unwrap_err().id, "OBS-5");

@@ -11,9 +11,7 @@ use crate::{
     reading::NoData,
     request::{Request, SequenceId},
     schedule::Schedule,
-    states::{
-        EnclosureState, EventState, MountState, NightState, RunState, SequenceState, UnitState,
-    },
+    states::{EnclosureState, EventState, MountState, NightState, RunState, SequenceState, UnitState},
     time::{Night, UtcTime},
 };
 use serde::{Deserialize, Serialize};

@@ -142,11 +142,7 @@ impl Ledger {
         if amount <= 0 {
             return Err(Refused::NotPositive { amount_us: amount });
         }
-        let mut balance = self
-            .accounts
-            .get(&posting.account)
-            .copied()
-            .unwrap_or_default();
+        let mut balance = self.accounts.get(&posting.account).copied().unwrap_or_default();
         let held = *balance.side(posting.from);
         if posting.from != Side::Granted && held < amount {
             return Err(if posting.from == Side::Free {
@@ -201,9 +197,7 @@ mod tests {
     #[test]
     fn more_than_the_quota_cannot_be_reserved() {
         let mut ledger = Ledger::default();
-        ledger
-            .post(&posting(Side::Granted, Side::Free, 5_000_000))
-            .unwrap();
+        ledger.post(&posting(Side::Granted, Side::Free, 5_000_000)).unwrap();
         let refused = ledger
             .post(&posting(Side::Free, Side::Reserved, 6_000_000))
             .unwrap_err();

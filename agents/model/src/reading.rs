@@ -4,9 +4,7 @@ use crate::time::UtcTime;
 use serde::{Deserialize, Serialize};
 
 /// Why there is no measurement.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum NoData {
     #[error("never read")]

@@ -187,12 +187,7 @@ impl Sequence {
         within("priority", self.priority, 0.0, 1000.0)?;
         within("min_alt_deg", self.constraints.min_alt_deg, 0.0, 90.0)?;
         within("moon_sep_deg", self.constraints.moon_sep_deg, 0.0, 180.0)?;
-        within(
-            "sun_max_alt_deg",
-            self.constraints.sun_max_alt_deg,
-            -90.0,
-            0.0,
-        )?;
+        within("sun_max_alt_deg", self.constraints.sun_max_alt_deg, -90.0, 0.0)?;
         if let Some((start, end)) = self.window
             && end <= start
         {

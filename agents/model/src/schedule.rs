@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     pub sequence: SequenceId,
-    /// Planned start (PYROS tsp).
+    /// Planned start (PYROS tsp): the telescope begins to move to the target.
     pub start: UtcTime,
     /// Planned end (PYROS tep).
     pub end: UtcTime,
@@ -15,6 +15,9 @@ pub struct Placed {
     pub delta_tl_s: f64,
     /// How much later it could end, seconds (PYROS deltaTR).
     pub delta_tr_s: f64,
+    /// Its constraints and windows allow nothing before this, whatever its neighbours do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<UtcTime>,
 }
 
 /// A sequence that got none, and why.

@@ -204,17 +204,8 @@ mod tests {
 
     #[test]
     fn a_displaced_sequence_goes_back_to_observable() {
-        assert!(
-            SequenceState::Executing
-                .step(SequenceState::Observable)
-                .is_ok()
-        );
-        let refused = SequenceState::Executed
-            .step(SequenceState::Executing)
-            .unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "sequence cannot go from executed to executing"
-        );
+        assert!(SequenceState::Executing.step(SequenceState::Observable).is_ok());
+        let refused = SequenceState::Executed.step(SequenceState::Executing).unwrap_err();
+        assert_eq!(refused.to_string(), "sequence cannot go from executed to executing");
     }
 }

@@ -41,8 +41,7 @@ impl UtcTime {
     /// From a Julian date (UTC); `None` outside the calendar.
     pub fn from_julian_date(jd: f64) -> Option<Self> {
         let micros = (jd - JD_UNIX_EPOCH) * 86_400e6;
-        (micros.is_finite() && micros.abs() < 9e18)
-            .then(|| Self::from_unix_micros(micros.round() as i64))?
+        (micros.is_finite() && micros.abs() < 9e18).then(|| Self::from_unix_micros(micros.round() as i64))?
     }
 
     /// Seconds from `earlier` to `self`; negative when `earlier` is later.
@@ -124,23 +123,14 @@ mod tests {
         let t: UtcTime = "2026-03-14T22:10:05.123456789Z".parse().unwrap();
         assert_eq!(t.to_string(), "2026-03-14T22:10:05.123456Z");
         assert_eq!(t.to_string().parse::<UtcTime>().unwrap(), t);
-        assert!(
-            (UtcTime::from_julian_date(t.julian_date())
-                .unwrap()
-                .seconds_since(t))
-            .abs()
-                < 1e-4
-        );
+        assert!((UtcTime::from_julian_date(t.julian_date()).unwrap().seconds_since(t)).abs() < 1e-4);
     }
 
     #[test]
     fn a_night_is_named_by_its_evening() {
         let evening: UtcTime = "2026-03-14T20:00:00Z".parse().unwrap();
         let morning: UtcTime = "2026-03-15T05:00:00Z".parse().unwrap();
-        assert_eq!(
-            Night::containing(evening, 5.7),
-            Night::containing(morning, 5.7)
-        );
+        assert_eq!(Night::containing(evening, 5.7), Night::containing(morning, 5.7));
         assert_eq!(Night::containing(evening, 5.7).to_string(), "2026-03-14");
         // At 110 degrees west the same UTC morning still belongs to the evening before.
         assert_eq!(Night::containing(morning, -110.0).to_string(), "2026-03-14");

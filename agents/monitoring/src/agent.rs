@@ -6,13 +6,13 @@ use crate::{
 };
 use actix::prelude::*;
 use alidade_drivers::interface::{Device, KeySwitch, LinkState, Mount, ObservingConditions, Plc, Quantity};
+use alidade_majordome::messages::Circumstances;
 use alidade_model::{
     journal::{Fact, Recorder, Severity},
     reading::{NoData, Reading},
     states::{EnclosureState, MountState},
     time::{Night, UtcTime},
 };
-use alidade_majordome::messages::Circumstances;
 use alidade_safety::messages::Conditions;
 use alidade_scheduling::ephemeris::{self, Site};
 use serde::Serialize;
@@ -127,7 +127,9 @@ impl Monitoring {
         self.phases(now, sky);
         self.positions(now);
         self.weather_line(&fused, now);
-        self.ports.safety.do_send(Conditions { inputs: self.inputs(&fused, sky, now) });
+        self.ports.safety.do_send(Conditions {
+            inputs: self.inputs(&fused, sky, now),
+        });
         let (night, [sunset, dusk, dawn, sunrise]) = self.night_of(now);
         let all_read = blocking_down.is_empty() && self.ports.plc.enclosure_status().borrow().value.is_ok();
         self.ports.majordome.do_send(Circumstances {
@@ -173,7 +175,11 @@ impl Monitoring {
                 let first = self.links.insert(id.clone(), up).is_none();
                 // Not yet connected at the start is no event.
                 if up || !first {
-                    self.recorder.record(Fact::DeviceLink { device: id.clone(), up, cause: cause.clone() });
+                    self.recorder.record(Fact::DeviceLink {
+                        device: id.clone(),
+                        up,
+                        cause: cause.clone(),
+                    });
                 }
             }
             if !up {
@@ -186,7 +192,11 @@ impl Monitoring {
             let known = self.garbage.entry(id.clone()).or_default();
             if total != *known {
                 *known = total;
-                self.recorder.record(Fact::DeviceGarbage { device: id, what: "message outside the protocol".into(), total });
+                self.recorder.record(Fact::DeviceGarbage {
+                    device: id,
+                    what: "message outside the protocol".into(),
+                    total,
+                });
             }
         }
         (down, blocking)
@@ -200,7 +210,11 @@ impl Monitoring {
             }
             if let Some(identity) = watched.device.identity().borrow().clone() {
                 self.identified.insert(id.to_owned(), ());
-                self.recorder.record(Fact::DeviceIdentified { device: id.into(), model: identity.model, version: identity.version });
+                self.recorder.record(Fact::DeviceIdentified {
+                    device: id.into(),
+                    model: identity.model,
+                    version: identity.version,
+                });
             }
         }
     }
@@ -254,9 +268,20 @@ impl Monitoring {
         let phases = ephemeris::night_phases(site, night.0);
         let dark = ephemeris::sun_below(site, night.0, self.settings.night_alt_deg);
         let time = |t: Option<chrono_time::Time>| t.map(UtcTime::new);
-        let times = [time(phases.sun_down.dusk()), time(dark.dusk()), time(dark.dawn()), time(phases.sun_down.dawn())];
+        let times = [
+            time(phases.sun_down.dusk()),
+            time(dark.dusk()),
+            time(dark.dawn()),
+            time(phases.sun_down.dawn()),
+        ];
         let [sunset, dusk, dawn, sunrise] = times;
-        self.recorder.record(Fact::NightBegan { night, sunset, dusk, dawn, sunrise });
+        self.recorder.record(Fact::NightBegan {
+            night,
+            sunset,
+            dusk,
+            dawn,
+            sunrise,
+        });
         self.night = Some((night, times));
         (night, times)
     }
@@ -266,13 +291,21 @@ impl Monitoring {
         let phase = Phase::of(sky.sun_alt_deg, sky.sinking, self.settings.night_alt_deg);
         if self.phase != Some(phase) {
             self.phase = Some(phase);
-            self.recorder.record(Fact::PhaseEntered { phase: phase.as_str().into() });
+            self.recorder.record(Fact::PhaseEntered {
+                phase: phase.as_str().into(),
+            });
         }
     }
 
     /// Records what the position sensors of enclosure and mount say when it changes.
     fn positions(&mut self, now: UtcTime) {
-        let enclosure = self.ports.plc.enclosure_status().borrow().fresh(now, 15.0).map_or(EnclosureState::Unknown, |s| s.state);
+        let enclosure = self
+            .ports
+            .plc
+            .enclosure_status()
+            .borrow()
+            .fresh(now, 15.0)
+            .map_or(EnclosureState::Unknown, |s| s.state);
         let from = self.enclosure.replace(enclosure).unwrap_or(EnclosureState::Unknown);
         if from != enclosure {
             self.recorder.record(Fact::EnclosureMoved { from, to: enclosure });
@@ -287,13 +320,22 @@ impl Monitoring {
             let from = self.mount.replace(state).unwrap_or(MountState::Unknown);
             if from != state {
                 let (alt_deg, az_deg) = status.map_or((None, None), |s| (Some(s.alt_deg), Some(s.az_deg)));
-                self.recorder.record(Fact::MountMoved { from, to: state, alt_deg, az_deg });
+                self.recorder.record(Fact::MountMoved {
+                    from,
+                    to: state,
+                    alt_deg,
+                    az_deg,
+                });
             }
         }
     }
 
     fn weather_line(&mut self, fused: &BTreeMap<Quantity, Reading<f64>>, now: UtcTime) {
-        if self.weather_at.is_some_and(|at| now.seconds_since(at) < self.settings.weather_every_s) || fused.is_empty() {
+        if self
+            .weather_at
+            .is_some_and(|at| now.seconds_since(at) < self.settings.weather_every_s)
+            || fused.is_empty()
+        {
             return;
         }
         self.weather_at = Some(now);
@@ -302,7 +344,12 @@ impl Monitoring {
     }
 
     /// Everything the verdict may ask for, by name.
-    fn inputs(&self, fused: &BTreeMap<Quantity, Reading<f64>>, sky: Sky, now: UtcTime) -> BTreeMap<String, Reading<f64>> {
+    fn inputs(
+        &self,
+        fused: &BTreeMap<Quantity, Reading<f64>>,
+        sky: Sky,
+        now: UtcTime,
+    ) -> BTreeMap<String, Reading<f64>> {
         let mut inputs: BTreeMap<String, Reading<f64>> = fused.iter().map(|(q, r)| (q.name().to_owned(), *r)).collect();
         if let Some(distance) = fusion::dew_point_distance(fused) {
             inputs.insert("dew_point_distance_k".into(), distance);

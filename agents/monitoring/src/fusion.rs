@@ -31,7 +31,10 @@ pub struct History {
 /// Quantities whose sensors always flicker in working order; rain, gust and light may rest at zero for hours, and a
 /// full battery at 100.
 fn flickers(quantity: Quantity) -> bool {
-    matches!(quantity, Quantity::WindMS | Quantity::HumidityPct | Quantity::TemperatureC | Quantity::SkyTemperatureK)
+    matches!(
+        quantity,
+        Quantity::WindMS | Quantity::HumidityPct | Quantity::TemperatureC | Quantity::SkyTemperatureK
+    )
 }
 
 fn worse(quantity: Quantity, a: f64, b: f64) -> f64 {
@@ -81,7 +84,14 @@ pub fn fuse(
     fused
 }
 
-fn judge(history: &mut History, source: &str, quantity: Quantity, reading: &Reading<f64>, belief: Belief, now: UtcTime) -> Reading<f64> {
+fn judge(
+    history: &mut History,
+    source: &str,
+    quantity: Quantity,
+    reading: &Reading<f64>,
+    belief: Belief,
+    now: UtcTime,
+) -> Reading<f64> {
     let value = match reading.fresh(now, belief.max_age_s) {
         Ok(value) if value.is_finite() => *value,
         Ok(_) => return Reading::none(NoData::OutOfRange, reading.measured_at),
@@ -117,7 +127,13 @@ fn merge(quantity: Quantity, a: Reading<f64>, b: Reading<f64>) -> Reading<f64> {
         (Err(NoData::Contradiction), _) => a,
         (Ok(_), Err(_)) => a,
         (Err(_), Ok(_)) => b,
-        (Err(x), Err(y)) => if weight(x) >= weight(y) { a } else { b },
+        (Err(x), Err(y)) => {
+            if weight(x) >= weight(y) {
+                a
+            } else {
+                b
+            }
+        }
     }
 }
 
@@ -135,7 +151,10 @@ pub fn dew_point_distance(fused: &BTreeMap<Quantity, Reading<f64>>) -> Option<Re
 mod tests {
     use super::*;
 
-    const BELIEF: Belief = Belief { max_age_s: 10.0, stuck_after_s: 1200.0 };
+    const BELIEF: Belief = Belief {
+        max_age_s: 10.0,
+        stuck_after_s: 1200.0,
+    };
 
     fn at(second: f64) -> UtcTime {
         "2026-03-14T22:00:00Z".parse::<UtcTime>().unwrap().plus_seconds(second)
@@ -148,14 +167,24 @@ mod tests {
     #[test]
     fn the_worst_of_two_fresh_stations_counts() {
         let (a, b) = (one(Quantity::RainMmH, 0.0, 0.0), one(Quantity::RainMmH, 1.2, 0.0));
-        let fused = fuse(&mut History::default(), &[("plc", &a), ("station", &b)], BELIEF, at(1.0));
+        let fused = fuse(
+            &mut History::default(),
+            &[("plc", &a), ("station", &b)],
+            BELIEF,
+            at(1.0),
+        );
         assert_eq!(fused[&Quantity::RainMmH].value, Ok(1.2));
     }
 
     #[test]
     fn a_stale_station_does_not_hide_the_living_one() {
         let (a, b) = (one(Quantity::GustMS, 3.0, -60.0), one(Quantity::GustMS, 4.0, 0.0));
-        let fused = fuse(&mut History::default(), &[("plc", &a), ("station", &b)], BELIEF, at(1.0));
+        let fused = fuse(
+            &mut History::default(),
+            &[("plc", &a), ("station", &b)],
+            BELIEF,
+            at(1.0),
+        );
         assert_eq!(fused[&Quantity::GustMS].value, Ok(4.0));
     }
 
@@ -180,8 +209,16 @@ mod tests {
 
     #[test]
     fn thermometers_that_disagree_are_not_believed() {
-        let (a, b) = (one(Quantity::TemperatureC, 5.0, 0.0), one(Quantity::TemperatureC, 25.0, 0.0));
-        let fused = fuse(&mut History::default(), &[("plc", &a), ("station", &b)], BELIEF, at(1.0));
+        let (a, b) = (
+            one(Quantity::TemperatureC, 5.0, 0.0),
+            one(Quantity::TemperatureC, 25.0, 0.0),
+        );
+        let fused = fuse(
+            &mut History::default(),
+            &[("plc", &a), ("station", &b)],
+            BELIEF,
+            at(1.0),
+        );
         assert_eq!(fused[&Quantity::TemperatureC].value, Err(NoData::Contradiction));
     }
 }

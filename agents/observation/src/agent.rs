@@ -20,7 +20,13 @@ pub struct Observation {
 
 impl Observation {
     pub fn new(instruments: Instruments, status: watch::Sender<ObservationStatus>) -> Self {
-        Self { instruments: Rc::new(instruments), status: Rc::new(status), running: None, serial: 0, rest: None }
+        Self {
+            instruments: Rc::new(instruments),
+            status: Rc::new(status),
+            running: None,
+            serial: 0,
+            rest: None,
+        }
     }
 
     fn begin(&mut self, order: Order, ctx: &mut Context<Self>) {
@@ -48,12 +54,17 @@ impl Observation {
         let running = order.clone();
         self.running = Some((serial, order, cancel));
         let work = async move { procedure::run(&instruments, &running, &progress, cancelled).await };
-        ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| actor.ended(serial, outcome, ctx)));
+        ctx.spawn(
+            work.into_actor(self)
+                .map(move |outcome, actor, ctx| actor.ended(serial, outcome, ctx)),
+        );
     }
 
     /// An order has ended. An interrupted one ends after its successor has begun and no longer owns the status.
     fn ended(&mut self, serial: u64, outcome: Outcome, ctx: &mut Context<Self>) {
-        let Some((current, order, _)) = &self.running else { return };
+        let Some((current, order, _)) = &self.running else {
+            return;
+        };
         if *current != serial {
             return;
         }
@@ -68,7 +79,11 @@ impl Observation {
         self.rest = Some(ctx.run_later(Duration::from_secs(30), |actor, ctx| {
             actor.rest = None;
             let mount = actor.instruments.mount.clone();
-            let tracking = mount.status().borrow().value.is_ok_and(|s| s.state == MountState::Tracking);
+            let tracking = mount
+                .status()
+                .borrow()
+                .value
+                .is_ok_and(|s| s.state == MountState::Tracking);
             if actor.running.is_none() && tracking {
                 ctx.spawn(async move { drop(mount.track(false).await) }.into_actor(actor));
             }
@@ -92,7 +107,9 @@ impl Handler<Execute> for Observation {
     fn handle(&mut self, Execute(order): Execute, ctx: &mut Self::Context) -> Self::Result {
         match &self.running {
             Some((_, running, _)) if running.id() == order.id() => Ok(Disposition::AlreadyInProgress),
-            Some((_, running, _)) => Err(Denied::Busy { running: running.id().into() }),
+            Some((_, running, _)) => Err(Denied::Busy {
+                running: running.id().into(),
+            }),
             None => {
                 self.begin(order, ctx);
                 Ok(Disposition::Accepted)
@@ -133,7 +150,9 @@ impl Handler<Park> for Observation {
 
     fn handle(&mut self, _: Park, ctx: &mut Self::Context) -> Self::Result {
         if let Some((_, running, _)) = &self.running {
-            return Err(Denied::Busy { running: running.id().into() });
+            return Err(Denied::Busy {
+                running: running.id().into(),
+            });
         }
         let mount = self.instruments.mount.clone();
         let state = mount.status().borrow().value.ok().map(|s| s.state);

@@ -14,7 +14,9 @@ use crate::{
     frame_file::{self, Circumstances},
     messages::FrameReady,
 };
-use alidade_drivers::interface::{Camera, CameraState, CameraStatus, DeviceError, Enclosure, ExposeOrder, FilterWheel, Frame};
+use alidade_drivers::interface::{
+    Camera, CameraState, CameraStatus, DeviceError, Enclosure, ExposeOrder, FilterWheel, Frame,
+};
 use alidade_model::{
     exposure::{Exposure, ExposureOutcome, FrameKind, Product, ProductKind},
     journal::{Fact, Recorder},
@@ -63,7 +65,9 @@ impl Darkroom {
     pub fn gate_is_open(&self) -> bool {
         let status = self.enclosure.enclosure_status();
         let reading = status.borrow();
-        reading.fresh(self.recorder.now(), self.gate_max_age_s).is_ok_and(|s| s.state == EnclosureState::Open)
+        reading
+            .fresh(self.recorder.now(), self.gate_max_age_s)
+            .is_ok_and(|s| s.state == EnclosureState::Open)
     }
 
     /// Operation numbers grow for ever, also over restarts: microseconds, pushed on by one where two would be equal.
@@ -117,13 +121,23 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        let outcome = self.outcome.take().unwrap_or(ExposureOutcome::Aborted { cause: "interrupted".into() });
-        self.recorder.record(Fact::ExposureEnded { exposure: std::mem::take(&mut self.id), outcome });
+        let outcome = self.outcome.take().unwrap_or(ExposureOutcome::Aborted {
+            cause: "interrupted".into(),
+        });
+        self.recorder.record(Fact::ExposureEnded {
+            exposure: std::mem::take(&mut self.id),
+            outcome,
+        });
     }
 }
 
 /// Takes one frame. `cancel` carries the cause once the order must end.
-pub async fn take(room: &Darkroom, channel: &Channel, wanted: &Wanted, cancel: &mut watch::Receiver<Option<String>>) -> Result<Product, NoFrame> {
+pub async fn take(
+    room: &Darkroom,
+    channel: &Channel,
+    wanted: &Wanted,
+    cancel: &mut watch::Receiver<Option<String>>,
+) -> Result<Product, NoFrame> {
     if let Some(cause) = cancel.borrow().clone() {
         return Err(NoFrame::Cancelled(cause));
     }
@@ -146,7 +160,11 @@ pub async fn take(room: &Darkroom, channel: &Channel, wanted: &Wanted, cancel: &
             started_at,
         },
     });
-    let mut ending = Ending { recorder: &room.recorder, id: id.clone(), outcome: None };
+    let mut ending = Ending {
+        recorder: &room.recorder,
+        id: id.clone(),
+        outcome: None,
+    };
     let result = tokio::select! {
         biased;
         cause = cancelled(cancel) => Err(NoFrame::Cancelled(cause)),
@@ -162,10 +180,16 @@ pub async fn take(room: &Darkroom, channel: &Channel, wanted: &Wanted, cancel: &
         }
     };
     ending.outcome = Some(match &result {
-        Ok(product) => ExposureOutcome::Written { product: product.id.clone() },
+        Ok(product) => ExposureOutcome::Written {
+            product: product.id.clone(),
+        },
         Err(NoFrame::Cancelled(cause)) => ExposureOutcome::Aborted { cause: cause.clone() },
-        Err(NoFrame::GateShut) => ExposureOutcome::Aborted { cause: NoFrame::GateShut.to_string() },
-        Err(error) => ExposureOutcome::Failed { cause: error.to_string() },
+        Err(NoFrame::GateShut) => ExposureOutcome::Aborted {
+            cause: NoFrame::GateShut.to_string(),
+        },
+        Err(error) => ExposureOutcome::Failed {
+            cause: error.to_string(),
+        },
     });
     drop(ending);
     if let Ok(product) = &result {
@@ -203,7 +227,12 @@ async fn gate_lost(room: &Darkroom) {
 
 /// Orders the exposure and waits for its frame.
 async fn frame(room: &Darkroom, channel: &Channel, wanted: &Wanted, operation: u64) -> Result<Frame, NoFrame> {
-    let order = ExposeOrder { operation, exposure_s: wanted.exposure_s, light: wanted.kind.is_light(), binning: wanted.binning };
+    let order = ExposeOrder {
+        operation,
+        exposure_s: wanted.exposure_s,
+        light: wanted.kind.is_light(),
+        binning: wanted.binning,
+    };
     match channel.camera.expose(order).await {
         // Accepted, or perhaps accepted: the status tells.
         Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
@@ -213,12 +242,20 @@ async fn frame(room: &Darkroom, channel: &Channel, wanted: &Wanted, operation: u
     let ready = tokio::time::timeout(Duration::from_secs_f64(after_s), ready(room, channel, operation)).await;
     match ready {
         Ok(outcome) => outcome?,
-        Err(_) => return Err(NoFrame::Overdue { channel: channel.name.clone(), after_s }),
+        Err(_) => {
+            return Err(NoFrame::Overdue {
+                channel: channel.name.clone(),
+                after_s,
+            });
+        }
     }
     let frame = channel.camera.fetch(operation).await?;
     if frame.operation != operation {
         // A frame of an exposure that was aborted: never attached to this one.
-        return Err(NoFrame::Lost { channel: channel.name.clone(), cause: format!("frame of operation {} came instead of {operation}", frame.operation) });
+        return Err(NoFrame::Lost {
+            channel: channel.name.clone(),
+            cause: format!("frame of operation {} came instead of {operation}", frame.operation),
+        });
     }
     Ok(frame)
 }
@@ -235,13 +272,21 @@ async fn ready(room: &Darkroom, channel: &Channel, operation: u64) -> Result<(),
             seen |= ours;
             match status.state {
                 CameraState::Ready if ours => return Ok(()),
-                CameraState::Fault => return Err(NoFrame::Lost { channel: channel.name.clone(), cause: "the camera reports a fault".into() }),
+                CameraState::Fault => {
+                    return Err(NoFrame::Lost {
+                        channel: channel.name.clone(),
+                        cause: "the camera reports a fault".into(),
+                    });
+                }
                 CameraState::Idle => {
                     // Idle after it had ours, or idle for long after it was ordered: the exposure does not exist (any more).
                     let now = room.recorder.now();
                     let since = *idle_since.get_or_insert(now);
                     if now.seconds_since(since) > if seen { 5.0 } else { 15.0 } {
-                        return Err(NoFrame::Lost { channel: channel.name.clone(), cause: "the camera is idle and has no frame".into() });
+                        return Err(NoFrame::Lost {
+                            channel: channel.name.clone(),
+                            cause: "the camera is idle and has no frame".into(),
+                        });
                     }
                 }
                 _ => idle_since = None,
@@ -252,7 +297,14 @@ async fn ready(room: &Darkroom, channel: &Channel, operation: u64) -> Result<(),
 }
 
 /// Writes the file and records the product.
-async fn develop(room: &Darkroom, channel: &Channel, wanted: &Wanted, id: &str, started_at: UtcTime, frame: Frame) -> Result<Product, NoFrame> {
+async fn develop(
+    room: &Darkroom,
+    channel: &Channel,
+    wanted: &Wanted,
+    id: &str,
+    started_at: UtcTime,
+    frame: Frame,
+) -> Result<Product, NoFrame> {
     let night = Night::containing(started_at, room.observatory.lon_deg);
     let relative = format!("{night}/raw/{id}.fits");
     let path = room.data_dir.join(&relative);
@@ -267,11 +319,19 @@ async fn develop(room: &Darkroom, channel: &Channel, wanted: &Wanted, id: &str, 
         night,
     };
     let shown = path.display().to_string();
-    let written = room.offload.run(move || frame_file::write(&path, &frame, &circumstances)).await;
+    let written = room
+        .offload
+        .run(move || frame_file::write(&path, &frame, &circumstances))
+        .await;
     let (size_bytes, sha256) = match written {
         Ok(Ok(file)) => file,
         Ok(Err(cause)) => return Err(NoFrame::Disk { path: shown, cause }),
-        Err(lost) => return Err(NoFrame::Disk { path: shown, cause: lost.to_string() }),
+        Err(lost) => {
+            return Err(NoFrame::Disk {
+                path: shown,
+                cause: lost.to_string(),
+            });
+        }
     };
     let product = Product {
         id: format!("{id}-raw"),
@@ -283,6 +343,8 @@ async fn develop(room: &Darkroom, channel: &Channel, wanted: &Wanted, id: &str, 
         sha256,
         made_at: room.recorder.now(),
     };
-    room.recorder.record(Fact::ProductMade { product: product.clone() });
+    room.recorder.record(Fact::ProductMade {
+        product: product.clone(),
+    });
     Ok(product)
 }

@@ -42,7 +42,9 @@ pub fn write(path: &Path, frame: &Frame, circumstances: &Circumstances) -> Resul
     let folder = path.parent().ok_or("no folder")?;
     std::fs::create_dir_all(folder).map_err(|e| e.to_string())?;
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, &bytes).and_then(|()| std::fs::rename(&partial, path)).map_err(|e| e.to_string())?;
+    std::fs::write(&partial, &bytes)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|e| e.to_string())?;
     let mut sha256 = String::with_capacity(64);
     for byte in Sha256::digest(&bytes) {
         write!(sha256, "{byte:02x}").map_err(|e| e.to_string())?;
@@ -69,9 +71,17 @@ fn describe(cards: &mut Header, frame: &Frame, c: &Circumstances) {
     cards.text("OBJECT", &w.object, "what was observed");
     cards.text("IMAGETYP", w.kind.imagetyp(), "kind of frame");
     cards.text("DATE-OBS", &iso(frame.started_at), "[UTC] shutter opened");
-    cards.text("DATE-AVG", &iso(frame.started_at.plus_seconds(frame.exposure_s / 2.0)), "[UTC] middle of exposure");
+    cards.text(
+        "DATE-AVG",
+        &iso(frame.started_at.plus_seconds(frame.exposure_s / 2.0)),
+        "[UTC] middle of exposure",
+    );
     cards.text("TIMESYS", "UTC", "");
-    cards.number("MJD-OBS", format!("{:.8}", frame.started_at.julian_date() - 2_400_000.5), "[d] shutter opened");
+    cards.number(
+        "MJD-OBS",
+        format!("{:.8}", frame.started_at.julian_date() - 2_400_000.5),
+        "[d] shutter opened",
+    );
     cards.number("EXPTIME", format!("{:.3}", frame.exposure_s), "[s] shutter open");
     cards.text("FILTER", &w.filter, "");
     cards.number("XBINNING", w.binning, "");
@@ -117,7 +127,9 @@ fn describe(cards: &mut Header, frame: &Frame, c: &Circumstances) {
 
 /// Airmass by Pickering 2002 (DIO 12, p. 20), good to the horizon; `alt_deg` is the apparent altitude.
 fn airmass(alt_deg: f64) -> f64 {
-    1.0 / (alt_deg + 244.0 / (165.0 + 47.0 * alt_deg.powf(1.1))).to_radians().sin()
+    1.0 / (alt_deg + 244.0 / (165.0 + 47.0 * alt_deg.powf(1.1)))
+        .to_radians()
+        .sin()
 }
 
 /// A gnomonic WCS with the pointing in the middle (FITS WCS paper II).

@@ -21,19 +21,31 @@ pub struct Apparent {
 pub fn apparent(site: &Site, ra_deg: f64, dec_deg: f64, now: UtcTime) -> Apparent {
     let direction = ephemeris::altaz(site, &Icrs::new(ra_deg, dec_deg), now.chrono());
     let (ra_deg, dec_deg) = equatorial(site, direction.alt_deg, direction.az_deg, now);
-    Apparent { ra_deg, dec_deg, alt_deg: direction.alt_deg, az_deg: direction.az_deg }
+    Apparent {
+        ra_deg,
+        dec_deg,
+        alt_deg: direction.alt_deg,
+        az_deg: direction.az_deg,
+    }
 }
 
 /// A fixed altitude and azimuth as apparent coordinates of date.
 pub fn apparent_of_altaz(site: &Site, alt_deg: f64, az_deg: f64, now: UtcTime) -> Apparent {
     let (ra_deg, dec_deg) = equatorial(site, alt_deg, az_deg, now);
-    Apparent { ra_deg, dec_deg, alt_deg, az_deg }
+    Apparent {
+        ra_deg,
+        dec_deg,
+        alt_deg,
+        az_deg,
+    }
 }
 
 /// Spherical triangle pole-zenith-star (Green, Spherical Astronomy, 1985, eq. 1.28 to 1.30).
 fn equatorial(site: &Site, alt_deg: f64, az_deg: f64, now: UtcTime) -> (f64, f64) {
     let (alt, az, lat) = (alt_deg.to_radians(), az_deg.to_radians(), site.lat_deg.to_radians());
-    let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos()).clamp(-1.0, 1.0).asin();
+    let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos())
+        .clamp(-1.0, 1.0)
+        .asin();
     let hour_angle = (-alt.cos() * az.sin()).atan2(alt.sin() * lat.cos() - alt.cos() * lat.sin() * az.cos());
     let ra = ephemeris::lst_deg(site, now.chrono()) - hour_angle.to_degrees();
     (ra.rem_euclid(360.0), dec.to_degrees())

@@ -98,9 +98,16 @@ impl From<DeviceError> for Broken {
 }
 
 /// Runs one order to its end, whatever that is.
-pub async fn run(instruments: &Instruments, order: &Order, progress: &Progress, cancel: watch::Receiver<Option<String>>) -> Outcome {
+pub async fn run(
+    instruments: &Instruments,
+    order: &Order,
+    progress: &Progress,
+    cancel: watch::Receiver<Option<String>>,
+) -> Outcome {
     let result = match order {
-        Order::Sequence { sequence, done, event } => run_sequence(instruments, sequence, done, event.as_deref(), progress, cancel).await,
+        Order::Sequence { sequence, done, event } => {
+            run_sequence(instruments, sequence, done, event.as_deref(), progress, cancel).await
+        }
         Order::Calibration { frames, .. } => run_calibration(instruments, frames, progress, cancel).await,
     };
     match result {
@@ -118,9 +125,17 @@ async fn run_sequence(
     progress: &Progress,
     mut cancel: watch::Receiver<Option<String>>,
 ) -> Result<(), Broken> {
-    let place = pointing::apparent(&ins.site, sequence.target.ra_deg, sequence.target.dec_deg, ins.room.recorder.now());
+    let place = pointing::apparent(
+        &ins.site,
+        sequence.target.ra_deg,
+        sequence.target.dec_deg,
+        ins.room.recorder.now(),
+    );
     if place.alt_deg < ins.settings.horizon_deg {
-        return Err(Broken::Failed(format!("{} is at {:.1} deg, below the limit of {:.1} deg", sequence.target.name, place.alt_deg, ins.settings.horizon_deg)));
+        return Err(Broken::Failed(format!(
+            "{} is at {:.1} deg, below the limit of {:.1} deg",
+            sequence.target.name, place.alt_deg, ins.settings.horizon_deg
+        )));
     }
     progress.step("slewing");
     tokio::select! {
@@ -188,7 +203,10 @@ async fn run_album(
             };
             take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
             if ins.book.borrow().line(&sequence.id).is_some() {
-                let counted = ins.book.borrow_mut().exposure_done(&sequence.id, &channel.name, &ins.room.recorder);
+                let counted = ins
+                    .book
+                    .borrow_mut()
+                    .exposure_done(&sequence.id, &channel.name, &ins.room.recorder);
                 counted.map_err(|e| Broken::Failed(e.to_string()))?;
             }
             progress.channel(&channel.name, |p| p.done = number);
@@ -198,7 +216,13 @@ async fn run_album(
     Ok(())
 }
 
-async fn take_with_retry(ins: &Instruments, channel: &Channel, wanted: &Wanted, progress: &Progress, cancel: &mut watch::Receiver<Option<String>>) -> Result<(), Broken> {
+async fn take_with_retry(
+    ins: &Instruments,
+    channel: &Channel,
+    wanted: &Wanted,
+    progress: &Progress,
+    cancel: &mut watch::Receiver<Option<String>>,
+) -> Result<(), Broken> {
     let mut lost = 0;
     loop {
         progress.channel(&channel.name, |p| {
@@ -223,7 +247,12 @@ async fn take_with_retry(ins: &Instruments, channel: &Channel, wanted: &Wanted, 
     }
 }
 
-async fn run_calibration(ins: &Instruments, frames: &[CalibrationFrames], progress: &Progress, mut cancel: watch::Receiver<Option<String>>) -> Result<(), Broken> {
+async fn run_calibration(
+    ins: &Instruments,
+    frames: &[CalibrationFrames],
+    progress: &Progress,
+    mut cancel: watch::Receiver<Option<String>>,
+) -> Result<(), Broken> {
     let flats = frames.iter().any(|f| f.kind == FrameKind::Flat);
     let now = ins.room.recorder.now();
     let sun = ephemeris::sun_altaz(&ins.site, now.chrono());
@@ -274,7 +303,10 @@ async fn run_calibration(ins: &Instruments, frames: &[CalibrationFrames], progre
 }
 
 fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> {
-    ins.channels.iter().find(|c| c.name == name).ok_or_else(|| Broken::Failed(format!("channel {name} does not exist")))
+    ins.channels
+        .iter()
+        .find(|c| c.name == name)
+        .ok_or_else(|| Broken::Failed(format!("channel {name} does not exist")))
 }
 
 /// Slews and waits until mount and slit are measured on target.
@@ -282,7 +314,10 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
     let state = ins.mount.status().borrow().value.ok().map(|s| s.state);
     if matches!(state, Some(MountState::Parked)) {
         ins.mount.unpark().await?;
-        wait_for_mount(ins, 60.0, "unpark", |s| s.state != MountState::Parked && s.state != MountState::Unparking).await?;
+        wait_for_mount(ins, 60.0, "unpark", |s| {
+            s.state != MountState::Parked && s.state != MountState::Unparking
+        })
+        .await?;
     }
     match ins.mount.slew(place.ra_deg, place.dec_deg).await {
         Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
@@ -293,7 +328,8 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
     drop(ins.room.enclosure.rotate(place.az_deg).await);
     let tolerance = ins.settings.pointing_tolerance_deg;
     wait_for_mount(ins, ins.settings.slew_s, "slew", |s| {
-        s.state == MountState::Tracking && ephemeris::separation_deg(s.ra_deg, s.dec_deg, place.ra_deg, place.dec_deg) < tolerance
+        s.state == MountState::Tracking
+            && ephemeris::separation_deg(s.ra_deg, s.dec_deg, place.ra_deg, place.dec_deg) < tolerance
     })
     .await?;
     wait_for_slit(ins).await?;
@@ -305,11 +341,19 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
 fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
     if let Some(event) = event {
         let stages = BTreeMap::from([(stage.to_owned(), ins.room.recorder.now())]);
-        ins.room.recorder.record(Fact::AlertTiming { event: event.into(), stages });
+        ins.room.recorder.record(Fact::AlertTiming {
+            event: event.into(),
+            stages,
+        });
     }
 }
 
-async fn wait_for_mount(ins: &Instruments, within_s: f64, what: &str, there: impl Fn(&alidade_drivers::interface::MountStatus) -> bool) -> Result<(), Broken> {
+async fn wait_for_mount(
+    ins: &Instruments,
+    within_s: f64,
+    what: &str,
+    there: impl Fn(&alidade_drivers::interface::MountStatus) -> bool,
+) -> Result<(), Broken> {
     let mut statuses = ins.mount.status();
     let begun = ins.room.recorder.now();
     let arrived = async {
@@ -328,7 +372,9 @@ async fn wait_for_mount(ins: &Instruments, within_s: f64, what: &str, there: imp
         Ok(()) => Ok(()),
         Err(_) => {
             drop(ins.mount.stop().await);
-            Err(Broken::Failed(format!("{what} not finished within {within_s:.0} s; mount stopped")))
+            Err(Broken::Failed(format!(
+                "{what} not finished within {within_s:.0} s; mount stopped"
+            )))
         }
     }
 }
@@ -338,7 +384,11 @@ fn slit_error(ins: &Instruments) -> Option<(f64, f64)> {
     let azimuth = ins.room.enclosure.enclosure_status().borrow().value.ok()?.azimuth_deg?;
     let mount = ins.mount.status().borrow().value.ok()?;
     // Near the zenith every slit position sees the sky.
-    let error = if mount.alt_deg > 85.0 { 0.0 } else { (azimuth - mount.az_deg + 180.0).rem_euclid(360.0) - 180.0 };
+    let error = if mount.alt_deg > 85.0 {
+        0.0
+    } else {
+        (azimuth - mount.az_deg + 180.0).rem_euclid(360.0) - 180.0
+    };
     Some((error.abs(), mount.az_deg))
 }
 
@@ -350,7 +400,13 @@ async fn wait_for_slit(ins: &Instruments) -> Result<(), Broken> {
                 return;
             }
             since_command += 1;
-            let rotating = ins.room.enclosure.enclosure_status().borrow().value.is_ok_and(|s| s.rotating);
+            let rotating = ins
+                .room
+                .enclosure
+                .enclosure_status()
+                .borrow()
+                .value
+                .is_ok_and(|s| s.rotating);
             if !rotating && since_command > 3 {
                 since_command = 0;
                 drop(ins.room.enclosure.rotate(azimuth).await);
@@ -358,7 +414,9 @@ async fn wait_for_slit(ins: &Instruments) -> Result<(), Broken> {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(180), waiting).await.map_err(|_| Broken::Failed("the slit does not reach the telescope".into()))
+    tokio::time::timeout(Duration::from_secs(180), waiting)
+        .await
+        .map_err(|_| Broken::Failed("the slit does not reach the telescope".into()))
 }
 
 enum Never {}
@@ -388,7 +446,9 @@ async fn watch_altitude(ins: &Instruments) -> Broken {
 }
 
 async fn filters(ins: &Instruments, wanted: &[(&str, &str)]) -> Result<(), Broken> {
-    let all = wanted.iter().map(|(name, filter)| async move { select_filter(channel(ins, name)?, filter).await });
+    let all = wanted
+        .iter()
+        .map(|(name, filter)| async move { select_filter(channel(ins, name)?, filter).await });
     join_all(all).await.into_iter().collect()
 }
 
@@ -396,7 +456,12 @@ async fn filters(ins: &Instruments, wanted: &[(&str, &str)]) -> Result<(), Broke
 async fn select_filter(channel: &Channel, filter: &str) -> Result<(), Broken> {
     let Some(wheel) = &channel.wheel else { return Ok(()) };
     let in_place = |wheel: &Rc<dyn alidade_drivers::interface::FilterWheel>| {
-        wheel.status().borrow().value.as_ref().is_ok_and(|s| !s.moving && s.filter.as_deref() == Some(filter))
+        wheel
+            .status()
+            .borrow()
+            .value
+            .as_ref()
+            .is_ok_and(|s| !s.moving && s.filter.as_deref() == Some(filter))
     };
     if in_place(wheel) {
         return Ok(());
@@ -416,29 +481,46 @@ async fn select_filter(channel: &Channel, filter: &str) -> Result<(), Broken> {
             return Ok(());
         }
     }
-    Err(Broken::Failed(format!("filter {filter} of channel {} is not in the beam after two tries", channel.name)))
+    Err(Broken::Failed(format!(
+        "filter {filter} of channel {} is not in the beam after two tries",
+        channel.name
+    )))
 }
 
 /// Moves the focus to where the temperature wants it; a focuser that fails costs sharpness, not the sequence.
 async fn focus(ins: &Instruments) {
     let Some(focuser) = &ins.focuser else { return };
-    let Ok(status) = focuser.status().borrow().value else { return };
-    let wanted = ins.settings.focus_base_steps + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64;
+    let Ok(status) = focuser.status().borrow().value else {
+        return;
+    };
+    let wanted =
+        ins.settings.focus_base_steps + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64;
     if (wanted - status.position_steps).abs() < 5 {
         return;
     }
     if let Err(error) = focuser.move_to(wanted).await {
-        ins.room.recorder.record(Fact::Degraded { what: "focus".into(), cause: error.to_string() });
+        ins.room.recorder.record(Fact::Degraded {
+            what: "focus".into(),
+            cause: error.to_string(),
+        });
         return;
     }
     let mut statuses = focuser.status();
     let moving = async {
-        while !focuser.status().borrow().value.is_ok_and(|s| !s.moving && (s.position_steps - wanted).abs() < 5) {
+        while !focuser
+            .status()
+            .borrow()
+            .value
+            .is_ok_and(|s| !s.moving && (s.position_steps - wanted).abs() < 5)
+        {
             drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
         }
     };
     if tokio::time::timeout(Duration::from_secs(60), moving).await.is_err() {
-        ins.room.recorder.record(Fact::Degraded { what: "focus".into(), cause: "focuser did not arrive within 60 s".into() });
+        ins.room.recorder.record(Fact::Degraded {
+            what: "focus".into(),
+            cause: "focuser did not arrive within 60 s".into(),
+        });
     }
 }
 
@@ -448,11 +530,34 @@ pub fn first_view(instruments: &Instruments, order: &Order, now: UtcTime) -> Run
         Order::Sequence { sequence, .. } => sequence.albums.iter().map(|a| a.channel.as_str()).collect(),
         Order::Calibration { frames, .. } => frames.iter().map(|f| f.channel.as_str()).collect(),
     };
-    let blank = ChannelProgress { activity: "waiting".into(), filter: String::new(), exposure: None, exposure_s: 0.0, started_at: None, done: 0, total: 0 };
-    let channels = instruments.channels.iter().filter(|c| names.contains(&c.name.as_str())).map(|c| (c.name.clone(), blank.clone())).collect();
-    Running { id: order.id().into(), label: order.label(), step: "starting".into(), since: now, channels }
+    let blank = ChannelProgress {
+        activity: "waiting".into(),
+        filter: String::new(),
+        exposure: None,
+        exposure_s: 0.0,
+        started_at: None,
+        done: 0,
+        total: 0,
+    };
+    let channels = instruments
+        .channels
+        .iter()
+        .filter(|c| names.contains(&c.name.as_str()))
+        .map(|c| (c.name.clone(), blank.clone()))
+        .collect();
+    Running {
+        id: order.id().into(),
+        label: order.label(),
+        step: "starting".into(),
+        since: now,
+        channels,
+    }
 }
 
-async fn join3<A, B, C>(a: impl Future<Output = A>, b: impl Future<Output = B>, c: impl Future<Output = C>) -> (A, B, C) {
+async fn join3<A, B, C>(
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+    c: impl Future<Output = C>,
+) -> (A, B, C) {
     tokio::join!(a, b, c)
 }

@@ -27,24 +27,49 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub fn new(recorder: Recorder, book: SharedBook, delivery: Recipient<ProductsReady>) -> Self {
-        Self { recorder, book, delivery, runs: BTreeMap::new(), begun: 0 }
+        Self {
+            recorder,
+            book,
+            delivery,
+            runs: BTreeMap::new(),
+            begun: 0,
+        }
     }
 
     fn record(&self, run: &str, steps: Vec<Step>) {
         for Step { from, to, cause } in steps {
-            self.recorder.record(Fact::RunMoved { run: run.into(), pipeline: "frame".into(), from, to, cause });
+            self.recorder.record(Fact::RunMoved {
+                run: run.into(),
+                pipeline: "frame".into(),
+                from,
+                to,
+                cause,
+            });
         }
     }
 
     fn finish(&mut self, sequence: &str) {
-        let Some((mut run, _)) = self.runs.remove(sequence) else { return };
+        let Some((mut run, _)) = self.runs.remove(sequence) else {
+            return;
+        };
         match run.finish() {
             Ok(steps) => self.record(&run.id, steps),
-            Err(error) => drop(self.recorder.record(Fact::Degraded { what: format!("run {}", run.id), cause: error.to_string() })),
+            Err(error) => drop(self.recorder.record(Fact::Degraded {
+                what: format!("run {}", run.id),
+                cause: error.to_string(),
+            })),
         }
         if !run.products.is_empty() {
-            let program = self.book.borrow().line(sequence).map_or_else(|| "unknown".into(), |line| line.sequence.user.clone());
-            self.delivery.do_send(ProductsReady { unit: run.id, program, products: run.products.len() });
+            let program = self
+                .book
+                .borrow()
+                .line(sequence)
+                .map_or_else(|| "unknown".into(), |line| line.sequence.user.clone());
+            self.delivery.do_send(ProductsReady {
+                unit: run.id,
+                program,
+                products: run.products.len(),
+            });
         }
     }
 }
@@ -69,7 +94,10 @@ impl Handler<FrameDone> for Pipeline {
                         (run, None)
                     }
                     Err(error) => {
-                        self.recorder.record(Fact::Degraded { what: format!("run {id}"), cause: error.to_string() });
+                        self.recorder.record(Fact::Degraded {
+                            what: format!("run {id}"),
+                            cause: error.to_string(),
+                        });
                         return;
                     }
                 }

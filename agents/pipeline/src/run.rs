@@ -22,8 +22,17 @@ pub struct Run {
 impl Run {
     /// A run that has just begun, with the steps that brought it there.
     pub fn begin(id: &str) -> Result<(Self, Vec<Step>), IllegalTransition> {
-        let mut run = Self { id: id.into(), state: RunState::Waiting, products: Vec::new(), failures: Vec::new() };
-        let mut steps = vec![Step { from: None, to: RunState::Waiting, cause: "first frame".into() }];
+        let mut run = Self {
+            id: id.into(),
+            state: RunState::Waiting,
+            products: Vec::new(),
+            failures: Vec::new(),
+        };
+        let mut steps = vec![Step {
+            from: None,
+            to: RunState::Waiting,
+            cause: "first frame".into(),
+        }];
         steps.push(run.go(RunState::Initializing, "masters chosen")?);
         steps.push(run.go(RunState::Running, "frames are reduced")?);
         Ok((run, steps))
@@ -32,7 +41,11 @@ impl Run {
     fn go(&mut self, to: RunState, cause: &str) -> Result<Step, IllegalTransition> {
         let from = self.state;
         self.state = from.step(to)?;
-        Ok(Step { from: Some(from), to, cause: cause.into() })
+        Ok(Step {
+            from: Some(from),
+            to,
+            cause: cause.into(),
+        })
     }
 
     /// One frame more.
@@ -49,8 +62,15 @@ impl Run {
             let cause = self.failures.last().cloned().unwrap_or_else(|| "no frame".into());
             return Ok(vec![self.go(RunState::Failed, &cause)?]);
         }
-        let summary = format!("{} products, {} frames failed", self.products.len(), self.failures.len());
-        Ok(vec![self.go(RunState::Finishing, "no frame for a while")?, self.go(RunState::Done, &summary)?])
+        let summary = format!(
+            "{} products, {} frames failed",
+            self.products.len(),
+            self.failures.len()
+        );
+        Ok(vec![
+            self.go(RunState::Finishing, "no frame for a while")?,
+            self.go(RunState::Done, &summary)?,
+        ])
     }
 }
 
@@ -65,7 +85,10 @@ mod tests {
         run.frame(Ok(vec!["a.fits".into()]));
         run.frame(Err("truncated".into()));
         let end = run.finish().unwrap();
-        assert_eq!(end.last().map(|s| (s.to, s.cause.as_str())), Some((RunState::Done, "1 products, 1 frames failed")));
+        assert_eq!(
+            end.last().map(|s| (s.to, s.cause.as_str())),
+            Some((RunState::Done, "1 products, 1 frames failed"))
+        );
         assert!(run.finish().is_err(), "a finished run does not finish again");
     }
 

@@ -29,15 +29,21 @@ impl Handler<Submit> for Routine {
 
     fn handle(&mut self, Submit(request): Submit, _: &mut Self::Context) -> Self::Result {
         let id = request.id.clone();
-        let outcome = self
-            .catalogue
-            .accept(&request)
-            .map_err(Denied::from)
-            .and_then(|()| self.book.borrow_mut().submit(request, &self.recorder).map_err(|e| Denied::Book(e.to_string())));
+        let outcome = self.catalogue.accept(&request).map_err(Denied::from).and_then(|()| {
+            self.book
+                .borrow_mut()
+                .submit(request, &self.recorder)
+                .map_err(|e| Denied::Book(e.to_string()))
+        });
         match &outcome {
-            Ok(()) => self.majordome.do_send(BookChanged { cause: format!("request {id} submitted") }),
+            Ok(()) => self.majordome.do_send(BookChanged {
+                cause: format!("request {id} submitted"),
+            }),
             Err(denied) => {
-                self.recorder.record(Fact::RequestRefused { request: id, cause: denied.to_string() });
+                self.recorder.record(Fact::RequestRefused {
+                    request: id,
+                    cause: denied.to_string(),
+                });
             }
         }
         outcome
@@ -49,14 +55,19 @@ impl Handler<Cancel> for Routine {
 
     fn handle(&mut self, message: Cancel, _: &mut Self::Context) -> Self::Result {
         let mut book = self.book.borrow_mut();
-        if book.line(&message.sequence).is_some_and(|line| line.state == SequenceState::Executing) {
+        if book
+            .line(&message.sequence)
+            .is_some_and(|line| line.state == SequenceState::Executing)
+        {
             return Err(Denied::Running(message.sequence));
         }
         let cause = format!("cancelled by {}", message.who);
         book.refund(&message.sequence, &cause, &self.recorder)
             .and_then(|()| book.move_to(&message.sequence, SequenceState::Cancelled, &cause, &self.recorder))
             .map_err(|e| Denied::Book(e.to_string()))?;
-        self.majordome.do_send(BookChanged { cause: format!("sequence {} cancelled", message.sequence) });
+        self.majordome.do_send(BookChanged {
+            cause: format!("sequence {} cancelled", message.sequence),
+        });
         Ok(())
     }
 }

@@ -35,7 +35,10 @@ impl RequestBuilder {
 
     /// For a request that follows an alert.
     pub fn following(mut self, event: &str, strategy: &str) -> Self {
-        self.request.origin = Origin::Alert { event: event.into(), strategy: strategy.into() };
+        self.request.origin = Origin::Alert {
+            event: event.into(),
+            strategy: strategy.into(),
+        };
         self
     }
 
@@ -65,19 +68,28 @@ impl RequestBuilder {
     /// Adds an album to a sequence and returns its number.
     pub fn album(&mut self, sequence: usize, channel: &str) -> Result<usize, NoParent> {
         let sequence = self.sequence_mut(sequence)?;
-        sequence.albums.push(Album { channel: channel.into(), plans: Vec::new() });
+        sequence.albums.push(Album {
+            channel: channel.into(),
+            plans: Vec::new(),
+        });
         Ok(sequence.albums.len() - 1)
     }
 
     pub fn plan(&mut self, sequence: usize, album: usize, plan: Plan) -> Result<(), NoParent> {
         let sequence = self.sequence_mut(sequence)?;
-        let album = sequence.albums.get_mut(album).ok_or(NoParent { parent: "album", number: album })?;
+        let album = sequence.albums.get_mut(album).ok_or(NoParent {
+            parent: "album",
+            number: album,
+        })?;
         album.plans.push(plan);
         Ok(())
     }
 
     fn sequence_mut(&mut self, number: usize) -> Result<&mut Sequence, NoParent> {
-        self.request.sequences.get_mut(number).ok_or(NoParent { parent: "sequence", number })
+        self.request.sequences.get_mut(number).ok_or(NoParent {
+            parent: "sequence",
+            number,
+        })
     }
 
     /// Checks the numbers and hands the request over.
@@ -92,11 +104,21 @@ mod tests {
     use super::*;
 
     fn m51() -> Target {
-        Target { name: "M 51".into(), ra_deg: 202.47, dec_deg: 47.2 }
+        Target {
+            name: "M 51".into(),
+            ra_deg: 202.47,
+            dec_deg: 47.2,
+        }
     }
 
     fn r() -> Plan {
-        Plan { filter: "r".into(), exposure_s: 30.0, count: 3, binning: 1, dither_arcsec: 0.0 }
+        Plan {
+            filter: "r".into(),
+            exposure_s: 30.0,
+            count: 3,
+            binning: 1,
+            dither_arcsec: 0.0,
+        }
     }
 
     #[test]
@@ -113,7 +135,13 @@ mod tests {
     #[test]
     fn a_part_needs_its_parent_and_a_sequence_something_to_do() {
         let mut builder = RequestBuilder::new("r1", "M 51", "ada", UtcTime::from_unix_micros(0).unwrap());
-        assert_eq!(builder.album(0, "vis"), Err(NoParent { parent: "sequence", number: 0 }));
+        assert_eq!(
+            builder.album(0, "vis"),
+            Err(NoParent {
+                parent: "sequence",
+                number: 0
+            })
+        );
         builder.sequence(m51(), 5.0, Constraints::default());
         assert!(matches!(builder.finish(), Err(RequestFault::NothingToExpose { .. })));
     }

@@ -16,7 +16,9 @@ impl Catalogue {
         request.check()?;
         for sequence in &request.sequences {
             if !self.users.contains(&sequence.user) {
-                return Err(RequestFault::UnknownUser { user: sequence.user.clone() });
+                return Err(RequestFault::UnknownUser {
+                    user: sequence.user.clone(),
+                });
             }
             for album in &sequence.albums {
                 let Some(filters) = self.channels.get(&album.channel) else {

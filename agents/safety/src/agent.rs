@@ -32,7 +32,13 @@ pub struct SafetyStatus {
 impl SafetyStatus {
     /// Before anything is known: unsafe.
     pub fn unknown() -> Self {
-        Self { safe: false, latched: None, reasons: vec!["starting: nothing read yet".into()], rows: vec![], since: None }
+        Self {
+            safe: false,
+            latched: None,
+            reasons: vec!["starting: nothing read yet".into()],
+            rows: vec![],
+            since: None,
+        }
     }
 }
 
@@ -107,7 +113,11 @@ impl Safety {
     fn act(&mut self, verdict: &Verdict, now: UtcTime, ctx: &mut Context<Self>) {
         let measured = *self.ports.plc.enclosure_status().borrow();
         let mount_parked = self.ports.mount.as_ref().is_none_or(|mount| {
-            mount.status().borrow().fresh(now, self.settings.policy.max_age_s).is_ok_and(|s| s.state == MountState::Parked)
+            mount
+                .status()
+                .borrow()
+                .fresh(now, self.settings.policy.max_age_s)
+                .is_ok_and(|s| s.state == MountState::Parked)
         });
         let view = View {
             safe: verdict.safe,
@@ -144,8 +154,12 @@ impl Safety {
 
     fn publish(&mut self, verdict: Verdict, now: UtcTime) {
         // Ages and counts change every second; the set of inputs that forbid does not, and only that is an event.
-        let forbidding: Vec<String> =
-            verdict.rows.iter().filter(|r| r.counts_as_unsafe).map(|r| r.input.clone()).collect();
+        let forbidding: Vec<String> = verdict
+            .rows
+            .iter()
+            .filter(|r| r.counts_as_unsafe)
+            .map(|r| r.input.clone())
+            .collect();
         let key = (verdict.safe, self.latched.is_some(), forbidding);
         if self.last.as_ref() != Some(&key) {
             let changed = self.last.as_ref().is_none_or(|last| last.0 != key.0 || last.1 != key.1);
@@ -154,10 +168,17 @@ impl Safety {
             }
             let mut reasons = verdict.reasons.clone();
             reasons.extend(self.latched.iter().map(|cause| format!("latched: {cause}")));
-            self.recorder.record(Fact::SafetyChanged { safe: key.0, latched: key.1, reasons: reasons.clone() });
+            self.recorder.record(Fact::SafetyChanged {
+                safe: key.0,
+                latched: key.1,
+                reasons: reasons.clone(),
+            });
             self.last = Some(key.clone());
             if changed {
-                self.ports.majordome.do_send(SafetyChanged { safe: key.0 && !key.1, reasons });
+                self.ports.majordome.do_send(SafetyChanged {
+                    safe: key.0 && !key.1,
+                    reasons,
+                });
             }
         }
         let mut reasons = verdict.reasons;
@@ -175,21 +196,34 @@ impl Safety {
     /// and monitoring keeps sending.
     fn watch_over(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
-        if self.last_stroke.is_some_and(|last| now.seconds_since(last) < self.settings.heartbeat_s) {
+        if self
+            .last_stroke
+            .is_some_and(|last| now.seconds_since(last) < self.settings.heartbeat_s)
+        {
             return;
         }
         let limit = Duration::from_secs_f64(self.settings.health_s);
         for (name, agent) in &self.ports.critical {
             let name = *name;
-            ctx.spawn(agent.send(Ping).timeout(limit).into_actor(self).map(move |answer, actor, _| {
-                if answer.is_ok() {
-                    actor.answered.insert(name, actor.recorder.now());
-                }
-            }));
+            ctx.spawn(
+                agent
+                    .send(Ping)
+                    .timeout(limit)
+                    .into_actor(self)
+                    .map(move |answer, actor, _| {
+                        if answer.is_ok() {
+                            actor.answered.insert(name, actor.recorder.now());
+                        }
+                    }),
+            );
         }
         self.last_stroke = Some(now);
         let recent = |at: Option<&UtcTime>| at.is_some_and(|at| now.seconds_since(*at) <= self.settings.health_s);
-        let all_alive = self.ports.critical.iter().all(|(name, _)| recent(self.answered.get(name)));
+        let all_alive = self
+            .ports
+            .critical
+            .iter()
+            .all(|(name, _)| recent(self.answered.get(name)));
         if all_alive && recent(self.conditions_at.as_ref()) {
             (self.ports.stroke)();
             let plc = self.ports.plc.clone();
@@ -207,7 +241,10 @@ impl Safety {
 
 fn report(recorder: &Recorder, outcome: Result<(), alidade_drivers::interface::DeviceError>) {
     if let Err(error) = outcome {
-        recorder.record(Fact::Degraded { what: "enclosure command".into(), cause: error.to_string() });
+        recorder.record(Fact::Degraded {
+            what: "enclosure command".into(),
+            cause: error.to_string(),
+        });
     }
 }
 
@@ -234,7 +271,11 @@ impl Handler<Latch> for Safety {
 
     fn handle(&mut self, message: Latch, ctx: &mut Self::Context) {
         let text = format!("{} ({})", message.cause, message.who);
-        self.recorder.record(Fact::OperatorCommand { who: message.who, command: "latch".into(), outcome: message.cause });
+        self.recorder.record(Fact::OperatorCommand {
+            who: message.who,
+            command: "latch".into(),
+            outcome: message.cause,
+        });
         self.latched = Some(text);
         self.pass(ctx);
     }
@@ -244,7 +285,11 @@ impl Handler<Release> for Safety {
     type Result = ();
 
     fn handle(&mut self, message: Release, ctx: &mut Self::Context) {
-        self.recorder.record(Fact::OperatorCommand { who: message.who, command: "release".into(), outcome: "accepted".into() });
+        self.recorder.record(Fact::OperatorCommand {
+            who: message.who,
+            command: "release".into(),
+            outcome: "accepted".into(),
+        });
         self.latched = None;
         self.pass(ctx);
     }

@@ -41,7 +41,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { clearance: Clearance::Free, travel_s: 60.0, retry_s: 10.0, max_age_s: 10.0 }
+        Self {
+            clearance: Clearance::Free,
+            travel_s: 60.0,
+            retry_s: 10.0,
+            max_age_s: 10.0,
+        }
     }
 }
 
@@ -98,7 +103,10 @@ impl Memory {
 /// Decides; call it on every change and at least every second.
 pub fn decide(memory: &Memory, view: &View<'_>, policy: &Policy) -> (Memory, Vec<Effect>) {
     let mut next = memory.clone();
-    let state = view.measured.fresh(view.now, policy.max_age_s).map_or(EnclosureState::Unknown, |s| s.state);
+    let state = view
+        .measured
+        .fresh(view.now, policy.max_age_s)
+        .map_or(EnclosureState::Unknown, |s| s.state);
     let mut effects = Vec::new();
     if view.safe && !view.latched && view.wanted_open {
         next.closing_since = None;
@@ -132,7 +140,14 @@ fn open(next: &mut Memory, state: EnclosureState, view: &View<'_>, policy: &Poli
     }
 }
 
-fn close(next: &mut Memory, state: EnclosureState, since: UtcTime, view: &View<'_>, policy: &Policy, effects: &mut Vec<Effect>) {
+fn close(
+    next: &mut Memory,
+    state: EnclosureState,
+    since: UtcTime,
+    view: &View<'_>,
+    policy: &Policy,
+    effects: &mut Vec<Effect>,
+) {
     let elapsed = view.now.seconds_since(since);
     let mut allowance = policy.travel_s * 1.5;
     if let Clearance::ParkFirst { grace_s, close_anyway } = policy.clearance
@@ -144,16 +159,24 @@ fn close(next: &mut Memory, state: EnclosureState, since: UtcTime, view: &View<'
                 effects.push(Effect::ParkMount);
             }
             if elapsed >= grace_s && !std::mem::replace(&mut next.alarmed, true) {
-                effects.push(Effect::Alarm("the mount does not park and the roof waits for it: a person is needed".into()));
+                effects.push(Effect::Alarm(
+                    "the mount does not park and the roof waits for it: a person is needed".into(),
+                ));
             }
             return;
         }
     }
     if elapsed >= allowance && !std::mem::replace(&mut next.alarmed, true) {
-        effects.push(Effect::Alarm(format!("enclosure still {state} {elapsed:.0} s after it had to close")));
+        effects.push(Effect::Alarm(format!(
+            "enclosure still {state} {elapsed:.0} s after it had to close"
+        )));
     }
     // While it is measured closing it is left alone for its travel time; a second command may restart some roofs.
-    let retry = if state == EnclosureState::Closing { allowance } else { policy.retry_s };
+    let retry = if state == EnclosureState::Closing {
+        allowance
+    } else {
+        policy.retry_s
+    };
     if next.due(Command::Close, view.now, retry) {
         effects.push(Effect::Close);
     }
@@ -169,12 +192,34 @@ mod tests {
     }
 
     fn measured(state: EnclosureState, second: f64) -> Reading<EnclosureStatus> {
-        Reading::good(EnclosureStatus { state, azimuth_deg: None, rotating: false }, at(second))
+        Reading::good(
+            EnclosureStatus {
+                state,
+                azimuth_deg: None,
+                rotating: false,
+            },
+            at(second),
+        )
     }
 
-    fn ask(memory: &mut Memory, policy: &Policy, safe: bool, wanted_open: bool, state: EnclosureState, parked: bool, second: f64) -> Vec<Effect> {
+    fn ask(
+        memory: &mut Memory,
+        policy: &Policy,
+        safe: bool,
+        wanted_open: bool,
+        state: EnclosureState,
+        parked: bool,
+        second: f64,
+    ) -> Vec<Effect> {
         let reading = measured(state, second);
-        let view = View { safe, latched: false, wanted_open, measured: &reading, mount_parked: parked, now: at(second) };
+        let view = View {
+            safe,
+            latched: false,
+            wanted_open,
+            measured: &reading,
+            mount_parked: parked,
+            now: at(second),
+        };
         let (next, effects) = decide(memory, &view, policy);
         *memory = next;
         effects
@@ -186,11 +231,23 @@ mod tests {
         for (safe, wanted) in [(false, false), (false, true), (true, false), (true, true)] {
             let line: Vec<_> = EnclosureState::ALL
                 .iter()
-                .map(|state| match ask(&mut Memory::default(), &Policy::default(), safe, wanted, *state, false, 0.0).as_slice() {
-                    [] => "-",
-                    [Effect::Close] => "close",
-                    [Effect::Open] => "open",
-                    other => panic!("{other:?}"),
+                .map(|state| {
+                    match ask(
+                        &mut Memory::default(),
+                        &Policy::default(),
+                        safe,
+                        wanted,
+                        *state,
+                        false,
+                        0.0,
+                    )
+                    .as_slice()
+                    {
+                        [] => "-",
+                        [Effect::Close] => "close",
+                        [Effect::Open] => "open",
+                        other => panic!("{other:?}"),
+                    }
                 })
                 .collect();
             lines.push(line.join(" "));
@@ -203,10 +260,20 @@ mod tests {
     #[test]
     fn an_old_closed_reading_does_not_count_as_closed() {
         let reading = measured(EnclosureState::Closed, 0.0);
-        let view = View { safe: false, latched: false, wanted_open: false, measured: &reading, mount_parked: true, now: at(60.0) };
+        let view = View {
+            safe: false,
+            latched: false,
+            wanted_open: false,
+            measured: &reading,
+            mount_parked: true,
+            now: at(60.0),
+        };
         assert_eq!(decide(&Memory::default(), &view, &Policy::default()).1, [Effect::Close]);
         let silent = Reading::none(NoData::LinkDown, at(60.0));
-        let view = View { measured: &silent, ..view };
+        let view = View {
+            measured: &silent,
+            ..view
+        };
         assert_eq!(decide(&Memory::default(), &view, &Policy::default()).1, [Effect::Close]);
     }
 
@@ -217,7 +284,15 @@ mod tests {
         let mut closes = 0;
         let mut alarms = 0;
         for second in 0..300 {
-            for effect in ask(&mut memory, &policy, false, false, EnclosureState::Stopped, true, f64::from(second)) {
+            for effect in ask(
+                &mut memory,
+                &policy,
+                false,
+                false,
+                EnclosureState::Stopped,
+                true,
+                f64::from(second),
+            ) {
                 match effect {
                     Effect::Close => closes += 1,
                     Effect::Alarm(_) => alarms += 1,
@@ -230,23 +305,56 @@ mod tests {
 
     #[test]
     fn a_low_roof_waits_for_the_mount_and_then_follows_the_policy() {
-        let low = |close_anyway| Policy { clearance: Clearance::ParkFirst { grace_s: 60.0, close_anyway }, ..Policy::default() };
+        let low = |close_anyway| Policy {
+            clearance: Clearance::ParkFirst {
+                grace_s: 60.0,
+                close_anyway,
+            },
+            ..Policy::default()
+        };
         let mut memory = Memory::default();
-        assert_eq!(ask(&mut memory, &low(true), false, false, EnclosureState::Open, false, 0.0), [Effect::ParkMount]);
-        assert_eq!(ask(&mut memory, &low(true), false, false, EnclosureState::Open, true, 30.0), [Effect::Close]);
+        assert_eq!(
+            ask(&mut memory, &low(true), false, false, EnclosureState::Open, false, 0.0),
+            [Effect::ParkMount]
+        );
+        assert_eq!(
+            ask(&mut memory, &low(true), false, false, EnclosureState::Open, true, 30.0),
+            [Effect::Close]
+        );
         let mut memory = Memory::default();
         ask(&mut memory, &low(true), false, false, EnclosureState::Open, false, 0.0);
-        assert_eq!(ask(&mut memory, &low(true), false, false, EnclosureState::Open, false, 61.0), [Effect::Close]);
+        assert_eq!(
+            ask(&mut memory, &low(true), false, false, EnclosureState::Open, false, 61.0),
+            [Effect::Close]
+        );
         let mut memory = Memory::default();
         ask(&mut memory, &low(false), false, false, EnclosureState::Open, false, 0.0);
-        let effects = ask(&mut memory, &low(false), false, false, EnclosureState::Open, false, 61.0);
-        assert!(matches!(effects.as_slice(), [Effect::ParkMount, Effect::Alarm(_)]), "{effects:?}");
+        let effects = ask(
+            &mut memory,
+            &low(false),
+            false,
+            false,
+            EnclosureState::Open,
+            false,
+            61.0,
+        );
+        assert!(
+            matches!(effects.as_slice(), [Effect::ParkMount, Effect::Alarm(_)]),
+            "{effects:?}"
+        );
     }
 
     #[test]
     fn a_latch_keeps_it_closed_although_all_is_well() {
         let reading = measured(EnclosureState::Open, 0.0);
-        let view = View { safe: true, latched: true, wanted_open: true, measured: &reading, mount_parked: false, now: at(0.0) };
+        let view = View {
+            safe: true,
+            latched: true,
+            wanted_open: true,
+            measured: &reading,
+            mount_parked: false,
+            now: at(0.0),
+        };
         assert_eq!(decide(&Memory::default(), &view, &Policy::default()).1, [Effect::Close]);
     }
 }

@@ -72,9 +72,15 @@ pub enum Standing {
     Unread,
     Good,
     /// Beyond its limit, but not for long enough yet.
-    Turning { since: UtcTime },
+    Turning {
+        since: UtcTime,
+    },
     /// Counts as unsafe; `good_since` when it is recovering.
-    Bad { cause: Cause, since: UtcTime, good_since: Option<UtcTime> },
+    Bad {
+        cause: Cause,
+        since: UtcTime,
+        good_since: Option<UtcTime>,
+    },
 }
 
 /// Why an input counts as unsafe.
@@ -120,7 +126,12 @@ impl Memory {
 }
 
 /// Evaluates every rule; an input that is absent from `inputs` has never been read.
-pub fn evaluate(memory: &Memory, rules: &[Rule], inputs: &BTreeMap<String, Reading<f64>>, now: UtcTime) -> (Memory, Verdict) {
+pub fn evaluate(
+    memory: &Memory,
+    rules: &[Rule],
+    inputs: &BTreeMap<String, Reading<f64>>,
+    now: UtcTime,
+) -> (Memory, Verdict) {
     let mut next = Memory::default();
     let mut rows = Vec::with_capacity(rules.len());
     let mut reasons = Vec::new();
@@ -138,18 +149,34 @@ pub fn evaluate(memory: &Memory, rules: &[Rule], inputs: &BTreeMap<String, Readi
         rows.push(row);
         next.standings.insert(rule.input.clone(), standing);
     }
-    let verdict = Verdict { safe: reasons.is_empty(), reasons, rows };
+    let verdict = Verdict {
+        safe: reasons.is_empty(),
+        reasons,
+        rows,
+    };
     (next, verdict)
 }
 
 fn advance(before: &Standing, rule: &Rule, value: Result<f64, NoData>, now: UtcTime) -> Standing {
     let bad = |cause| match before {
-        Standing::Bad { since, .. } => Standing::Bad { cause, since: *since, good_since: None },
-        _ => Standing::Bad { cause, since: now, good_since: None },
+        Standing::Bad { since, .. } => Standing::Bad {
+            cause,
+            since: *since,
+            good_since: None,
+        },
+        _ => Standing::Bad {
+            cause,
+            since: now,
+            good_since: None,
+        },
     };
     let value = match value {
         Ok(value) if value.is_finite() => value,
-        Ok(_) => return bad(Cause::NoData { reason: NoData::OutOfRange }),
+        Ok(_) => {
+            return bad(Cause::NoData {
+                reason: NoData::OutOfRange,
+            });
+        }
         // Before the first reading there is nothing to forgive later: the first good value is accepted at once.
         Err(NoData::NeverRead) if *before == Standing::Unread => return Standing::Unread,
         Err(reason) => return bad(Cause::NoData { reason }),
@@ -160,19 +187,29 @@ fn advance(before: &Standing, rule: &Rule, value: Result<f64, NoData>, now: UtcT
     if rule.forbids(value) {
         return match before {
             Standing::Bad { .. } | Standing::Unread => bad(Cause::BeyondLimit { value }),
-            Standing::Turning { since } if now.seconds_since(*since) >= rule.bad_delay_s => bad(Cause::BeyondLimit { value }),
+            Standing::Turning { since } if now.seconds_since(*since) >= rule.bad_delay_s => {
+                bad(Cause::BeyondLimit { value })
+            }
             Standing::Good if rule.bad_delay_s <= 0.0 => bad(Cause::BeyondLimit { value }),
             Standing::Turning { since } => Standing::Turning { since: *since },
             Standing::Good => Standing::Turning { since: now },
         };
     }
     match before {
-        Standing::Bad { cause, since, good_since } => {
+        Standing::Bad {
+            cause,
+            since,
+            good_since,
+        } => {
             let recovering = good_since.unwrap_or(now);
             if now.seconds_since(recovering) >= rule.good_delay_s {
                 Standing::Good
             } else {
-                Standing::Bad { cause: *cause, since: *since, good_since: Some(recovering) }
+                Standing::Bad {
+                    cause: *cause,
+                    since: *since,
+                    good_since: Some(recovering),
+                }
             }
         }
         _ => Standing::Good,
@@ -189,18 +226,43 @@ fn describe(rule: &Rule, standing: &Standing, value: Result<f64, NoData>, age_s:
         Standing::Good => (false, format!("{} fine", rule.input)),
         Standing::Turning { since } => (
             false,
-            format!("{} {bound} {} for {:.0} s, counts after {:.0} s", rule.input, rule.limit, now.seconds_since(*since), rule.bad_delay_s),
+            format!(
+                "{} {bound} {} for {:.0} s, counts after {:.0} s",
+                rule.input,
+                rule.limit,
+                now.seconds_since(*since),
+                rule.bad_delay_s
+            ),
         ),
-        Standing::Bad { good_since: Some(good), .. } => (
+        Standing::Bad {
+            good_since: Some(good), ..
+        } => (
             true,
-            format!("{} fine again for {:.0} s of {:.0} s", rule.input, now.seconds_since(*good), rule.good_delay_s),
+            format!(
+                "{} fine again for {:.0} s of {:.0} s",
+                rule.input,
+                now.seconds_since(*good),
+                rule.good_delay_s
+            ),
         ),
-        Standing::Bad { cause: Cause::NoData { reason }, .. } => (true, format!("{}: {reason}", rule.input)),
-        Standing::Bad { cause: Cause::BeyondLimit { value } | Cause::Critical { value }, .. } => {
-            (true, format!("{} {value:.1} {bound} {}", rule.input, rule.limit))
-        }
+        Standing::Bad {
+            cause: Cause::NoData { reason },
+            ..
+        } => (true, format!("{}: {reason}", rule.input)),
+        Standing::Bad {
+            cause: Cause::BeyondLimit { value } | Cause::Critical { value },
+            ..
+        } => (true, format!("{} {value:.1} {bound} {}", rule.input, rule.limit)),
     };
-    Row { input: rule.input.clone(), limit: rule.limit, sense: rule.sense, value, age_s, counts_as_unsafe, text }
+    Row {
+        input: rule.input.clone(),
+        limit: rule.limit,
+        sense: rule.sense,
+        value,
+        age_s,
+        counts_as_unsafe,
+        text,
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +271,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn gust() -> Rule {
-        Rule { input: "gust_m_s".into(), sense: Sense::Above, limit: 15.0, critical: Some(25.0), bad_delay_s: 30.0, good_delay_s: 600.0, max_age_s: 10.0 }
+        Rule {
+            input: "gust_m_s".into(),
+            sense: Sense::Above,
+            limit: 15.0,
+            critical: Some(25.0),
+            bad_delay_s: 30.0,
+            good_delay_s: 600.0,
+            max_age_s: 10.0,
+        }
     }
 
     fn at(second: f64) -> UtcTime {
@@ -242,7 +312,10 @@ mod tests {
 
     #[test]
     fn a_short_gust_is_tolerated_and_a_long_one_is_not() {
-        assert_eq!(walk(&[(0.0, 5.0), (1.0, 16.0), (29.0, 16.0), (30.0, 5.0)]), [true, true, true, true]);
+        assert_eq!(
+            walk(&[(0.0, 5.0), (1.0, 16.0), (29.0, 16.0), (30.0, 5.0)]),
+            [true, true, true, true]
+        );
         assert_eq!(walk(&[(0.0, 5.0), (1.0, 16.0), (31.0, 16.0)]), [true, true, false]);
     }
 
@@ -259,7 +332,15 @@ mod tests {
     #[test]
     fn it_is_forgiven_only_after_the_good_delay_without_relapse() {
         assert_eq!(
-            walk(&[(0.0, 26.0), (10.0, 5.0), (600.0, 5.0), (605.0, 16.0), (606.0, 5.0), (1205.0, 5.0), (1206.0, 5.0)]),
+            walk(&[
+                (0.0, 26.0),
+                (10.0, 5.0),
+                (600.0, 5.0),
+                (605.0, 16.0),
+                (606.0, 5.0),
+                (1205.0, 5.0),
+                (1206.0, 5.0)
+            ]),
             [false, false, false, false, false, false, true]
         );
     }
@@ -279,7 +360,11 @@ mod tests {
             Standing::Unread,
             Standing::Good,
             Standing::Turning { since: at(0.0) },
-            Standing::Bad { cause: Cause::BeyondLimit { value: 16.0 }, since: at(0.0), good_since: None },
+            Standing::Bad {
+                cause: Cause::BeyondLimit { value: 16.0 },
+                since: at(0.0),
+                good_since: None,
+            },
         ];
         let values: [Result<f64, NoData>; 5] = [Ok(5.0), Ok(16.0), Ok(26.0), Ok(f64::NAN), Err(NoData::Timeout)];
         let mut table = Vec::new();
@@ -290,7 +375,9 @@ mod tests {
                     Standing::Unread => 'u',
                     Standing::Good => 'g',
                     Standing::Turning { .. } => 't',
-                    Standing::Bad { good_since: Some(_), .. } => 'r',
+                    Standing::Bad {
+                        good_since: Some(_), ..
+                    } => 'r',
                     Standing::Bad { .. } => 'b',
                 })
                 .collect();

@@ -45,6 +45,8 @@ pub struct Planned {
     /// How much earlier it could start, and later it could end, its neighbours staying (seconds).
     pub delta_tl_s: f64,
     pub delta_tr_s: f64,
+    /// Its own constraints and windows allow no start before this one.
+    pub earliest: DateTime<Utc>,
     /// Its part of the objective.
     pub value: f64,
 }
@@ -387,6 +389,7 @@ impl<'a> Planner<'a> {
             end: self.at(start + r.duration_s),
             delta_tl_s: (start - stretch.0.max(before + p.overhead_s as f64)).max(0.0),
             delta_tr_s: (stretch.1.min(after) - end).max(0.0),
+            earliest: self.at(stretch.0.min(start)),
             value: task.jobs[j].worth(s - p.overhead_s, LOSS_STEP_S),
         }
     }

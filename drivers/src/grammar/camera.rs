@@ -1,6 +1,8 @@
 use super::{Talker, number, whole, words};
 use crate::{
-    interface::{Camera, CameraState, CameraStatus, DeviceError, ExposeOrder, Frame, Identity, OperationId, Pending, Status},
+    interface::{
+        Camera, CameraState, CameraStatus, DeviceError, ExposeOrder, Frame, Identity, OperationId, Pending, Status,
+    },
     link::{Dialogue, Link, device},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -35,15 +37,29 @@ impl Talk {
         let answer = self.talker.ask(wire, &format!("GET FRAME {wanted}")).await?;
         let [operation, width, height, started, exposed, bytes] = words::<6>(&answer)?;
         let (width, height, bytes): (usize, usize, usize) = (whole(width)?, whole(height)?, whole(bytes)?);
-        let full = width.checked_mul(height).and_then(|n| n.checked_mul(2)).filter(|n| *n <= LARGEST_FRAME_BYTES);
+        let full = width
+            .checked_mul(height)
+            .and_then(|n| n.checked_mul(2))
+            .filter(|n| *n <= LARGEST_FRAME_BYTES);
         if bytes != 0 && full != Some(bytes) {
             return Err(Trouble::Garbage(format!("{bytes} bytes for {width} x {height} pixels")));
         }
-        let started_at = UtcTime::from_unix_micros(whole(started)?).ok_or_else(|| Trouble::Garbage(format!("start {started:?}")))?;
+        let started_at =
+            UtcTime::from_unix_micros(whole(started)?).ok_or_else(|| Trouble::Garbage(format!("start {started:?}")))?;
         let exposure_s = number(exposed)? / 1e6;
         let raw = wire.exactly(bytes).await?;
-        let pixels = raw.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-        Ok(Frame { operation: whole(operation)?, width, height, pixels, started_at, exposure_s })
+        let pixels = raw
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect();
+        Ok(Frame {
+            operation: whole(operation)?,
+            width,
+            height,
+            pixels,
+            started_at,
+            exposure_s,
+        })
     }
 }
 
@@ -83,8 +99,17 @@ impl Dialogue for Talk {
             "FAULT" => CameraState::Fault,
             other => return Err(Trouble::Garbage(format!("camera state {other:?}"))),
         };
-        let operation = if operation == "-" { None } else { Some(whole(operation)?) };
-        let status = CameraStatus { state, operation, temperature_c: number(temperature)?, setpoint_c: number(setpoint)? };
+        let operation = if operation == "-" {
+            None
+        } else {
+            Some(whole(operation)?)
+        };
+        let status = CameraStatus {
+            state,
+            operation,
+            temperature_c: number(temperature)?,
+            setpoint_c: number(setpoint)?,
+        };
         self.status.send_replace(Reading::good(status, clock.now()));
         Ok(match state {
             CameraState::Exposing => self.poll.min(Duration::from_secs(1)),
@@ -99,7 +124,10 @@ impl Dialogue for Talk {
         match command {
             Command::Expose(order) => {
                 let light = u8::from(order.light);
-                let set = format!("SET EXPOSURE {} {} {light} {}", order.operation, order.exposure_s, order.binning);
+                let set = format!(
+                    "SET EXPOSURE {} {} {light} {}",
+                    order.operation, order.exposure_s, order.binning
+                );
                 self.talker.ask(wire, &set).await?;
                 self.talker.ask(wire, "DO EXPOSE").await?;
             }
@@ -126,7 +154,12 @@ pub struct GrammarCamera {
 pub fn connect_camera(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<GrammarCamera> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
     let sensor = Rc::new(Cell::new(None));
-    let talk = Talk { talker: Talker::default(), poll, status: status_out, sensor: sensor.clone() };
+    let talk = Talk {
+        talker: Talker::default(),
+        poll,
+        status: status_out,
+        sensor: sensor.clone(),
+    };
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
     Rc::new(GrammarCamera { link, status, sensor })
 }
@@ -147,7 +180,10 @@ impl Camera for GrammarCamera {
     fn fetch(&self, operation: OperationId) -> Pending<'_, Frame> {
         let sent = self.link.send(Command::Fetch(operation));
         Box::pin(async move {
-            let missing = || DeviceError::Protocol { device: self.link.id.clone(), what: "no frame in the answer".into() };
+            let missing = || DeviceError::Protocol {
+                device: self.link.id.clone(),
+                what: "no frame in the answer".into(),
+            };
             sent.await?.ok_or_else(missing)
         })
     }

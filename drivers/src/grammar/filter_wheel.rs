@@ -48,9 +48,18 @@ impl Dialogue for Talk {
         let answer = self.talker.ask(wire, "GET STATUS").await?;
         let [position, moving] = words::<2>(&answer)?;
         let (position, moving): (usize, bool) = (whole(position)?, moving == "1");
-        let filter = position.checked_sub(1).and_then(|at| self.filters.get(at)).filter(|_| !moving).cloned();
-        self.status.send_replace(Reading::good(FilterWheelStatus { filter, moving }, clock.now()));
-        Ok(if moving { Duration::from_millis(250) } else { self.poll * 10 })
+        let filter = position
+            .checked_sub(1)
+            .and_then(|at| self.filters.get(at))
+            .filter(|_| !moving)
+            .cloned();
+        self.status
+            .send_replace(Reading::good(FilterWheelStatus { filter, moving }, clock.now()));
+        Ok(if moving {
+            Duration::from_millis(250)
+        } else {
+            self.poll * 10
+        })
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
@@ -81,7 +90,12 @@ pub fn connect_filter_wheel(
     filters: Vec<String>,
 ) -> Rc<GrammarFilterWheel> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let talk = Talk { talker: Talker::default(), poll, filters: filters.clone(), status: status_out };
+    let talk = Talk {
+        talker: Talker::default(),
+        poll,
+        filters: filters.clone(),
+        status: status_out,
+    };
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
     Rc::new(GrammarFilterWheel { link, filters, status })
 }

@@ -47,9 +47,17 @@ impl Dialogue for Talk {
         let answer = self.talker.ask(wire, "GET STATUS").await?;
         let [steps, moving, temperature] = words::<3>(&answer)?;
         let moving = moving == "1";
-        let status = FocuserStatus { position_steps: whole(steps)?, moving, temperature_c: number(temperature)? };
+        let status = FocuserStatus {
+            position_steps: whole(steps)?,
+            moving,
+            temperature_c: number(temperature)?,
+        };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if moving { Duration::from_millis(500) } else { self.poll * 10 })
+        Ok(if moving {
+            Duration::from_millis(500)
+        } else {
+            self.poll * 10
+        })
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
@@ -71,9 +79,24 @@ pub struct GrammarFocuser {
 }
 
 /// Connects; `poll` is a tenth of the pause between two readings at rest.
-pub fn connect_focuser(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<GrammarFocuser> {
+pub fn connect_focuser(
+    id: &str,
+    connector: SharedConnector,
+    clock: Rc<dyn Clock>,
+    poll: Duration,
+) -> Rc<GrammarFocuser> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let link = Link::open(id, connector, clock, Duration::from_secs(4), Talk { talker: Talker::default(), poll, status: status_out });
+    let link = Link::open(
+        id,
+        connector,
+        clock,
+        Duration::from_secs(4),
+        Talk {
+            talker: Talker::default(),
+            poll,
+            status: status_out,
+        },
+    );
     Rc::new(GrammarFocuser { link, status })
 }
 

@@ -48,39 +48,55 @@ impl Talker {
         wire.send(&message).await?;
         let answer = wire.line(0).await?;
         let Some(text) = answer.strip_prefix(&head) else {
-            return Err(Trouble::Garbage(format!("answer {:?} to question {head}", answer.get(..12).unwrap_or(&answer))));
+            return Err(Trouble::Garbage(format!(
+                "answer {:?} to question {head}",
+                answer.get(..12).unwrap_or(&answer)
+            )));
         };
         if let Some(values) = text.strip_prefix("OK") {
             return Ok(values.trim_start().to_owned());
         }
         let refused = text.strip_prefix("ERR ").and_then(|rest| rest.split_once(' '));
         match refused.and_then(|(code, message)| Some((code.parse().ok()?, message))) {
-            Some((code, message)) => Err(Trouble::Refused { code, message: message.into() }),
+            Some((code, message)) => Err(Trouble::Refused {
+                code,
+                message: message.into(),
+            }),
             None => Err(Trouble::Garbage(format!("answer {text:?}"))),
         }
     }
 
     pub async fn identity(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
         let answer = self.ask(wire, "GET IDENTITY").await?;
-        let (model, version) = answer.split_once(';').ok_or_else(|| Trouble::Garbage(format!("identity {answer:?}")))?;
-        Ok(Identity { model: model.into(), version: version.into() })
+        let (model, version) = answer
+            .split_once(';')
+            .ok_or_else(|| Trouble::Garbage(format!("identity {answer:?}")))?;
+        Ok(Identity {
+            model: model.into(),
+            version: version.into(),
+        })
     }
 }
 
 /// Splits an answer into exactly `N` words.
 pub(crate) fn words<const N: usize>(answer: &str) -> Result<[&str; N], Trouble> {
     let found: Vec<&str> = answer.split_ascii_whitespace().collect();
-    <[&str; N]>::try_from(found).map_err(|found| Trouble::Garbage(format!("{} values instead of {N} in {answer:?}", found.len())))
+    <[&str; N]>::try_from(found)
+        .map_err(|found| Trouble::Garbage(format!("{} values instead of {N} in {answer:?}", found.len())))
 }
 
 /// A finite number.
 pub(crate) fn number(word: &str) -> Result<f64, Trouble> {
-    word.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| Trouble::Garbage(format!("{word:?} is not a number")))
+    word.parse::<f64>()
+        .ok()
+        .filter(|n| n.is_finite())
+        .ok_or_else(|| Trouble::Garbage(format!("{word:?} is not a number")))
 }
 
 /// A whole number.
 pub(crate) fn whole<T: std::str::FromStr>(word: &str) -> Result<T, Trouble> {
-    word.parse().map_err(|_| Trouble::Garbage(format!("{word:?} is not a whole number")))
+    word.parse()
+        .map_err(|_| Trouble::Garbage(format!("{word:?} is not a whole number")))
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ pub struct SerialConnector {
 impl Connector for SerialConnector {
     fn connect(&self) -> Connecting<'_> {
         let opened = tokio_serial::new(&self.path, self.baud).open_native_async();
-        let stream = opened.map(|port| Box::new(port) as Box<dyn Stream>).map_err(std::io::Error::from);
+        let stream = opened
+            .map(|port| Box::new(port) as Box<dyn Stream>)
+            .map_err(std::io::Error::from);
         Box::pin(std::future::ready(stream))
     }
 

@@ -27,9 +27,17 @@ fn twenty_below() -> f64 {
 #[derive(Debug, Clone)]
 enum Stage {
     Idle,
-    Exposing { since: UtcTime },
-    Reading { until: UtcTime },
-    Ready { pixels: std::rc::Rc<Vec<u16>>, width: usize, height: usize },
+    Exposing {
+        since: UtcTime,
+    },
+    Reading {
+        until: UtcTime,
+    },
+    Ready {
+        pixels: std::rc::Rc<Vec<u16>>,
+        width: usize,
+        height: usize,
+    },
 }
 
 /// What was ordered and how it goes.
@@ -75,7 +83,17 @@ impl CameraModel {
     pub fn new(config: CameraConfig, now: UtcTime) -> Self {
         let setpoint_c = config.setpoint_c;
         // The cooler has run since the afternoon.
-        Self { config, stage: Stage::Idle, set: None, order: None, shot: None, now, temperature_c: setpoint_c, setpoint_c, begin: false }
+        Self {
+            config,
+            stage: Stage::Idle,
+            set: None,
+            order: None,
+            shot: None,
+            now,
+            temperature_c: setpoint_c,
+            setpoint_c,
+            begin: false,
+        }
     }
 
     /// Brings the model to `now`. A stuck camera never finishes.
@@ -102,7 +120,9 @@ impl CameraModel {
             let end = since.plus_seconds(order.exposure_s);
             if end <= now {
                 order.exposed_s = order.exposure_s;
-                self.stage = Stage::Reading { until: end.plus_seconds(self.config.readout_s) };
+                self.stage = Stage::Reading {
+                    until: end.plus_seconds(self.config.readout_s),
+                };
             }
         }
         if let Stage::Reading { until } = self.stage
@@ -110,7 +130,11 @@ impl CameraModel {
             && let Some(shot) = &self.shot
         {
             let Pixels { width, height, adu } = develop(shot);
-            self.stage = Stage::Ready { pixels: std::rc::Rc::new(adu), width, height };
+            self.stage = Stage::Ready {
+                pixels: std::rc::Rc::new(adu),
+                width,
+                height,
+            };
         }
     }
 
@@ -131,24 +155,43 @@ impl CameraModel {
                     Stage::Reading { .. } => "READING",
                     Stage::Ready { .. } => "READY",
                 };
-                let operation = self.order.map_or_else(|| "-".to_owned(), |order| order.operation.to_string());
-                Ok(format!("{state} {operation} {:.2} {:.2}", self.temperature_c, self.setpoint_c))
+                let operation = self
+                    .order
+                    .map_or_else(|| "-".to_owned(), |order| order.operation.to_string());
+                Ok(format!(
+                    "{state} {operation} {:.2} {:.2}",
+                    self.temperature_c, self.setpoint_c
+                ))
             }
             ["SET", "EXPOSURE", operation, seconds, light, binning] => {
                 let parsed = (operation.parse(), seconds.parse::<f64>(), binning.parse::<usize>());
-                let (Ok(operation), Ok(exposure_s), Ok(binning)) = parsed else { return Err((1, "exposure not understood")) };
+                let (Ok(operation), Ok(exposure_s), Ok(binning)) = parsed else {
+                    return Err((1, "exposure not understood"));
+                };
                 if !(0.0..=7200.0).contains(&exposure_s) || !(1..=16).contains(&binning) {
                     return Err((2, "exposure out of range"));
                 }
-                self.set = Some(Ordered { operation, exposure_s, light: *light == "1", binning, started_at: self.now, exposed_s: 0.0 });
+                self.set = Some(Ordered {
+                    operation,
+                    exposure_s,
+                    light: *light == "1",
+                    binning,
+                    started_at: self.now,
+                    exposed_s: 0.0,
+                });
                 Ok(String::new())
             }
             ["DO", "EXPOSE"] => {
                 if matches!(self.stage, Stage::Exposing { .. } | Stage::Reading { .. }) {
                     return Err((3, "busy"));
                 }
-                let Some(order) = self.set.take() else { return Err((4, "no exposure was set")) };
-                self.order = Some(Ordered { started_at: self.now, ..order });
+                let Some(order) = self.set.take() else {
+                    return Err((4, "no exposure was set"));
+                };
+                self.order = Some(Ordered {
+                    started_at: self.now,
+                    ..order
+                });
                 self.stage = Stage::Exposing { since: self.now };
                 self.begin = true;
                 Ok(String::new())
@@ -170,14 +213,20 @@ impl CameraModel {
     }
 
     fn frame(&mut self, operation: &str) -> Result<(String, Vec<u8>), (i32, &'static str)> {
-        let (Stage::Ready { pixels, width, height }, Some(order)) = (&self.stage, &self.order) else { return Err((5, "no frame")) };
+        let (Stage::Ready { pixels, width, height }, Some(order)) = (&self.stage, &self.order) else {
+            return Err((5, "no frame"));
+        };
         if operation.parse() != Ok(order.operation) {
             return Err((6, "another frame is ready"));
         }
         let mut raw = Vec::with_capacity(pixels.len() * 2);
         raw.extend(pixels.iter().flat_map(|adu| adu.to_le_bytes()));
         let (started, exposed) = (order.started_at.unix_micros(), order.exposed_s * 1e6);
-        let head = format!("{} {width} {height} {started} {exposed:.0} {}", order.operation, raw.len());
+        let head = format!(
+            "{} {width} {height} {started} {exposed:.0} {}",
+            order.operation,
+            raw.len()
+        );
         self.stage = Stage::Idle;
         (self.order, self.shot) = (None, None);
         Ok((head, raw))
@@ -185,9 +234,15 @@ impl CameraModel {
 }
 
 /// Splits off the eight digits, answers the words, and puts the digits before the answer.
-pub(crate) fn framed(question: &[u8], answer: impl FnOnce(&[&str]) -> Result<(String, Vec<u8>), (i32, &'static str)>) -> Vec<u8> {
+pub(crate) fn framed(
+    question: &[u8],
+    answer: impl FnOnce(&[&str]) -> Result<(String, Vec<u8>), (i32, &'static str)>,
+) -> Vec<u8> {
     let text = String::from_utf8_lossy(question);
-    let Some((head, words)) = text.split_at_checked(8).filter(|(head, _)| head.bytes().all(|b| b.is_ascii_digit())) else {
+    let Some((head, words)) = text
+        .split_at_checked(8)
+        .filter(|(head, _)| head.bytes().all(|b| b.is_ascii_digit()))
+    else {
         return Vec::new();
     };
     let words: Vec<&str> = words.split_ascii_whitespace().collect();

@@ -23,7 +23,14 @@ pub struct MountConfig {
 
 impl Default for MountConfig {
     fn default() -> Self {
-        Self { slew_deg_s: 6.0, settle_s: 3.0, lowest_deg: 12.0, park_alt_deg: 40.0, park_az_deg: 0.0, pointing_error_arcsec: (14.0, -9.0) }
+        Self {
+            slew_deg_s: 6.0,
+            settle_s: 3.0,
+            lowest_deg: 12.0,
+            park_alt_deg: 40.0,
+            park_az_deg: 0.0,
+            pointing_error_arcsec: (14.0, -9.0),
+        }
     }
 }
 
@@ -70,8 +77,19 @@ pub struct MountModel {
 
 impl MountModel {
     pub fn new(config: MountConfig, site: Site, now: UtcTime) -> Self {
-        let motion = Motion::Fixed { alt: config.park_alt_deg, az: config.park_az_deg };
-        Self { config, site, motion, parked: true, now, target: (0.0, 0.0), stuck: false }
+        let motion = Motion::Fixed {
+            alt: config.park_alt_deg,
+            az: config.park_az_deg,
+        };
+        Self {
+            config,
+            site,
+            motion,
+            parked: true,
+            now,
+            target: (0.0, 0.0),
+            stuck: false,
+        }
     }
 
     /// Brings the model to `now`; `stuck` axes do not move.
@@ -85,13 +103,20 @@ impl MountModel {
             if stuck {
                 // The drive has lost the time; it goes on from where it stands.
                 let here = self.direction_from(from, goal, arc, elapsed);
-                self.motion = Motion::Slew { from: here, since: now, to };
+                self.motion = Motion::Slew {
+                    from: here,
+                    since: now,
+                    to,
+                };
             } else if elapsed >= arc / self.config.slew_deg_s + self.config.settle_s {
                 self.motion = match to {
                     Goal::Sky { ra, dec } => Motion::Sidereal { ra, dec },
                     Goal::Park => {
                         self.parked = true;
-                        Motion::Fixed { alt: self.config.park_alt_deg, az: self.config.park_az_deg }
+                        Motion::Fixed {
+                            alt: self.config.park_alt_deg,
+                            az: self.config.park_az_deg,
+                        }
                     }
                 };
             }
@@ -116,15 +141,20 @@ impl MountModel {
     fn horizontal(&self, ra: f64, dec: f64) -> (f64, f64) {
         let hour_angle = (local_sidereal_deg(&self.site, self.now) - ra).to_radians();
         let (dec, lat) = (dec.to_radians(), self.site.lat_deg.to_radians());
-        let alt = (dec.sin() * lat.sin() + dec.cos() * lat.cos() * hour_angle.cos()).clamp(-1.0, 1.0).asin();
-        let az = (-dec.cos() * hour_angle.sin()).atan2(dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos());
+        let alt = (dec.sin() * lat.sin() + dec.cos() * lat.cos() * hour_angle.cos())
+            .clamp(-1.0, 1.0)
+            .asin();
+        let az =
+            (-dec.cos() * hour_angle.sin()).atan2(dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos());
         (alt.to_degrees(), az.to_degrees().rem_euclid(360.0))
     }
 
     /// Coordinates of date of an altitude and azimuth.
     fn equatorial(&self, alt: f64, az: f64) -> (f64, f64) {
         let (alt, az, lat) = (alt.to_radians(), az.to_radians(), self.site.lat_deg.to_radians());
-        let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos()).clamp(-1.0, 1.0).asin();
+        let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos())
+            .clamp(-1.0, 1.0)
+            .asin();
         let hour_angle = (-alt.cos() * az.sin()).atan2(alt.sin() * lat.cos() - alt.cos() * lat.sin() * az.cos());
         let ra = local_sidereal_deg(&self.site, self.now) - hour_angle.to_degrees();
         (ra.rem_euclid(360.0), dec.to_degrees())
@@ -135,7 +165,10 @@ impl MountModel {
         let needed = (arc / self.config.slew_deg_s).max(1e-6);
         let fraction = (elapsed / needed).clamp(0.0, 1.0);
         let turn = (goal.1 - from.1 + 180.0).rem_euclid(360.0) - 180.0;
-        (from.0 + (goal.0 - from.0) * fraction, (from.1 + turn * fraction).rem_euclid(360.0))
+        (
+            from.0 + (goal.0 - from.0) * fraction,
+            (from.1 + turn * fraction).rem_euclid(360.0),
+        )
     }
 
     /// Altitude and azimuth the mount believes to point at, degrees.
@@ -156,7 +189,10 @@ impl MountModel {
     pub fn true_direction(&self) -> (f64, f64) {
         let (alt, az) = self.direction();
         let (d_alt, d_az) = self.config.pointing_error_arcsec;
-        (alt + d_alt / 3600.0, az + d_az / 3600.0 / alt.to_radians().cos().max(0.05))
+        (
+            alt + d_alt / 3600.0,
+            az + d_az / 3600.0 / alt.to_radians().cos().max(0.05),
+        )
     }
 
     pub fn is_parked(&self) -> bool {
@@ -181,7 +217,11 @@ impl MountModel {
         if self.horizontal(ra, dec).0 < self.config.lowest_deg {
             return b"1Object below horizon#";
         }
-        self.motion = Motion::Slew { from: self.direction(), since: self.now, to: Goal::Sky { ra, dec } };
+        self.motion = Motion::Slew {
+            from: self.direction(),
+            since: self.now,
+            to: Goal::Sky { ra, dec },
+        };
         b"0"
     }
 
@@ -208,7 +248,9 @@ impl Responder for MountModel {
 
     fn answer(&mut self, question: &[u8]) -> Vec<u8> {
         let question = String::from_utf8_lossy(question);
-        let Some(command) = question.trim_start_matches('\u{6}').strip_prefix(':') else { return Vec::new() };
+        let Some(command) = question.trim_start_matches('\u{6}').strip_prefix(':') else {
+            return Vec::new();
+        };
         match command {
             "GVP" => b"Alidade simulated mount#".to_vec(),
             "GVN" => b"1.0#".to_vec(),
@@ -228,14 +270,22 @@ impl Responder for MountModel {
                     Motion::Sidereal { ra, dec } => (ra, dec),
                     _ => self.equatorial(alt, az),
                 };
-                let text = if command == "GR" { right_ascension(ra) } else { angle(dec) };
+                let text = if command == "GR" {
+                    right_ascension(ra)
+                } else {
+                    angle(dec)
+                };
                 format!("{text}#").into_bytes()
             }
             "GA" => format!("{}#", angle(self.direction().0)).into_bytes(),
             "GZ" => format!("{}#", angle(self.direction().1).trim_start_matches('+')).into_bytes(),
             "MS" => self.slew().to_vec(),
             "hP" => {
-                self.motion = Motion::Slew { from: self.direction(), since: self.now, to: Goal::Park };
+                self.motion = Motion::Slew {
+                    from: self.direction(),
+                    since: self.now,
+                    to: Goal::Park,
+                };
                 Vec::new()
             }
             "hW" => {

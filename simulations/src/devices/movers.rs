@@ -21,15 +21,28 @@ const WHEEL_STEP_S: f64 = 0.8;
 
 impl WheelModel {
     pub fn new(positions: usize, now: UtcTime) -> Self {
-        Self { positions: positions.max(1), at: 0.0, target: 0.0, now }
+        Self {
+            positions: positions.max(1),
+            at: 0.0,
+            target: 0.0,
+            now,
+        }
     }
 
     pub fn advance(&mut self, now: UtcTime, stuck: bool) {
-        let reach = if stuck { 0.0 } else { now.seconds_since(self.now).max(0.0) / WHEEL_STEP_S };
+        let reach = if stuck {
+            0.0
+        } else {
+            now.seconds_since(self.now).max(0.0) / WHEEL_STEP_S
+        };
         self.now = now;
         let round = self.positions as f64;
         let error = (self.target - self.at + round / 2.0).rem_euclid(round) - round / 2.0;
-        self.at = if error.abs() <= reach { self.target } else { (self.at + reach * error.signum()).rem_euclid(round) };
+        self.at = if error.abs() <= reach {
+            self.target
+        } else {
+            (self.at + reach * error.signum()).rem_euclid(round)
+        };
     }
 
     /// Index of the filter in the beam.
@@ -90,11 +103,20 @@ const FOCUS_END: i64 = 60_000;
 
 impl FocuserModel {
     pub fn new(now: UtcTime) -> Self {
-        Self { steps: 20_000.0, target: 20_000.0, temperature_c: 10.0, now }
+        Self {
+            steps: 20_000.0,
+            target: 20_000.0,
+            temperature_c: 10.0,
+            now,
+        }
     }
 
     pub fn advance(&mut self, now: UtcTime, stuck: bool, temperature_c: f64) {
-        let reach = if stuck { 0.0 } else { now.seconds_since(self.now).max(0.0) * FOCUS_RATE };
+        let reach = if stuck {
+            0.0
+        } else {
+            now.seconds_since(self.now).max(0.0) * FOCUS_RATE
+        };
         self.now = now;
         self.temperature_c = temperature_c;
         self.steps += (self.target - self.steps).clamp(-reach, reach);
@@ -150,7 +172,11 @@ mod tests {
 
     fn say(device: &mut impl Responder, words: &str) -> String {
         let answer = device.answer(format!("00010000{words}").as_bytes());
-        String::from_utf8(answer).unwrap().trim_end_matches('\0').trim_start_matches("00010000").to_owned()
+        String::from_utf8(answer)
+            .unwrap()
+            .trim_end_matches('\0')
+            .trim_start_matches("00010000")
+            .to_owned()
     }
 
     #[test]

@@ -23,7 +23,14 @@ pub struct PlcConfig {
 
 impl Default for PlcConfig {
     fn default() -> Self {
-        Self { travel_s: 25.0, dome_deg_s: 6.0, dead_man_s: 60.0, wind_alarm_m_s: 25.0, humidity_alarm_pct: 98.0, alarm_hold_s: 300.0 }
+        Self {
+            travel_s: 25.0,
+            dome_deg_s: 6.0,
+            dead_man_s: 60.0,
+            wind_alarm_m_s: 25.0,
+            humidity_alarm_pct: 98.0,
+            alarm_hold_s: 300.0,
+        }
     }
 }
 
@@ -128,14 +135,20 @@ impl PlcModel {
             }
         }
         let error = (self.azimuth_target_deg - self.azimuth_deg + 180.0).rem_euclid(360.0) - 180.0;
-        let reach = if self.influence.stuck { 0.0 } else { self.config.dome_deg_s * seconds };
+        let reach = if self.influence.stuck {
+            0.0
+        } else {
+            self.config.dome_deg_s * seconds
+        };
         self.azimuth_deg = (self.azimuth_deg + error.clamp(-reach, reach)).rem_euclid(360.0);
     }
 
     /// Rain, wind, cloud, daylight, humidity, communication, ups: each holds after its cause is over.
     fn alarms(&mut self) {
         let weather = self.influence.weather;
-        let silent = self.last_beat.is_some_and(|beat| self.at.seconds_since(beat) > self.config.dead_man_s);
+        let silent = self
+            .last_beat
+            .is_some_and(|beat| self.at.seconds_since(beat) > self.config.dead_man_s);
         let causes = [
             weather.rain_mm_h > 0.0,
             weather.gust_m_s > self.config.wind_alarm_m_s,
@@ -147,7 +160,11 @@ impl PlcModel {
         ];
         for (alarm, (until, cause)) in self.alarm_until.iter_mut().zip(causes).enumerate() {
             // Light and silence need no hold: they do not flicker.
-            let hold = if alarm == 3 || alarm == 5 { 0.0 } else { self.config.alarm_hold_s };
+            let hold = if alarm == 3 || alarm == 5 {
+                0.0
+            } else {
+                self.config.alarm_hold_s
+            };
             if cause {
                 *until = Some(self.at.plus_seconds(hold));
             } else if until.is_some_and(|until| until <= self.at) {
@@ -233,10 +250,17 @@ impl PlcModel {
             put(9, format!("{:.2}", noisy(weather.humidity_pct, 0.1).clamp(0.0, 100.0)));
             put(10, format!("{:.1}", weather.pressure_hpa));
             put(13, format!("{:.2}", weather.rain_mm_h));
-            put(18, format!("{:.2}", noisy(weather.temperature_c + weather.sky_temperature_k, 0.1)));
+            put(
+                18,
+                format!("{:.2}", noisy(weather.temperature_c + weather.sky_temperature_k, 0.1)),
+            );
             put(19, format!("{:.2}", weather.temperature_c));
             put(22, format!("{:.2}", weather.dew_point_c));
-            let lux = if self.influence.sun_alt_deg > 0.0 { 20_000.0 } else { 400.0 * (self.influence.sun_alt_deg / 2.0).exp() };
+            let lux = if self.influence.sun_alt_deg > 0.0 {
+                20_000.0
+            } else {
+                400.0 * (self.influence.sun_alt_deg / 2.0).exp()
+            };
             put(28, format!("{lux:.2}"));
         }
         put(31, format!("{:.1}", (weather.humidity_pct * 0.8).clamp(0.0, 100.0)));
@@ -251,7 +275,13 @@ impl PlcModel {
             "AUTO"
         };
         put(50, mode.into());
-        put(51, format!("{:.0}", self.unsafe_since.map_or(0.0, |since| self.at.seconds_since(since))));
+        put(
+            51,
+            format!(
+                "{:.0}",
+                self.unsafe_since.map_or(0.0, |since| self.at.seconds_since(since))
+            ),
+        );
         fields.join(";")
     }
 
@@ -273,8 +303,16 @@ impl PlcModel {
 
     fn status_d(&self) -> String {
         let error = (self.azimuth_target_deg - self.azimuth_deg + 180.0).rem_euclid(360.0) - 180.0;
-        let azimuth = if self.has_dome() { format!("{:.2}", self.azimuth_deg) } else { "NA".into() };
-        format!("{};{azimuth};{}", self.motor, u8::from(self.has_dome() && error.abs() > 0.05))
+        let azimuth = if self.has_dome() {
+            format!("{:.2}", self.azimuth_deg)
+        } else {
+            "NA".into()
+        };
+        format!(
+            "{};{azimuth};{}",
+            self.motor,
+            u8::from(self.has_dome() && error.abs() > 0.05)
+        )
     }
 }
 
@@ -341,7 +379,10 @@ mod tests {
     }
 
     fn say(plc: &mut PlcModel, question: &str) -> String {
-        String::from_utf8(plc.answer(question.as_bytes())).unwrap().trim().to_owned()
+        String::from_utf8(plc.answer(question.as_bytes()))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     #[test]
@@ -379,14 +420,23 @@ mod tests {
         say(&mut plc, "Dome{OPEN}");
         plc.advance(influence(30.0));
         say(&mut plc, "Dome{CLOSE}");
-        plc.advance(Influence { jam: Some(0.4), ..influence(60.0) });
+        plc.advance(Influence {
+            jam: Some(0.4),
+            ..influence(60.0)
+        });
         assert_eq!(plc.enclosure(), EnclosureState::Stopped);
     }
 
     #[test]
     fn rain_forbids_opening_until_its_hold_is_over() {
         let mut plc = plc();
-        let rain = Influence { weather: WeatherSample { rain_mm_h: 2.0, ..influence(0.0).weather }, ..influence(1.0) };
+        let rain = Influence {
+            weather: WeatherSample {
+                rain_mm_h: 2.0,
+                ..influence(0.0).weather
+            },
+            ..influence(1.0)
+        };
         plc.advance(rain);
         assert!(say(&mut plc, "Dome{OPEN}").starts_with("ERR 3"));
         plc.advance(influence(302.0));

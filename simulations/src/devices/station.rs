@@ -14,7 +14,12 @@ pub struct StationModel {
 
 impl StationModel {
     pub fn new(weather: WeatherSample, seed: u64) -> Self {
-        Self { shown: weather, dead: false, frozen: false, noise: Random::new(seed) }
+        Self {
+            shown: weather,
+            dead: false,
+            frozen: false,
+            noise: Random::new(seed),
+        }
     }
 
     pub fn advance(&mut self, weather: WeatherSample, frozen: bool, dead: bool) {
@@ -25,7 +30,11 @@ impl StationModel {
     }
 
     fn noisy(&mut self, value: f64, sigma: f64) -> f64 {
-        if self.frozen { value } else { value + sigma * self.noise.normal() }
+        if self.frozen {
+            value
+        } else {
+            value + sigma * self.noise.normal()
+        }
     }
 }
 
