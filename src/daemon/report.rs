@@ -146,8 +146,13 @@ impl Gathering {
             },
             Fact::SafetyChanged { safe, reasons, .. } => match facts.unsafe_spells.last_mut() {
                 Some(spell) if spell.until.is_none() => {
-                    if *safe {
-                        spell.until = Some(entry.at);
+                    spell.until = safe.then_some(entry.at);
+                    spell.reasons.retain(|reason| !reason.ends_with("not known yet"));
+                    for reason in reasons {
+                        let input = reason.split(' ').next();
+                        if !spell.reasons.iter().any(|known| known.split(' ').next() == input) {
+                            spell.reasons.push(reason.clone());
+                        }
                     }
                 }
                 _ if !safe => facts.unsafe_spells.push(Spell {

@@ -31,7 +31,7 @@ struct Bench {
     site: Site,
     checker: RefCell<Checker>,
     broken: RefCell<Option<Broken>>,
-    tail: RefCell<VecDeque<String>>,
+    tail: RefCell<VecDeque<Entry>>,
     verdict: Notify,
     sun: RefCell<Option<(UtcTime, ephemeris::AltAz)>>,
 }
@@ -42,8 +42,7 @@ impl Sink for Judge {
         if tail.len() == TAIL {
             tail.pop_front();
         }
-        let line = serde_json::to_string(entry).unwrap_or_default();
-        tail.push_back(line.chars().take(400).collect());
+        tail.push_back(entry.clone());
         drop(tail);
         let judged = self.0.checker.borrow_mut().entry(entry);
         self.note(judged);
@@ -103,7 +102,14 @@ impl Judge {
         self.note(last);
         let broken = self.0.broken.borrow().clone();
         let tail = if broken.is_some() {
-            self.0.tail.borrow().iter().cloned().collect()
+            let line = |entry| {
+                serde_json::to_string(entry)
+                    .unwrap_or_default()
+                    .chars()
+                    .take(400)
+                    .collect()
+            };
+            self.0.tail.borrow().iter().map(line).collect()
         } else {
             Vec::new()
         };

@@ -23,7 +23,7 @@ use alidade_observation::messages::FrameReady;
 use alidade_pipeline::messages::{FrameDone, Outputs};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -75,6 +75,8 @@ pub struct Analysis {
     libraries: BTreeMap<String, Library>,
     night: String,
     queue: VecDeque<FrameReady>,
+    /// Events of which a frame has been reduced already.
+    answered: BTreeSet<String>,
     busy: bool,
 }
 
@@ -104,6 +106,7 @@ impl Analysis {
             libraries: BTreeMap::new(),
             night: String::new(),
             queue: VecDeque::new(),
+            answered: BTreeSet::new(),
             busy: false,
         }
     }
@@ -167,7 +170,7 @@ impl Analysis {
         });
     }
 
-    fn adopt(&self, frame: &FrameReady, masters: Vec<Written>, outcome: Result<Reduced, String>) {
+    fn adopt(&mut self, frame: &FrameReady, masters: Vec<Written>, outcome: Result<Reduced, String>) {
         for master in masters {
             self.product(frame, master, None);
         }
@@ -186,7 +189,9 @@ impl Analysis {
                     rms: reduced.rms,
                     degradations: reduced.degradations,
                 });
-                if let Some(event) = &frame.event {
+                if let Some(event) = &frame.event
+                    && self.answered.insert(event.clone())
+                {
                     let stages = BTreeMap::from([("first_reduced".to_owned(), self.ports.recorder.now())]);
                     self.ports.recorder.record(Fact::AlertTiming {
                         event: event.clone(),

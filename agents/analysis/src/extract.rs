@@ -81,7 +81,7 @@ const FILTER_NOISE: f32 = 0.375;
 /// Finds the sources of a background-subtracted image with sky noise `rms`, brightest first.
 pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
     let (width, height) = (image.width, image.height);
-    if !(rms > 0.0) || width < 3 || height < 3 {
+    if rms.is_nan() || rms <= 0.0 || width < 3 || height < 3 {
         return Vec::new();
     }
     let level = options.threshold_sigma * rms * FILTER_NOISE;
@@ -91,7 +91,7 @@ pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
     let mut stack = Vec::new();
     let mut group = Vec::new();
     for start in 0..smooth.len() {
-        if seen[start] || !(smooth[start] > level) {
+        if seen[start] || smooth[start].is_nan() || smooth[start] <= level {
             continue;
         }
         group.clear();
@@ -134,7 +134,7 @@ fn measure(image: &Image, group: &[usize], rms: f32, options: &Options) -> Optio
             flags |= BORDER;
         }
     }
-    if !(sum > 0.0) {
+    if sum.is_nan() || sum <= 0.0 {
         return None;
     }
     let (cx, cy) = (sx / sum, sy / sum);

@@ -156,6 +156,10 @@ impl Checker {
     }
 
     /// OBS-5 to OBS-9: judged on what is recorded.
+    #[expect(
+        clippy::collapsible_match,
+        reason = "a guard that takes note of what it judges would surprise"
+    )]
     pub fn entry(&mut self, entry: &Entry) -> Result<(), Broken> {
         if self.last_seq != 0 && entry.seq != self.last_seq + 1 {
             return Err(broken(

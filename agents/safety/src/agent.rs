@@ -81,6 +81,7 @@ pub struct Safety {
     answered: BTreeMap<&'static str, UtcTime>,
     last_stroke: Option<UtcTime>,
     conditions_at: Option<UtcTime>,
+    judged_at: Option<UtcTime>,
 }
 
 impl Safety {
@@ -98,12 +99,14 @@ impl Safety {
             answered: BTreeMap::new(),
             last_stroke: None,
             conditions_at: None,
+            judged_at: None,
         }
     }
 
     /// One pass: judge, act on the enclosure, publish.
     fn pass(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
+        self.judged_at = Some(now);
         let (memory, verdict) = verdict::evaluate(&self.verdict_memory, &self.settings.rules, &self.inputs, now);
         self.verdict_memory = memory;
         self.act(&verdict, now, ctx);
@@ -233,7 +236,11 @@ impl Safety {
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        self.pass(ctx);
+        // Every message of monitoring is judged as it comes; while none comes, inputs grow old all the same.
+        let now = self.recorder.now();
+        if self.judged_at.is_none_or(|at| now.seconds_since(at) >= 0.9) {
+            self.pass(ctx);
+        }
         self.watch_over(ctx);
         ctx.run_later(Duration::from_secs(1), Self::tick);
     }

@@ -57,7 +57,7 @@ enum Goal {
 pub fn local_sidereal_deg(site: &Site, now: UtcTime) -> f64 {
     let days = (now.unix_micros() - J2000_UNIX_MICROS) as f64 / 86_400e6;
     let era = 360.0 * (0.779_057_273_264 + (days.rem_euclid(1.0) + 0.002_737_811_911_354_48 * days).rem_euclid(1.0));
-    (era + 4612.156_534 / 3600.0 * days / 36_525.0 + site.lon_deg).rem_euclid(360.0)
+    (era + 4_612.156_534 / 3600.0 * days / 36_525.0 + site.lon_deg).rem_euclid(360.0)
 }
 
 /// 2000-01-01T12:00:00 in microseconds of the Unix era.
