@@ -18,9 +18,53 @@ use crate::{
 use alidade_model::{clock::Clock, reading::NoData, time::UtcTime};
 use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
 };
+
+thread_local! {
+    static CONVERSING: Cell<usize> = const { Cell::new(0) };
+    static QUIET: Rc<Notify> = Rc::new(Notify::new());
+}
+
+/// How many links of this thread wait for an answer just now. A clock that runs faster than the sockets asks this, lest
+/// every answer comes too late.
+pub fn conversing() -> usize {
+    CONVERSING.get()
+}
+
+/// Resolves when no link of this thread waits for an answer.
+pub async fn quiet() {
+    let quiet = QUIET.with(Rc::clone);
+    while conversing() > 0 {
+        quiet.notified().await;
+    }
+}
+
+/// Lives as long as a question without an answer.
+struct Question;
+
+impl Question {
+    fn asked() -> Self {
+        CONVERSING.set(CONVERSING.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        CONVERSING.set(CONVERSING.get() - 1);
+        if CONVERSING.get() == 0 {
+            QUIET.with(|quiet| quiet.notify_one());
+        }
+    }
+}
+
+/// `timeout`, counted among the open questions.
+async fn answered<T>(deadline: Duration, talk: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
+    let _question = Question::asked();
+    tokio::time::timeout(deadline, talk).await
+}
 
 /// How one device is spoken to.
 pub trait Dialogue: 'static {
@@ -149,7 +193,7 @@ impl<D: Dialogue> Task<D> {
     async fn run(mut self) {
         let mut failures = 0u32;
         loop {
-            let (cause, reason) = match tokio::time::timeout(Duration::from_secs(5), self.connector.connect()).await {
+            let (cause, reason) = match answered(Duration::from_secs(5), self.connector.connect()).await {
                 Ok(Ok(stream)) => match self.converse(Wire::new(stream), &mut failures).await {
                     End::HandleGone => return,
                     End::Lost { cause, reason } => (cause, reason),
@@ -193,7 +237,7 @@ impl<D: Dialogue> Task<D> {
     }
 
     async fn converse(&mut self, mut wire: Wire, failures: &mut u32) -> End {
-        let greeting = tokio::time::timeout(self.poll_deadline, self.dialogue.greet(&mut wire)).await;
+        let greeting = answered(self.poll_deadline, self.dialogue.greet(&mut wire)).await;
         match greeting {
             Ok(Ok(identity)) => {
                 if self.identity.borrow().as_ref() != Some(&identity) {
@@ -238,24 +282,22 @@ impl<D: Dialogue> Task<D> {
                     next_poll = Instant::now();
                     self.command(&mut wire, ask).await
                 }
-                None => {
-                    match tokio::time::timeout(self.poll_deadline, self.dialogue.poll(&mut wire, &*self.clock)).await {
-                        Ok(Ok(pause)) => {
-                            next_poll = Instant::now() + pause;
-                            Ok(())
-                        }
-                        Ok(Err(trouble)) => {
-                            next_poll = Instant::now() + Duration::from_millis(500);
-                            Err(trouble)
-                        }
-                        Err(_) => {
-                            return End::Lost {
-                                cause: "no answer".into(),
-                                reason: NoData::Timeout,
-                            };
-                        }
+                None => match answered(self.poll_deadline, self.dialogue.poll(&mut wire, &*self.clock)).await {
+                    Ok(Ok(pause)) => {
+                        next_poll = Instant::now() + pause;
+                        Ok(())
                     }
-                }
+                    Ok(Err(trouble)) => {
+                        next_poll = Instant::now() + Duration::from_millis(500);
+                        Err(trouble)
+                    }
+                    Err(_) => {
+                        return End::Lost {
+                            cause: "no answer".into(),
+                            reason: NoData::Timeout,
+                        };
+                    }
+                },
             };
             match trouble {
                 Ok(()) => garbage_in_a_row = 0,
@@ -284,7 +326,7 @@ impl<D: Dialogue> Task<D> {
 
     async fn command(&mut self, wire: &mut Wire, ask: Ask<D>) -> Result<(), Trouble> {
         let deadline = self.dialogue.deadline(&ask.command);
-        let outcome = tokio::time::timeout(deadline, self.dialogue.obey(wire, &ask.command)).await;
+        let outcome = answered(deadline, self.dialogue.obey(wire, &ask.command)).await;
         let device = self.id.clone();
         let command = D::describe(&ask.command);
         let (answer, trouble) = match outcome {

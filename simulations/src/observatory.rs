@@ -24,6 +24,7 @@ use alidade_model::{
 };
 use alidade_scheduling::{Site, ephemeris};
 use serde::Deserialize;
+use std::os::unix::fs::OpenOptionsExt;
 use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -442,14 +443,21 @@ impl Observatory {
 
     /// Serves a device on a pseudo-terminal until the `LocalSet` ends; returns the path to open.
     pub fn serve_pty(self: &Rc<Self>, device: &str) -> io::Result<String> {
-        let (master, mut slave) = tokio_serial::SerialStream::pair().map_err(io::Error::from)?;
-        slave.set_exclusive(false).map_err(io::Error::from)?;
+        let (master, slave) = tokio_serial::SerialStream::pair().map_err(io::Error::from)?;
         let path = tokio_serial::SerialPort::name(&slave)
             .ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
+        // O_NOCTTY: a terminal of ours shall not become the one that controls this process.
+        let held = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(0o400)
+            .open(&path)?;
+        // The serial library locks what it opens, and would refuse the driver the lock.
+        drop(slave);
         let (observatory, device) = (self.clone(), device.to_owned());
         tokio::task::spawn_local(async move {
             // Held open: without it the master would see an end whenever the client closes.
-            let _slave = slave;
+            let _held = held;
             observatory.serve(device, Box::new(master)).await;
         });
         Ok(path)

@@ -5,6 +5,7 @@
 //! blocking work runs), and a pacer moves the clock on, in steps small against every deadline, giving sockets their
 //! turn between two steps.
 
+use alidade_drivers::link::{conversing, quiet};
 use std::{str::FromStr, time::Duration};
 
 /// Virtual seconds per second of wall time.
@@ -32,12 +33,17 @@ impl FromStr for Pace {
     }
 }
 
-/// Longest step of virtual time without a look at the sockets.
+/// Longest step of virtual time without a look at what it woke.
 const STEP: Duration = Duration::from_millis(50);
 /// Wall time between two visits of the pacer.
-const VISIT: Duration = Duration::from_millis(8);
+const VISIT: Duration = Duration::from_millis(2);
+/// Wall time that is caught up after a stall; a suspended laptop goes on from where it stood.
+const MEMORY: Duration = Duration::from_millis(250);
 
 /// Moves the paused clock on at `factor` for ever; to be spawned beside everything else.
+///
+/// While a device owes an answer, virtual time runs no faster than the wall clock: sockets and terminals answer in wall
+/// time, and a busy machine must not turn them into devices that never answer. What is lost so is caught up.
 #[allow(
     clippy::disallowed_methods,
     reason = "the pacer is what ties virtual time to the wall clock"
@@ -52,20 +58,33 @@ pub async fn run(factor: f64) {
         }
     });
     let mut last = std::time::Instant::now();
-    while ticks.recv().await.is_some() {
+    let mut due = Duration::ZERO;
+    loop {
+        tokio::select! {
+            biased;
+            () = quiet(), if conversing() > 0 => {}
+            tick = ticks.recv() => if tick.is_none() { return },
+        }
         let now = std::time::Instant::now();
-        // After a stall (a suspended laptop) time goes on from where it stood instead of rushing.
-        let mut due = (now - last).min(Duration::from_millis(250)).mul_f64(factor);
+        let passed = now - last;
         last = now;
-        while !due.is_zero() {
-            let step = due.min(STEP);
-            tokio::time::advance(step).await;
-            for _ in 0..4 {
-                tokio::task::yield_now().await;
-            }
-            due -= step;
+        due = (due + passed.mul_f64(factor)).min(MEMORY.mul_f64(factor));
+        if conversing() > 0 {
+            due -= step_on(passed.min(MEMORY).min(due)).await;
+        }
+        while conversing() == 0 && !due.is_zero() {
+            due -= step_on(due.min(STEP)).await;
         }
     }
+}
+
+/// One step of virtual time, and a turn for whom it woke.
+async fn step_on(step: Duration) -> Duration {
+    tokio::time::advance(step).await;
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+    step
 }
 
 #[cfg(test)]

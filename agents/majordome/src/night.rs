@@ -242,6 +242,10 @@ impl NightMachine {
                         (NightState::Waiting, "devices read, Sun up")
                     };
                     self.go(to, cause, view.now, &mut effects);
+                } else if sky.blocking_down.is_empty() {
+                    self.cause = "the enclosure's position has not been read yet".into();
+                } else {
+                    self.cause = format!("missing: {}", sky.blocking_down.join(", "));
                 }
             }
             NightState::Waiting => {

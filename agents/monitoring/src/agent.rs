@@ -184,7 +184,7 @@ impl Monitoring {
             }
             if !up {
                 if watched.blocking {
-                    blocking.push(id.clone());
+                    blocking.push(format!("{id} ({cause})"));
                 }
                 down.insert(id.clone(), cause);
             }
