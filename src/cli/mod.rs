@@ -4,9 +4,13 @@ pub mod alert;
 pub mod check;
 pub mod db;
 pub mod ephemeris;
+pub mod remote;
+pub mod request;
 pub mod run;
 pub mod schedule;
+pub mod status;
 
+use alidade_model::time::UtcTime;
 use clap::{Parser, Subcommand};
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -66,6 +70,10 @@ enum Command {
     Ephemeris(ephemeris::EphemerisArgs),
     /// Read, send and listen to alert packets
     Alert(alert::AlertArgs),
+    /// Submit, list, show and cancel observing requests; ask why one is not planned
+    Request(request::RequestArgs),
+    /// What the running daemon does, why, until when, and what comes next
+    Status(status::StatusArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -108,6 +116,8 @@ pub fn main() -> ExitCode {
             let now: alidade_alerts::transport::vtp::Clock = std::sync::Arc::new(crate::clock::utc_now);
             plain(alert::run(&args, &now, &mut stdout))
         }
+        Command::Request(args) => request::run(&args, UtcTime::new(crate::clock::utc_now()), &mut stdout),
+        Command::Status(args) => status::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

@@ -31,7 +31,7 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
         GatewayCommand::SubmitRequest(value) => match serde_json::from_value::<Request>(value) {
             Ok(mut request) => {
                 request.submitted_at = daemon.recorder.now();
-                judged(daemon.routine.send(Submit(request)).await)
+                kept(daemon, gathered, judged(daemon.routine.send(Submit(request)).await)).await
             }
             Err(error) => CommandReply::Denied(format!("not a request: {error}")),
         },
@@ -47,8 +47,19 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
             }
             Err(error) => CommandReply::Denied(error.to_string()),
         },
-        GatewayCommand::CancelSequence(sequence) => judged(daemon.routine.send(Cancel { who, sequence }).await),
+        GatewayCommand::CancelSequence(sequence) => {
+            let answer = judged(daemon.routine.send(Cancel { who, sequence }).await);
+            kept(daemon, gathered, answer).await
+        }
     }
+}
+
+/// Accepted means kept: the answer waits until everything recorded so far is committed.
+async fn kept(daemon: &Daemon, gathered: &Gathered, reply: CommandReply) -> CommandReply {
+    if reply == CommandReply::Accepted {
+        gathered.committed(daemon.recorder.last_seq()).await;
+    }
+    reply
 }
 
 async fn latch(daemon: &Daemon, who: String, cause: &str) -> CommandReply {

@@ -58,7 +58,7 @@ impl Judge {
             // The mount's own limit lies a little below the observing limit; both are checked against this one.
             horizon_deg: settings.site.horizon_limit_deg - 5.0,
             sun_exclusion_deg: settings.site.sun_exclusion_deg,
-            shutter_grace_s: 5.0,
+            ..Limits::default()
         };
         Self(Rc::new(Bench {
             site: crate::daemon::translate::site(settings),
@@ -80,6 +80,11 @@ impl Judge {
                 self.0.verdict.notify_one();
             }
         }
+    }
+
+    /// The daemon was killed.
+    pub fn died(&self) {
+        self.0.checker.borrow_mut().died();
     }
 
     /// Looks at the hardware now.

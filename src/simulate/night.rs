@@ -296,6 +296,7 @@ async fn incarnations(
             End::Killed { restart_s } => {
                 // A killed process says nothing more, not even that it was killed.
                 recorder.silence();
+                stage.judge.died();
                 drop(last);
                 drop(set);
                 sleep_until(stage, stage.clock.now().plus_seconds(restart_s)).await;
@@ -498,7 +499,7 @@ async fn show(stage: &Stage, daemon: &Daemon, talkative: bool) {
     let mut shown = String::new();
     loop {
         let view = panorama::snapshot(daemon, &stage.plan.settings, &identity, &stage.chronicle);
-        if talkative {
+        if talkative && !view.sentence.why.is_empty() {
             let sentence = &view.sentence;
             let until = sentence
                 .until

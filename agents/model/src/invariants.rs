@@ -44,6 +44,8 @@ pub struct Limits {
     pub sun_exclusion_deg: f64,
     /// OBS-3: how long after the loss of "measured open" a light shutter may still be open, seconds.
     pub shutter_grace_s: f64,
+    /// OBS-3: how long after a restart a shutter of the time before may still be open, seconds.
+    pub restart_grace_s: f64,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             horizon_deg: 10.0,
             sun_exclusion_deg: 20.0,
             shutter_grace_s: 5.0,
+            restart_grace_s: 15.0,
         }
     }
 }
@@ -85,6 +88,9 @@ pub struct Checker {
     night: NightState,
     read_since_start: BTreeSet<String>,
     started: bool,
+    /// Nobody runs the observatory since it was killed.
+    dead: bool,
+    alive_since: Option<UtcTime>,
     accepted: BTreeMap<String, UtcTime>,
     decided: BTreeSet<String>,
     last_seq: u64,
@@ -103,10 +109,18 @@ impl Checker {
             night: NightState::Off,
             read_since_start: BTreeSet::new(),
             started: false,
+            dead: false,
+            alive_since: None,
             accepted: BTreeMap::new(),
             decided: BTreeSet::new(),
             last_seq: 0,
         }
+    }
+
+    /// The daemon is no more, until the next [`Fact::Started`]. A shutter that it left open is nobody's to close until then;
+    /// the roof is the controller's, so OBS-1 and OBS-2 hold on.
+    pub fn died(&mut self) {
+        self.dead = true;
     }
 
     /// OBS-1 to OBS-4: judged on the hardware's truth, as often as it changes.
@@ -132,8 +146,12 @@ impl Checker {
         let is_open = truth.enclosure == EnclosureState::Open;
         self.not_open_since = (!is_open).then(|| self.not_open_since.unwrap_or(truth.at));
         if let Some(since) = self.not_open_since
+            && !self.dead
             && truth.light_shutters_open > 0
             && truth.at.seconds_since(since) > self.limits.shutter_grace_s
+            && self
+                .alive_since
+                .is_none_or(|start| truth.at.seconds_since(start) > self.limits.restart_grace_s)
         {
             return Err(broken(
                 "OBS-3",
@@ -171,6 +189,8 @@ impl Checker {
         match &entry.fact {
             Fact::Started { .. } => {
                 self.started = true;
+                self.dead = false;
+                self.alive_since = Some(entry.at);
                 self.read_since_start.clear();
                 self.night = NightState::Off;
             }
@@ -300,6 +320,14 @@ impl Checker {
 mod tests {
     use super::*;
 
+    fn entry(seq: u64, fact: Fact) -> Entry {
+        Entry {
+            seq,
+            at: truth(0.0).at,
+            fact,
+        }
+    }
+
     fn truth(second: f64) -> Truth {
         let at: UtcTime = "2026-03-14T22:00:00Z".parse().unwrap();
         Truth {
@@ -355,6 +383,32 @@ mod tests {
     }
 
     #[test]
+    fn a_shutter_that_a_killed_daemon_left_open_is_the_next_ones_to_close() {
+        let mut checker = Checker::new(Limits::default());
+        let closed = |second| Truth {
+            enclosure: EnclosureState::Closed,
+            ..truth(second)
+        };
+        checker.died();
+        assert!(checker.observe(&closed(0.0)).is_ok());
+        assert!(checker.observe(&closed(60.0)).is_ok());
+        let start = Fact::Started {
+            version: "1".into(),
+            site: "s".into(),
+            unit: "u".into(),
+            boot: 2,
+        };
+        let started = Entry {
+            seq: 1,
+            at: truth(70.0).at,
+            fact: start,
+        };
+        checker.entry(&started).unwrap();
+        assert!(checker.observe(&closed(80.0)).is_ok());
+        assert_eq!(checker.observe(&closed(86.0)).unwrap_err().id, "OBS-3");
+    }
+
+    #[test]
     fn a_mount_below_the_horizon_or_at_the_sun_breaks_obs_4() {
         let mut checker = Checker::new(Limits::default());
         assert_eq!(
@@ -388,11 +442,6 @@ mod tests {
     #[test]
     fn a_command_before_the_first_reading_breaks_obs_6() {
         let mut checker = Checker::new(Limits::default());
-        let entry = |seq, fact| Entry {
-            seq,
-            at: truth(0.0).at,
-            fact,
-        };
         let started = Fact::Started {
             version: "0".into(),
             site: "s".into(),
@@ -417,11 +466,6 @@ mod tests {
     #[test]
     fn an_exposure_ends_once() {
         let mut checker = Checker::new(Limits::default());
-        let entry = |seq, fact| Entry {
-            seq,
-            at: truth(0.0).at,
-            fact,
-        };
         let exposure = Exposure {
             id: "e1".into(),
             sequence: None,

@@ -277,6 +277,11 @@ impl Recorder {
         entry.seq
     }
 
+    /// The number of the last entry.
+    pub fn last_seq(&self) -> u64 {
+        self.inner.borrow().next_seq - 1
+    }
+
     /// From now on nothing is recorded: the process that this recorder belonged to is dead (in a simulated kill).
     pub fn silence(&self) {
         self.inner.borrow_mut().silent = true;

@@ -5,7 +5,8 @@ use crate::{
     procedure::{self, Instruments, Progress},
 };
 use actix::prelude::*;
-use alidade_model::states::MountState;
+use alidade_drivers::interface::CameraState;
+use alidade_model::{journal::Fact, states::MountState};
 use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
@@ -93,6 +94,37 @@ impl Observation {
 
 impl Actor for Observation {
     type Context = Context<Self>;
+
+    /// A camera may still expose for a daemon that is no more: nobody waits for that frame, and its shutter is open.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for channel in &self.instruments.channels {
+            let (name, camera) = (channel.name.clone(), channel.camera.clone());
+            let mut status = camera.status();
+            let busy = async move {
+                while status.borrow_and_update().value.is_err() {
+                    // The driver is gone with the daemon.
+                    status.changed().await.ok()?;
+                }
+                let state = status.borrow().value.ok()?.state;
+                matches!(state, CameraState::Exposing | CameraState::Reading).then_some(())
+            };
+            ctx.spawn(busy.into_actor(self).map(move |busy, actor, ctx| {
+                if busy.is_none() || actor.running.is_some() {
+                    return;
+                }
+                let recorder = actor.instruments.room.recorder.clone();
+                let stop = async move {
+                    let cause = match camera.stop().await {
+                        Ok(()) => "stopped: nobody waits for it".to_owned(),
+                        Err(error) => format!("not stopped: {error}"),
+                    };
+                    let what = format!("exposure of an earlier run on {name}");
+                    recorder.record(Fact::Degraded { what, cause });
+                };
+                ctx.spawn(stop.into_actor(actor));
+            }));
+        }
+    }
 }
 
 impl Handler<Ping> for Observation {

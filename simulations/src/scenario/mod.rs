@@ -272,27 +272,39 @@ fn weather(folder: &Path) -> Result<Table, ScenarioError> {
     Table::from_csv(&text(&file)?).map_err(|(line, cause)| fault(&file, Some(line.to_string()), cause))
 }
 
+/// The requests of one sequence file (TOML, JSON or an HTML page, by its extension), each consistent in itself.
+pub fn sequence_file(file: &Path, submitted_at: UtcTime) -> Result<Vec<Request>, ScenarioError> {
+    let reader = match file.extension().and_then(|x| x.to_str()) {
+        Some("toml") => from_toml,
+        Some("json") => from_json,
+        Some("html") => from_html,
+        _ => return Err(fault(file, None, "is not a .toml, .json or .html file")),
+    };
+    let read = reader(&text(file)?, submitted_at)
+        .map_err(|(place, cause)| fault(file, Some(place).filter(|p| !p.is_empty()), cause))?;
+    for (index, request) in read.iter().enumerate() {
+        request
+            .check()
+            .map_err(|e| fault(file, Some(request.id.clone()), e.to_string()))?;
+        if read[..index].iter().any(|other| other.id == request.id) {
+            return Err(fault(file, Some(request.id.clone()), "this request exists already"));
+        }
+    }
+    Ok(read)
+}
+
 fn requests(folder: &Path, submitted_at: UtcTime, names: &Names) -> Result<Vec<Request>, ScenarioError> {
-    type Reader = fn(&str, UtcTime) -> Result<Vec<Request>, (String, String)>;
-    let readers: [(&str, Reader); 3] = [
-        ("sequences.toml", from_toml),
-        ("sequences.json", from_json),
-        ("sequences.html", from_html),
-    ];
     let mut all: Vec<Request> = Vec::new();
     let mut found = false;
-    for (name, reader) in readers {
+    for name in ["sequences.toml", "sequences.json", "sequences.html"] {
         let file = folder.join(name);
         if !file.exists() {
             continue;
         }
         found = true;
-        let read = reader(&text(&file)?, submitted_at)
-            .map_err(|(place, cause)| fault(&file, Some(place).filter(|p| !p.is_empty()), cause))?;
-        for request in read {
-            request
-                .check()
-                .and_then(|()| names.check_request(&request))
+        for request in sequence_file(&file, submitted_at)? {
+            names
+                .check_request(&request)
                 .map_err(|e| fault(&file, Some(request.id.clone()), e.to_string()))?;
             if all.iter().any(|other| other.id == request.id) {
                 return Err(fault(&file, Some(request.id), "this request exists already"));

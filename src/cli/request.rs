@@ -1,0 +1,180 @@
+//! `alidade request`: observing requests, as users see them.
+//!
+//! Reading goes to the database, so that it works whether the daemon runs or not; what changes something goes to the
+//! daemon, which alone writes.
+
+use super::{
+    CliError,
+    remote::{DaemonArgs, Remote},
+};
+use crate::{
+    settings::Settings,
+    store::{
+        Durability, OpenOptions, Store, StoreError,
+        queries::{RequestSummary, SequenceDetail, Verdict},
+    },
+};
+use alidade_model::{request::Request, time::UtcTime};
+use alidade_simulations::scenario;
+use serde_json::json;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Submit, list, show and cancel observing requests; ask why one is not planned.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RequestArgs {
+    #[command(subcommand)]
+    command: RequestCommand,
+    #[command(flatten)]
+    daemon: DaemonArgs,
+    /// Machine output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum RequestCommand {
+    /// Submit the requests of a sequence file (TOML, JSON or HTML, see simulations/nights/README.md)
+    Submit { file: PathBuf },
+    /// List requests, newest first
+    List {
+        /// Only this user's
+        #[arg(long)]
+        user: Option<String>,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show a request with its sequences
+    Show { id: String },
+    /// Give a sequence up; its reserved quota is refunded
+    Cancel { sequence: String },
+    /// Say where a request or a sequence stands, and why
+    Why { id: String },
+}
+
+pub fn run(args: &RequestArgs, now: UtcTime, stdout: &mut dyn Write) -> Result<u8, CliError> {
+    let text = match &args.command {
+        RequestCommand::Submit { file } => submit(args, file, now)?,
+        RequestCommand::Cancel { sequence } => {
+            let answer = Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{sequence}/cancel"), &json!({}))?;
+            said(args, &answer, || format!("{sequence}: cancelled\n"))
+        }
+        RequestCommand::List { user, limit } => {
+            let list = store(args)?.requests(user.as_deref(), *limit).map_err(failed)?;
+            said(args, &list, || list.iter().map(line).collect())
+        }
+        RequestCommand::Show { id } => {
+            let request = store(args)?.request(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
+            let whole = serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?;
+            said(args, &whole, || format!("{whole:#}\n"))
+        }
+        RequestCommand::Why { id } => {
+            let details = why(&mut store(args)?, id)?;
+            said(args, &details, || details.iter().map(reason).collect())
+        }
+    };
+    stdout
+        .write_all(text.as_bytes())
+        .map_err(|e| CliError::failed(e.to_string()))?;
+    Ok(0)
+}
+
+/// The machine's document, or the people's text.
+fn said<T: serde::Serialize>(args: &RequestArgs, value: &T, people: impl FnOnce() -> String) -> String {
+    if args.json {
+        format!("{:#}\n", json!(value))
+    } else {
+        people()
+    }
+}
+
+fn failed(error: StoreError) -> CliError {
+    CliError::failed(error.to_string())
+}
+
+fn unknown(id: &str) -> CliError {
+    CliError::failed(format!("there is no request or sequence {id}"))
+}
+
+fn store(args: &RequestArgs) -> Result<Store, CliError> {
+    let settings = Settings::load(&args.daemon.config).map_err(|e| CliError::bad_input(e.to_string()))?;
+    let options = OpenOptions {
+        migrate: false,
+        durability: Durability::Relaxed,
+    };
+    Store::open(&settings.database.url, options).map_err(|e| CliError::bad_input(e.to_string()))
+}
+
+/// Reads the whole file before the first request goes out: a fault changes nothing.
+fn submit(args: &RequestArgs, file: &Path, now: UtcTime) -> Result<String, CliError> {
+    let requests: Vec<Request> = scenario::sequence_file(file, now).map_err(|e| CliError::bad_input(e.to_string()))?;
+    let remote = Remote::of(&args.daemon)?;
+    let mut accepted = Vec::new();
+    for request in &requests {
+        let body = serde_json::to_value(request).map_err(|e| CliError::failed(e.to_string()))?;
+        if let Err(error) = remote.post("/api/v1/requests", &body) {
+            let before = if accepted.is_empty() {
+                String::new()
+            } else {
+                format!(" (accepted before it: {})", accepted.join(", "))
+            };
+            return Err(CliError::failed(format!("request {}: {error}{before}", request.id)));
+        }
+        accepted.push(request.id.clone());
+    }
+    Ok(said(args, &json!({ "accepted": accepted }), || {
+        accepted.iter().map(|id| format!("{id}: accepted\n")).collect()
+    }))
+}
+
+fn line(summary: &RequestSummary) -> String {
+    let states: Vec<String> = summary
+        .states
+        .iter()
+        .map(|(state, count)| format!("{count} {state}"))
+        .collect();
+    format!(
+        "{:<16} {:<12} {:<28} {}\n",
+        summary.id,
+        summary.user,
+        summary.title,
+        states.join(", ")
+    )
+}
+
+/// The sequence of this name, or all sequences of the request of this name.
+fn why(store: &mut Store, id: &str) -> Result<Vec<SequenceDetail>, CliError> {
+    if let Some(detail) = store.sequence(id).map_err(failed)? {
+        return Ok(vec![detail]);
+    }
+    let request = store.request(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
+    let mut details = Vec::new();
+    for sequence in &request.sequences {
+        details.extend(store.sequence(&sequence.id).map_err(failed)?);
+    }
+    Ok(details)
+}
+
+fn reason(detail: &SequenceDetail) -> String {
+    let id = &detail.sequence.id;
+    let cause = detail.why.as_deref().unwrap_or("no cause recorded");
+    let mut text = format!("{id} is {} since {}: {cause}\n", detail.state, detail.moved_at);
+    match &detail.verdict {
+        Some(Verdict::Placed { schedule, place, .. }) => {
+            text.push_str(&format!(
+                "  schedule {schedule}: planned {} to {}\n",
+                place.start, place.end
+            ));
+        }
+        Some(Verdict::Unplaced { schedule, reason, .. }) => {
+            text.push_str(&format!(
+                "  schedule {schedule}: not planned ({}): {}\n",
+                reason.reason, reason.sentence
+            ));
+        }
+        None => text.push_str("  no schedule has considered it yet\n"),
+    }
+    text
+}
