@@ -106,6 +106,9 @@ impl Sink for Counter {
 
 async fn live(settings: Settings) -> Result<(), CliError> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
+    if settings.http.enabled {
+        http::probe(settings.http.listen).map_err(|e| CliError::bad_input(e.to_string()))?;
+    }
     let supervisor = Supervisor::from_environment();
     let clock: Rc<dyn Clock> = Rc::new(SystemClock);
     let strategies = plan::strategies(settings.alerts.strategies.as_deref())?;

@@ -113,6 +113,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             "--serve shows a night as it goes: give it a pace (--pace 60x)",
         ));
     }
+    if let Some(address) = args.serve {
+        crate::gateway::http::probe(address).map_err(|e| CliError::bad_input(e.to_string()))?;
+    }
     let mut report = RunReport {
         scenario: args.scenario.display().to_string(),
         seed: args.seed,

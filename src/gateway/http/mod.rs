@@ -113,12 +113,21 @@ struct Shared {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the gateway in its own thread; returns when it listens.
-pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
-    let listener = TcpListener::bind(addr).map_err(|cause| match cause.kind() {
+fn bind(addr: SocketAddr) -> Result<TcpListener, GatewayError> {
+    TcpListener::bind(addr).map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => GatewayError::PortInUse { addr },
         _ => GatewayError::Listen { addr, cause },
-    })?;
+    })
+}
+
+/// Says whether [`serve`] would find its address free; to be asked before anything is changed.
+pub fn probe(addr: SocketAddr) -> Result<(), GatewayError> {
+    bind(addr).map(drop)
+}
+
+/// Starts the gateway in its own thread; returns when it listens.
+pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
+    let listener = bind(addr)?;
     let failed = |cause| GatewayError::Listen { addr, cause };
     let bound = listener.local_addr().map_err(failed)?;
     let (stop, stopped) = watch::channel(false);

@@ -1,0 +1,219 @@
+//! `alidade run` as a service: the live clock, a real broker, a supervisor, `kill -9`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/mosquitto.rs"]
+mod mosquitto;
+
+use command::{Folder, Said, alidade, said, say};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+/// A daemon with simulated hardware, a folder, a port and a supervisor's socket of its own.
+struct Service {
+    folder: Folder,
+    config: String,
+    url: String,
+    supervisor: UnixDatagram,
+    child: Option<Child>,
+}
+
+const REQUEST: &str = r#"
+[[requests]]
+id = "wish-1"
+user = "ada"
+[[requests.sequences]]
+target = { name = "Polaris", ra_deg = 37.95, dec_deg = 89.26 }
+priority = 5.0
+albums = [{ channel = "vis", plans = [{ filter = "r", exposure_s = 10.0, count = 3 }] }]
+"#;
+
+impl Service {
+    fn new(name: &str, mqtt_port: Option<u16>) -> Self {
+        let folder = Folder::new(name);
+        let port = mosquitto::free_port();
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulated.toml")).unwrap();
+        let own = |text: String, from: &str, to: &str| {
+            assert!(text.contains(from), "config/simulated.toml has no {from}");
+            text.replacen(from, to, 1)
+        };
+        let var = folder.path().display();
+        let mut text = own(
+            text,
+            "sqlite://var/alidade.sqlite",
+            &format!("sqlite://{var}/alidade.sqlite"),
+        );
+        text = own(text, "data_dir = \"var\"", &format!("data_dir = \"{var}\""));
+        text = own(text, "path = \"var/alerts\"", &format!("path = \"{var}/alerts\""));
+        text = own(text, "127.0.0.1:8080", &format!("127.0.0.1:{port}"));
+        if let Some(broker) = mqtt_port {
+            text = own(text, "[mqtt]\nenabled = false", "[mqtt]\nenabled = true");
+            text = own(text, "port = 1883", &format!("port = {broker}"));
+        }
+        let config = folder.join("alidade.toml");
+        fs::write(&config, text).unwrap();
+        let supervisor = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        supervisor.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+        Self {
+            config,
+            url: format!("http://127.0.0.1:{port}"),
+            supervisor,
+            folder,
+            child: None,
+        }
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    fn start(&mut self) {
+        let child = alidade()
+            .args(["run", "--config", &self.config])
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        self.told("READY=1");
+    }
+
+    /// Reads the supervisor's socket until `wanted` comes.
+    fn told(&self, wanted: &str) {
+        let mut buffer = [0; 2048];
+        loop {
+            let size = self
+                .supervisor
+                .recv(&mut buffer)
+                .unwrap_or_else(|e| panic!("{wanted} did not come: {e}"));
+            if String::from_utf8_lossy(&buffer[..size])
+                .lines()
+                .any(|line| line == wanted)
+            {
+                return;
+            }
+        }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Said {
+        let mut whole = arguments.to_vec();
+        whole.extend(["--config", &self.config]);
+        say(&whole)
+    }
+
+    fn signal(&mut self, name: &str) -> std::process::ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let sent = std::process::Command::new("kill")
+            .args([name, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        child.wait().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+fn json(said: &Said) -> Value {
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}", said.stdout))
+}
+
+#[test]
+fn the_daemon_serves_its_supervisor_the_broker_and_people() {
+    let broker = mosquitto::Broker::running("daemon");
+    let mut service = Service::new("daemon-serves", Some(broker.port));
+    let feed = broker.subscribe("alidade/ohp/t1/#");
+    service.start();
+    // Stroked only when monitoring sends and the critical agents answer.
+    service.told("WATCHDOG=1");
+    feed.until(|m| m.topic.ends_with("/availability") && m.payload == "online");
+    feed.until(|m| m.topic.ends_with("/state/enclosure") && m.payload.contains("closed"));
+    let status = json(&service.ask(&["status", "--json"]));
+    assert_eq!(status["enclosure"]["state"], "closed");
+    let text = service.ask(&["status"]);
+    assert!(
+        text.code == 0 && text.stdout.contains("because"),
+        "{}{}",
+        text.stdout,
+        text.stderr
+    );
+    // A second daemon on this port is refused, and has touched nothing.
+    let second = said(alidade().args(["run", "--config", &service.config]).output().unwrap());
+    assert_eq!(second.code, 2, "{}", second.stderr);
+    assert!(
+        second.stderr.contains("in use") && second.stderr.lines().count() == 1,
+        "{}",
+        second.stderr
+    );
+    let ended = service.signal("-TERM");
+    assert!(ended.success(), "{ended}");
+    feed.until(|m| m.topic.ends_with("/availability") && m.payload == "offline");
+    let after = service.ask(&["status"]);
+    assert_eq!(after.code, 1);
+    assert!(after.stderr.contains("no daemon at"), "{}", after.stderr);
+}
+
+#[test]
+fn what_was_accepted_survives_kill_9() {
+    let mut service = Service::new("daemon-killed", None);
+    service.start();
+    let file = service.folder.join("wish.toml");
+    fs::write(&file, REQUEST).unwrap();
+    let submitted = service.ask(&["request", "submit", &file, "--json"]);
+    // At once: what was answered is on disk.
+    service.signal("-KILL");
+    assert_eq!(json(&submitted)["accepted"][0], "wish-1");
+    let list = json(&service.ask(&["request", "list", "--json"]));
+    assert_eq!(list[0]["id"], "wish-1");
+    service.start();
+    let again = service.ask(&["request", "submit", &file]);
+    assert_eq!(again.code, 1, "the same request twice: {}", again.stdout);
+    assert!(again.stderr.contains("wish-1"), "{}", again.stderr);
+    let why = service.ask(&["request", "why", "wish-1"]);
+    assert!(why.stdout.contains("wish-1-1 is "), "{}{}", why.stdout, why.stderr);
+    let cancelled = service.ask(&["request", "cancel", "wish-1-1"]);
+    assert_eq!(cancelled.code, 0, "{}", cancelled.stderr);
+    let why = service.ask(&["request", "why", "wish-1-1", "--json"]);
+    assert_eq!(json(&why)[0]["state"], "cancelled");
+}
+
+#[test]
+fn a_wrong_request_is_refused_with_its_reason_and_nothing_is_kept() {
+    let mut service = Service::new("daemon-wrong", None);
+    service.start();
+    for (name, text, named) in [
+        ("nan.toml", REQUEST.replace("37.95", "nan"), "ra_deg"),
+        (
+            "filter.toml",
+            REQUEST.replace("\"r\"", "\"ultraviolet\""),
+            "ultraviolet",
+        ),
+        ("user.toml", REQUEST.replace("ada", "nobody"), "nobody"),
+        ("key.toml", REQUEST.replace("priority", "importance"), "importance"),
+    ] {
+        let file = service.folder.join(name);
+        fs::write(&file, text).unwrap();
+        let refused = service.ask(&["request", "submit", &file]);
+        assert!(refused.code == 1 || refused.code == 2, "{name}: {}", refused.stdout);
+        assert!(refused.stderr.contains(named), "{name}: {}", refused.stderr);
+        assert_eq!(refused.stderr.lines().count(), 1, "{name}: {}", refused.stderr);
+    }
+    assert_eq!(
+        json(&service.ask(&["request", "list", "--json"])),
+        serde_json::json!([])
+    );
+}

@@ -1,0 +1,400 @@
+//! Whole nights, as `alidade simulate` runs them: the one of the README event by event, and others by their outcome.
+
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/journal.rs"]
+mod journal;
+
+use command::{Folder, say};
+use journal::{Journal, at, seconds, text};
+use serde_json::Value;
+use std::{collections::BTreeSet, fs, path::Path};
+
+const GRB: &str = "simulations/nights/grb-over-ohp";
+
+fn report(out: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(Path::new(out).join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_night_of_the_burst_happens_as_the_readme_tells() {
+    let folder = Folder::new("grb-night");
+    let out = folder.join("out");
+    let said = say(&["simulate", GRB, "--out", &out, "--frames", "pixels"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(report(&out)["broken"], serde_json::json!([]));
+    let journal = Journal::read(&Path::new(&out).join("journal.ndjson"));
+    start_up(&journal);
+    let plan = first_plan(&journal);
+    opening(&journal);
+    shower(&journal);
+    burst(&journal, &plan, &Path::new(&out).join("data"));
+    dawn(&journal, &Path::new(&out).join("data"));
+    headers(&journal, &Path::new(&out).join("data"));
+}
+
+/// Every device connected, read and identified before the first command.
+fn start_up(journal: &Journal) {
+    let identified: BTreeSet<&str> = journal.of("device_identified").map(|e| text(&e["device"])).collect();
+    for device in [
+        "plc",
+        "mount",
+        "camera_vis",
+        "camera_nir",
+        "wheel_vis",
+        "wheel_nir",
+        "focuser",
+        "station",
+    ] {
+        assert!(
+            identified.contains(device),
+            "{device} was not identified: {identified:?}"
+        );
+    }
+    assert!(journal.of("device_identified").all(|e| !text(&e["version"]).is_empty()));
+    let phases: Vec<&str> = journal.of("phase_entered").map(|e| text(&e["phase"])).collect();
+    assert_eq!(phases, ["day", "evening", "night", "morning", "day"]);
+}
+
+/// At least forty sequences of several users with quotas are weighed in the first schedule; its sequences are returned.
+fn first_plan(journal: &Journal) -> Vec<String> {
+    let plan = &journal.of("schedule_made").next().unwrap()["schedule"];
+    assert_eq!(plan["first"], true);
+    let (placed, unplaced) = (plan["placed"].as_array().unwrap(), plan["unplaced"].as_array().unwrap());
+    assert!(
+        placed.len() + unplaced.len() >= 40 && placed.len() >= 30,
+        "{} + {}",
+        placed.len(),
+        unplaced.len()
+    );
+    assert!(unplaced.iter().all(|u| !text(&u["sentence"]).is_empty()));
+    let users: BTreeSet<&str> = journal
+        .of("request_submitted")
+        .map(|e| text(&e["request"]["user"]))
+        .collect();
+    assert!(users.len() >= 4, "{users:?}");
+    placed.iter().map(|p| text(&p["sequence"]).to_owned()).collect()
+}
+
+/// The roof opens while safe, and no light frame is begun before it is measured open.
+fn opening(journal: &Journal) {
+    for opened in journal.of("enclosure_moved").filter(|e| e["to"] == "opening") {
+        assert_eq!(
+            journal.before(at(opened), "safety_changed").unwrap()["safe"],
+            true,
+            "{opened}"
+        );
+    }
+    let mut open = false;
+    let mut light = 0;
+    for entry in &journal.0 {
+        if entry["fact"] == "enclosure_moved" {
+            open = entry["to"] == "open";
+        }
+        if entry["fact"] == "exposure_started" && entry["exposure"]["kind"] == "object" {
+            assert!(open, "{entry}");
+            light += 1;
+        }
+    }
+    assert!(light > 100, "{light} light frames");
+}
+
+/// Clouds and rain end a running exposure, the roof closes, and re-opens after the good-delay.
+fn shower(journal: &Journal) {
+    let unsafe_at = journal
+        .after("2026-03-14T20:00", "safety_changed", |e| e["safe"] == false)
+        .unwrap();
+    let rain = at(unsafe_at);
+    let aborted = journal
+        .after(rain, "exposure_ended", |e| e["outcome"]["outcome"] == "aborted")
+        .expect("an exposure ran when the shower came");
+    assert!(seconds(rain, at(aborted)) <= 2.0, "{aborted}");
+    let closed = journal.after(rain, "enclosure_moved", |e| e["to"] == "closed").unwrap();
+    assert!(seconds(rain, at(closed)) <= 60.0, "{closed}");
+    let safe = journal
+        .after(at(closed), "safety_changed", |e| e["safe"] == true)
+        .unwrap();
+    let open = journal
+        .after(at(closed), "enclosure_moved", |e| e["to"] == "open")
+        .unwrap();
+    assert!(at(open) > at(safe) && seconds(at(safe), at(open)) < 120.0, "{open}");
+    // Fifteen minutes without rain at least.
+    let dry = journal
+        .0
+        .iter()
+        .rfind(|e| e["fact"] == "weather" && at(e) < at(safe) && e["readings"]["rain_mm_h"]["Ok"].as_f64() > Some(0.0))
+        .unwrap();
+    assert!(
+        seconds(at(dry), at(open)) > 900.0,
+        "dry since {}, open at {}",
+        at(dry),
+        at(open)
+    );
+}
+
+/// The packet interrupts an exposure, is slewed to and observed; its frames are reduced; the displaced sequence is given
+/// back its quota and its chance.
+fn burst(journal: &Journal, plan: &[String], data: &Path) {
+    let packet = journal.of("packet_received").next().unwrap();
+    assert_eq!(packet["verdict"], "act");
+    let heard = at(packet);
+    let displaced = journal
+        .after(heard, "sequence_moved", |e| {
+            e["from"] == "executing" && text(&e["cause"]).contains("displaced")
+        })
+        .expect("a sequence gave way");
+    assert_eq!(displaced["to"], "observable");
+    let name = text(&displaced["sequence"]);
+    assert!(plan.iter().any(|p| p == name), "{name} was of the plan");
+    let refund = journal
+        .after(heard, "quota_posted", |e| e["posting"]["sequence"] == name)
+        .unwrap();
+    assert_eq!(
+        (&refund["posting"]["from"], &refund["posting"]["to"]),
+        (&"reserved".into(), &"free".into())
+    );
+    let aborted = journal
+        .after(heard, "exposure_ended", |e| e["outcome"]["outcome"] == "aborted")
+        .unwrap();
+    assert!(seconds(heard, at(aborted)) <= 2.0);
+    let slew = journal
+        .after(heard, "device_command", |e| {
+            e["device"] == "mount" && text(&e["command"]).contains("slew")
+        })
+        .unwrap();
+    assert!(seconds(heard, at(slew)) <= 1.0, "{slew}");
+    let event = journal.of("event_decided").next().unwrap();
+    assert_eq!(event["followed"], true);
+    let request = text(&event["request"]);
+    let channels: BTreeSet<&str> = journal
+        .of("exposure_started")
+        .filter(|e| {
+            e["exposure"]["sequence"]
+                .as_str()
+                .is_some_and(|s| s.starts_with(request))
+        })
+        .map(|e| text(&e["exposure"]["channel"]))
+        .collect();
+    assert_eq!(channels.len(), 2, "both channels look at it");
+    let products: Vec<&Value> = journal
+        .of("product_made")
+        .map(|e| &e["product"])
+        .filter(|p| p["sequence"].as_str().is_some_and(|s| s.starts_with(request)))
+        .collect();
+    for kind in ["raw", "calibrated", "catalogue", "preview"] {
+        let of_kind: Vec<_> = products.iter().filter(|p| p["kind"] == kind).collect();
+        assert!(!of_kind.is_empty(), "no {kind}");
+        for product in of_kind {
+            let bytes = fs::read(data.join(text(&product["path"]))).unwrap();
+            assert_eq!(bytes.len() as u64, product["size_bytes"].as_u64().unwrap());
+            if kind == "preview" {
+                assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+            }
+        }
+    }
+    let reduced: Vec<u64> = journal
+        .of("frame_reduced")
+        .filter(|e| products.iter().any(|p| p["exposure"] == e["exposure"]))
+        .map(|e| e["sources"].as_u64().unwrap())
+        .collect();
+    assert!(reduced.iter().all(|n| *n > 5), "{reduced:?}");
+    let stages: BTreeSet<String> = journal
+        .of("alert_timing")
+        .flat_map(|e| e["stages"].as_object().unwrap().keys().cloned().collect::<Vec<_>>())
+        .collect();
+    for stage in [
+        "event",
+        "notice_sent",
+        "decided",
+        "slew_commanded",
+        "on_target",
+        "first_reduced",
+    ] {
+        assert!(stages.contains(stage), "{stage} of {stages:?}");
+    }
+}
+
+/// Closed, parked and reported; what was counted balances.
+fn dawn(journal: &Journal, data: &Path) {
+    let reported = journal.of("night_reported").last().unwrap();
+    let closed = journal.before(at(reported), "night_moved").unwrap();
+    assert!(["closing", "closed"].contains(&text(&closed["to"])), "{closed}");
+    assert_eq!(journal.of("enclosure_moved").last().unwrap()["to"], "closed");
+    assert_eq!(journal.of("mount_moved").last().unwrap()["to"], "parked");
+    let text_of_report = fs::read_to_string(data.join(text(&reported["path"]))).unwrap();
+    for word in ["Haute-Provence", "SVOM", "rain", "executed"] {
+        assert!(
+            text_of_report.contains(word),
+            "the report says nothing of {word}:\n{text_of_report}"
+        );
+    }
+    let started = journal.of("exposure_started").count();
+    assert_eq!(started, journal.of("exposure_ended").count());
+}
+
+/// A raw frame says what, where, when and with what, as FITS readers expect it.
+fn headers(journal: &Journal, data: &Path) {
+    let raw = journal
+        .of("product_made")
+        .map(|e| &e["product"])
+        .find(|p| p["kind"] == "raw" && p["sequence"].as_str().is_some_and(|s| s.starts_with('r')))
+        .unwrap();
+    let bytes = fs::read(data.join(text(&raw["path"]))).unwrap();
+    let (header, image) = alidade_fits::read(&bytes).unwrap();
+    assert!(image.width >= 512 && image.height >= 512);
+    for keyword in [
+        "DATE-OBS", "EXPTIME", "FILTER", "OBJECT", "RA", "DEC", "AIRMASS", "TELESCOP", "INSTRUME", "GAIN", "CCD-TEMP",
+        "CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CD1_1", "CD2_2",
+    ] {
+        assert!(header.get(keyword).is_some(), "{keyword} is missing");
+    }
+    assert_eq!(
+        header
+            .get("CTYPE1")
+            .map(|v| v.to_string())
+            .unwrap()
+            .trim_matches(['\'', ' ']),
+        "RA---TAN"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_journal_byte_for_byte() {
+    let folder = Folder::new("same-seed");
+    let mut journals = Vec::new();
+    for (name, seed) in [("a", "7"), ("b", "7"), ("c", "8")] {
+        let out = folder.join(name);
+        let said = say(&[
+            "simulate", GRB, "--out", &out, "--frames", "none", "--seed", seed, "--faults", "random",
+        ]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        journals.push(fs::read(Path::new(&out).join("journal.ndjson")).unwrap());
+    }
+    assert!(journals[0] == journals[1], "two runs with one seed differ");
+    assert!(journals[0] != journals[2], "two seeds gave one night");
+}
+
+#[test]
+fn random_faults_break_no_invariant() {
+    let folder = Folder::new("random-nights");
+    let out = folder.join("out");
+    let said = say(&[
+        "simulate", GRB, "--out", &out, "--nights", "12", "--faults", "random", "--seed", "1001", "--json",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let report: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(report["broken"], serde_json::json!([]));
+    let totals = &report["totals"];
+    assert!(totals["faults_injected"].as_u64().unwrap() > 50, "{totals}");
+    assert!(
+        totals["boots"].as_u64().unwrap() > 12,
+        "no daemon was killed in twelve nights: {totals}"
+    );
+    assert!(totals["sequences_executed"].as_u64().unwrap() > 200, "{totals}");
+}
+
+#[test]
+fn a_storm_two_kills_and_a_silent_mount_lose_nothing() {
+    let folder = Folder::new("storm");
+    let out = folder.join("out");
+    let said = say(&[
+        "simulate",
+        "simulations/nights/storm-and-kill",
+        "--out",
+        &out,
+        "--frames",
+        "none",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let journal = Journal::read(&Path::new(&out).join("journal.ndjson"));
+    assert_eq!(journal.of("started").count(), 3);
+    // Numbers go on over the kills: nothing that was committed is missing.
+    for (index, entry) in journal.0.iter().enumerate() {
+        assert_eq!(entry["seq"].as_u64(), Some(index as u64 + 1));
+    }
+    let verdicts: Vec<&str> = journal.of("packet_received").map(|e| text(&e["verdict"])).collect();
+    assert!(
+        verdicts.contains(&"act") && verdicts.contains(&"duplicate") && verdicts.contains(&"reject"),
+        "{verdicts:?}"
+    );
+    let followed = journal.of("event_decided").filter(|e| e["followed"] == true).count();
+    assert!(followed >= 1);
+    let killed_exposures = journal
+        .of("exposure_ended")
+        .filter(|e| e["outcome"]["cause"].as_str().is_some_and(|c| c.contains("restarted")))
+        .count();
+    assert!(killed_exposures >= 1, "a kill fell into an exposure");
+    assert_eq!(journal.of("enclosure_moved").last().unwrap()["to"], "closed");
+}
+
+#[test]
+fn a_calm_winter_night_is_filled_to_the_brim() {
+    let folder = Folder::new("calm");
+    let out = folder.join("out");
+    let said = say(&[
+        "simulate",
+        "simulations/nights/calm-winter-night",
+        "--out",
+        &out,
+        "--frames",
+        "none",
+    ]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let journal = Journal::read(&Path::new(&out).join("journal.ndjson"));
+    let night = journal.of("night_began").next().unwrap();
+    let dark = seconds(text(&night["dusk"]), text(&night["dawn"]));
+    let mut exposed = std::collections::BTreeMap::<&str, f64>::new();
+    for entry in journal
+        .of("exposure_started")
+        .filter(|e| e["exposure"]["kind"] == "object")
+    {
+        *exposed.entry(text(&entry["exposure"]["channel"])).or_default() +=
+            entry["exposure"]["exposure_s"].as_f64().unwrap();
+    }
+    let best = exposed.values().copied().fold(0.0, f64::max);
+    assert!(best / dark > 0.75, "{best} s of {dark} s were exposed");
+}
+
+#[test]
+fn what_cannot_be_run_is_told_in_one_line_and_changes_nothing() {
+    let folder = Folder::new("bad-runs");
+    let broken = folder.path().join("broken");
+    command::copy_of_night("grb-over-ohp", &broken);
+    fs::write(broken.join("weather.csv"), "time,wind\nyesterday,strong\n").unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let broken = broken.display().to_string();
+    let under_a_file = format!("{}/out", file.display());
+    let out = folder.join("out");
+    let cases: [(&[&str], &str); 8] = [
+        (&["simulate", "no/such/night"], "no/such/night"),
+        (&["simulate", &broken, "--out", &out], "weather.csv"),
+        (&["simulate", GRB, "--pace", "fast"], "pace"),
+        (
+            &["simulate", GRB, "--faults", "no-such-script.toml", "--out", &out],
+            "no-such-script.toml",
+        ),
+        (&["simulate", GRB, "--out", &under_a_file], "a-file"),
+        (&["simulate", GRB, "--pace", "60x", "--serve", &address], &address),
+        (&["simulate", GRB, "--serve", "127.0.0.1:0"], "--pace"),
+        (&["simulate", GRB, "--db", "oracle://somewhere"], "oracle"),
+    ];
+    for (arguments, named) in cases {
+        let said = say(arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
+        assert!(said.stderr.contains(named), "{arguments:?}: {}", said.stderr);
+        assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
+        let lines = said.stderr.lines().filter(|l| !l.trim().is_empty()).count();
+        // The command line's own parser adds where help is.
+        assert!(
+            lines == 1 || said.stderr.contains("--help"),
+            "{arguments:?}: {}",
+            said.stderr
+        );
+    }
+    assert!(!Path::new(&out).exists(), "a refused run left something behind");
+}
