@@ -21,7 +21,6 @@ use std::{
 struct Service {
     folder: Folder,
     config: String,
-    url: String,
     supervisor: UnixDatagram,
     child: Option<Child>,
 }
@@ -64,7 +63,6 @@ impl Service {
         supervisor.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
         Self {
             config,
-            url: format!("http://127.0.0.1:{port}"),
             supervisor,
             folder,
             child: None,

@@ -9,10 +9,10 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Debug, Clone, clap::Args)]
 pub struct DaemonArgs {
     /// Configuration of the daemon
-    #[arg(long, default_value = "config/alidade.toml")]
+    #[arg(long, global = true, default_value = "config/alidade.toml")]
     pub config: PathBuf,
     /// Address of the daemon, such as http://127.0.0.1:8080, instead of the configuration's
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub url: Option<String>,
 }
 

@@ -223,7 +223,8 @@ fn describe(rule: &Rule, standing: &Standing, value: Result<f64, NoData>, age_s:
     };
     let (counts_as_unsafe, text) = match standing {
         Standing::Unread => (true, format!("{} not known yet", rule.input)),
-        Standing::Good => (false, format!("{} fine", rule.input)),
+        // Said every second for every input: put together without the formatting machinery.
+        Standing::Good => (false, [&rule.input, " fine"].concat()),
         Standing::Turning { since } => (
             false,
             format!(
@@ -252,7 +253,16 @@ fn describe(rule: &Rule, standing: &Standing, value: Result<f64, NoData>, age_s:
         Standing::Bad {
             cause: Cause::BeyondLimit { value } | Cause::Critical { value },
             ..
-        } => (true, format!("{} {value:.1} {bound} {}", rule.input, rule.limit)),
+        } => {
+            // A yes or no of the controller, not a measurement.
+            let flag = rule.limit == 0.5 && (*value == 0.0 || *value == 1.0);
+            let text = if flag {
+                format!("{} {}", rule.input, if *value == 1.0 { "yes" } else { "no" })
+            } else {
+                format!("{} {value:.1} {bound} {}", rule.input, rule.limit)
+            };
+            (true, text)
+        }
     };
     Row {
         input: rule.input.clone(),

@@ -4,7 +4,7 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Span, Weights, ephemeris,
+    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Sky, Span, Weights, ephemeris,
     messages::Replan,
 };
 use actix::prelude::*;
@@ -16,7 +16,7 @@ use alidade_model::{
     states::SequenceState,
     time::{Night, UtcTime},
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 
 /// The planner's numbers.
@@ -43,6 +43,8 @@ pub struct Scheduling {
     computing: bool,
     waiting: Option<Replan>,
     made: u64,
+    /// What the ephemerides say of one night.
+    sky: Option<(Night, Span, Arc<Sky>)>,
 }
 
 impl Scheduling {
@@ -62,6 +64,7 @@ impl Scheduling {
             computing: false,
             waiting: None,
             made: 0,
+            sky: None,
         }
     }
 
@@ -69,17 +72,19 @@ impl Scheduling {
         self.computing = true;
         let now = self.recorder.now();
         self.expire(now);
-        let Some(problem) = self.problem(now, order.first) else {
+        let Some((span, sky)) = self.night(now) else {
             self.computing = false;
             return;
         };
+        let problem = self.problem(now, order.first, span);
         let (iterations, seed) = (self.settings.iterations, self.settings.seed);
         let offload = self.offload.clone();
         let work = async move {
             offload
                 .run(move || {
-                    crate::plan(
+                    crate::plan_under(
                         &problem,
+                        &sky,
                         PlanOptions {
                             iterations,
                             seed,
@@ -152,10 +157,19 @@ impl Scheduling {
         left.fold(0.0, f64::max).clamp(1.0, full.max(1.0))
     }
 
-    fn problem(&self, now: UtcTime, first: bool) -> Option<Problem> {
-        let night = Night::containing(now, self.settings.site.lon_deg);
-        let phases = ephemeris::night_phases(&self.settings.site, night.0);
-        let span = phases.sun_down.span(phases.night)?;
+    /// The span in which the Sun is down and its sky; nothing where it never sets. Computed once a night.
+    fn night(&mut self, now: UtcTime) -> Option<(Span, Arc<Sky>)> {
+        let site = &self.settings.site;
+        let night = Night::containing(now, site.lon_deg);
+        if self.sky.as_ref().is_none_or(|(known, ..)| *known != night) {
+            let phases = ephemeris::night_phases(site, night.0);
+            let span = phases.sun_down.span(phases.night)?;
+            self.sky = Some((night, span, Arc::new(crate::night_sky(site, span))));
+        }
+        self.sky.as_ref().map(|(_, span, sky)| (*span, sky.clone()))
+    }
+
+    fn problem(&self, now: UtcTime, first: bool, span: Span) -> Problem {
         let book = self.book.borrow();
         let mut requests = Vec::new();
         let mut kept = Vec::new();
@@ -203,7 +217,7 @@ impl Scheduling {
                 charge: None,
             }));
         }
-        Some(Problem {
+        Problem {
             site: self.settings.site,
             night: Span::new(span.start, span.end),
             now: (!first || now.chrono() > span.start).then(|| now.chrono()),
@@ -214,7 +228,7 @@ impl Scheduling {
             weights: self.settings.weights,
             horizon: crate::HorizonMask::default(),
             groups: BTreeMap::new(),
-        })
+        }
     }
 
     fn request(&self, line: &Line) -> Request {

@@ -23,11 +23,11 @@ pub mod report;
 mod stretches;
 mod why;
 
-pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, is_observable};
+pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, Sky, is_observable};
 pub use ephemeris::{
     AltAz, Icrs, MoonState, NightPhases, Site, Span, SunBelow, altaz, lst_deg, moon, night_phases, radec_from_altaz,
     separation_deg, sun_altaz,
 };
-pub use plan::{Plan, PlanOptions, Planned, Unplanned, plan, verify};
+pub use plan::{Plan, PlanOptions, Planned, Unplanned, night_sky, plan, plan_under, verify};
 pub use problem::{After, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
 pub use reason::Reason;

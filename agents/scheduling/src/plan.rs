@@ -92,16 +92,27 @@ pub(crate) struct Prepared {
 
 pub(crate) struct Planner<'a> {
     pub(crate) problem: &'a Problem,
-    pub(crate) sky: Sky,
+    pub(crate) sky: &'a Sky,
     pub(crate) prepared: Vec<Prepared>,
     /// Free stretches of the machine, seconds from the start of the night.
     free: Vec<(f64, f64)>,
 }
 
 /// Plans one night.
-pub fn plan(problem: &Problem, mut options: PlanOptions) -> Result<Plan, ProblemError> {
+pub fn plan(problem: &Problem, options: PlanOptions) -> Result<Plan, ProblemError> {
     problem.check()?;
-    let planner = Planner::new(problem);
+    plan_under(problem, &night_sky(&problem.site, problem.night), options)
+}
+
+/// What [`plan_under`] wants of the sky; the same for every plan of one night.
+pub fn night_sky(site: &crate::Site, night: Span) -> Sky {
+    Sky::new(site, night, 60.0)
+}
+
+/// [`plan`] with the [`night_sky`] of this night at hand: re-planning computes no ephemerides.
+pub fn plan_under(problem: &Problem, sky: &Sky, mut options: PlanOptions) -> Result<Plan, ProblemError> {
+    problem.check()?;
+    let planner = Planner::new(problem, sky);
     let task = planner.task();
     let overhead_s = planner.prepared.iter().map(|p| p.overhead_s).collect();
     let mut linked = links::solve(problem, &task, overhead_s, &mut options);
@@ -113,8 +124,7 @@ pub fn plan(problem: &Problem, mut options: PlanOptions) -> Result<Plan, Problem
 pub(crate) const LOSS_STEP_S: i64 = 60;
 
 impl<'a> Planner<'a> {
-    fn new(problem: &'a Problem) -> Self {
-        let sky = Sky::new(&problem.site, problem.night, 60.0);
+    fn new(problem: &'a Problem, sky: &'a Sky) -> Self {
         let free = free_stretches(problem);
         let mut planner = Self {
             problem,
