@@ -168,6 +168,7 @@ fn burst(journal: &Journal, plan: &[String], data: &Path) {
     let event = journal.of("event_decided").next().unwrap();
     assert_eq!(event["followed"], true);
     let request = text(&event["request"]);
+    assert!(journal.of("request_submitted").any(|e| e["request"]["id"] == request));
     let channels: BTreeSet<&str> = journal
         .of("exposure_started")
         .filter(|e| {

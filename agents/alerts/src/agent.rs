@@ -216,6 +216,12 @@ impl Alerts {
         }
     }
 
+    /// The request that follows an event.
+    fn request_of(&self, id: EventId) -> Option<String> {
+        let first = self.followed.get(&id)?.sequences.first()?;
+        Some(self.ports.book.borrow().line(first)?.sequence.request.clone())
+    }
+
     fn receive(&mut self, packet: Packet) -> PacketVerdict {
         let received_at = self.ports.recorder.now();
         self.status.packets += 1;
@@ -297,7 +303,7 @@ impl Alerts {
             followed: outcome.0,
             strategy: decision.followed.as_ref().map(|p| p.strategy.clone()),
             reason: outcome.1.clone(),
-            request: self.followed.get(&id).and_then(|f| f.sequences.first().cloned()),
+            request: self.request_of(id),
         });
         self.ports.recorder.record(Fact::AlertTiming {
             event: name.clone(),

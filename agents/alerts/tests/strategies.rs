@@ -76,7 +76,7 @@ fn a_later_decision_starts_with_a_later_step() {
     let (_, event) = event(&["012_swift_SWIFT_1125809-092.xml"]);
     let proposal = proposal(&event, &UnitCapabilities::with_field(0.4), Duration::hours(1));
     assert!((proposal.steps[0].exposure_s - 60.0).abs() < 1e-9);
-    assert_eq!(proposal.steps[0].filters, ["g", "r", "i"]);
+    assert_eq!(proposal.steps[0].filters, ["g", "r", "i", "z", "y"]);
     let old = decide(
         &event,
         &shipped(),
