@@ -95,7 +95,7 @@ pub struct Observatory {
     renderer: RefCell<Box<dyn Renderer>>,
     faults: RefCell<Vec<Fault>>,
     models: RefCell<Models>,
-    sun: RefCell<Option<(UtcTime, f64)>>,
+    sun: RefCell<ephemeris::SunPath>,
     noise: RefCell<Random>,
     seed: u64,
 }
@@ -136,6 +136,7 @@ impl Observatory {
                 .map(|(name, c)| (name.clone(), WheelModel::new(c.filters.len(), now)))
                 .collect(),
         };
+        let site = config.site;
         Rc::new(Self {
             config,
             clock,
@@ -143,7 +144,7 @@ impl Observatory {
             renderer: RefCell::new(renderer),
             faults: RefCell::new(Vec::new()),
             models: RefCell::new(models),
-            sun: RefCell::new(None),
+            sun: RefCell::new(ephemeris::SunPath::new(site)),
             noise: RefCell::new(Random::new(seed ^ 2)),
             seed,
         })
@@ -189,15 +190,7 @@ impl Observatory {
     }
 
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
-        let mut cached = self.sun.borrow_mut();
-        if let Some((at, alt)) = *cached
-            && now.seconds_since(at).abs() < 60.0
-        {
-            return alt;
-        }
-        let alt = ephemeris::sun_altaz(&self.config.site, now.chrono()).alt_deg;
-        *cached = Some((now, alt));
-        alt
+        self.sun.borrow_mut().at(now.chrono()).alt_deg
     }
 
     /// Brings one device to the present.

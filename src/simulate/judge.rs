@@ -5,9 +5,8 @@ use alidade_model::{
     invariants::{Broken, Checker, Limits, Truth},
     journal::{Entry, Sink},
     states::{EnclosureState, MountState},
-    time::UtcTime,
 };
-use alidade_scheduling::{Site, ephemeris};
+use alidade_scheduling::ephemeris;
 use alidade_simulations::{
     observatory::{HardwareTruth, Observatory},
     world::WeatherSample,
@@ -28,12 +27,11 @@ pub struct Judge(Rc<Bench>);
 struct Bench {
     observatory: Rc<Observatory>,
     settings: Settings,
-    site: Site,
     checker: RefCell<Checker>,
     broken: RefCell<Option<Broken>>,
     tail: RefCell<VecDeque<Entry>>,
     verdict: Notify,
-    sun: RefCell<Option<(UtcTime, ephemeris::AltAz)>>,
+    sun: RefCell<ephemeris::SunPath>,
 }
 
 impl Sink for Judge {
@@ -61,14 +59,13 @@ impl Judge {
             ..Limits::default()
         };
         Self(Rc::new(Bench {
-            site: crate::daemon::translate::site(settings),
             settings: settings.clone(),
             observatory,
             checker: RefCell::new(Checker::new(limits)),
             broken: RefCell::new(None),
             tail: RefCell::new(VecDeque::new()),
             verdict: Notify::new(),
-            sun: RefCell::new(None),
+            sun: RefCell::new(ephemeris::SunPath::new(crate::daemon::translate::site(settings))),
         }))
     }
 
@@ -124,7 +121,7 @@ impl Judge {
     fn truth(&self, hardware: &HardwareTruth) -> Truth {
         let open = matches!(hardware.enclosure, EnclosureState::Open | EnclosureState::Opening);
         let (sun_up, sun_separation_deg) = if open {
-            let sun = self.sun(hardware.at);
+            let sun = self.0.sun.borrow_mut().at(hardware.at.chrono());
             let apart =
                 ephemeris::separation_deg(sun.az_deg, sun.alt_deg, hardware.mount_az_deg, hardware.mount_alt_deg);
             (sun.alt_deg > -0.833, apart)
@@ -144,19 +141,6 @@ impl Judge {
             sun_separation_deg,
             sun_up,
             light_shutters_open: hardware.light_shutters_open,
-        }
-    }
-
-    /// The Sun of this minute: it moves a quarter of a degree meanwhile, a hundredth of the exclusion zone.
-    fn sun(&self, at: UtcTime) -> ephemeris::AltAz {
-        let mut cached = self.0.sun.borrow_mut();
-        match *cached {
-            Some((then, sun)) if at.seconds_since(then).abs() < 60.0 => sun,
-            _ => {
-                let sun = ephemeris::sun_altaz(&self.0.site, at.chrono());
-                *cached = Some((at, sun));
-                sun
-            }
         }
     }
 

@@ -84,10 +84,13 @@ pub struct Monitoring {
     mount: Option<MountState>,
     phase: Option<Phase>,
     night: Option<(Night, [Option<UtcTime>; 4])>,
-    /// A minute of the Unix era, and Sun and Moon at its start and end.
+    /// A span of [`NODE_US`] of the Unix era, and Sun and Moon at its start and end.
     sky: Option<(i64, Sky, Sky)>,
     weather_at: Option<UtcTime>,
 }
+
+/// Distance of the exact positions of Sun and Moon, microseconds.
+const NODE_US: i64 = 240_000_000;
 
 /// Sun and Moon at one instant.
 #[derive(Debug, Clone, Copy)]
@@ -227,16 +230,16 @@ impl Monitoring {
         fusion::fuse(&mut self.history, &sources, self.settings.belief, now)
     }
 
-    /// Sun and Moon now, interpolated between the full minutes around it (curvature over a minute: 0.0003 degrees).
+    /// Sun and Moon now, interpolated between exact instants four minutes apart (the curvature neglected is below 0.01 degrees).
     fn sky(&mut self, now: UtcTime) -> Sky {
-        let minute = now.unix_micros().div_euclid(60_000_000);
+        let node = now.unix_micros().div_euclid(NODE_US);
         let (before, after) = match self.sky {
-            Some((at, before, after)) if at == minute => (before, after),
-            Some((at, _, after)) if at + 1 == minute => (after, self.sky_at(minute + 1)),
-            _ => (self.sky_at(minute), self.sky_at(minute + 1)),
+            Some((at, before, after)) if at == node => (before, after),
+            Some((at, _, after)) if at + 1 == node => (after, self.sky_at(node + 1)),
+            _ => (self.sky_at(node), self.sky_at(node + 1)),
         };
-        self.sky = Some((minute, before, after));
-        let fraction = now.unix_micros().rem_euclid(60_000_000) as f64 / 60e6;
+        self.sky = Some((node, before, after));
+        let fraction = now.unix_micros().rem_euclid(NODE_US) as f64 / NODE_US as f64;
         Sky {
             sun_alt_deg: before.sun_alt_deg + (after.sun_alt_deg - before.sun_alt_deg) * fraction,
             sinking: after.sun_alt_deg < before.sun_alt_deg,
@@ -244,8 +247,8 @@ impl Monitoring {
         }
     }
 
-    fn sky_at(&self, minute: i64) -> Sky {
-        let time = UtcTime::from_unix_micros(minute * 60_000_000).unwrap_or(self.recorder.now());
+    fn sky_at(&self, node: i64) -> Sky {
+        let time = UtcTime::from_unix_micros(node * NODE_US).unwrap_or(self.recorder.now());
         let frame = ephemeris::SkyFrame::new(&self.settings.site, time.chrono());
         let moon = frame.moon();
         Sky {

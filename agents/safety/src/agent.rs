@@ -238,7 +238,7 @@ impl Safety {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         // Every message of monitoring is judged as it comes; while none comes, inputs grow old all the same.
         let now = self.recorder.now();
-        if self.judged_at.is_none_or(|at| now.seconds_since(at) >= 0.9) {
+        if self.judged_at.is_none_or(|at| now.seconds_since(at) >= 1.5) {
             self.pass(ctx);
         }
         self.watch_over(ctx);
