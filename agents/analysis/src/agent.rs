@@ -98,7 +98,14 @@ struct Reduced {
 
 impl Analysis {
     pub fn new(ports: AnalysisPorts, settings: AnalysisSettings) -> Self {
-        Self { ports, settings, libraries: BTreeMap::new(), night: String::new(), queue: VecDeque::new(), busy: false }
+        Self {
+            ports,
+            settings,
+            libraries: BTreeMap::new(),
+            night: String::new(),
+            queue: VecDeque::new(),
+            busy: false,
+        }
     }
 
     fn next(&mut self, ctx: &mut Context<Self>) {
@@ -149,8 +156,15 @@ impl Analysis {
     }
 
     fn failed(&self, frame: &FrameReady, cause: &str) {
-        self.ports.recorder.record(Fact::Degraded { what: format!("reduction of {}", frame.exposure), cause: cause.into() });
-        self.ports.pipeline.do_send(FrameDone { exposure: frame.exposure.clone(), sequence: frame.sequence.clone(), outcome: Err(cause.into()) });
+        self.ports.recorder.record(Fact::Degraded {
+            what: format!("reduction of {}", frame.exposure),
+            cause: cause.into(),
+        });
+        self.ports.pipeline.do_send(FrameDone {
+            exposure: frame.exposure.clone(),
+            sequence: frame.sequence.clone(),
+            outcome: Err(cause.into()),
+        });
     }
 
     fn adopt(&self, frame: &FrameReady, masters: Vec<Written>, outcome: Result<Reduced, String>) {
@@ -174,10 +188,17 @@ impl Analysis {
                 });
                 if let Some(event) = &frame.event {
                     let stages = BTreeMap::from([("first_reduced".to_owned(), self.ports.recorder.now())]);
-                    self.ports.recorder.record(Fact::AlertTiming { event: event.clone(), stages });
+                    self.ports.recorder.record(Fact::AlertTiming {
+                        event: event.clone(),
+                        stages,
+                    });
                 }
                 let outcome = Ok(Outputs { products: paths });
-                self.ports.pipeline.do_send(FrameDone { exposure: frame.exposure.clone(), sequence: frame.sequence.clone(), outcome });
+                self.ports.pipeline.do_send(FrameDone {
+                    exposure: frame.exposure.clone(),
+                    sequence: frame.sequence.clone(),
+                    outcome,
+                });
             }
         }
     }
@@ -201,20 +222,32 @@ impl Analysis {
 
 fn load(paths: &[PathBuf]) -> Vec<Image> {
     // An unreadable calibration frame is one less; with none left the degradation is recorded on every frame.
-    paths.iter().filter_map(|path| Some(alidade_fits::read(&std::fs::read(path).ok()?).ok()?.1)).collect()
+    paths
+        .iter()
+        .filter_map(|path| Some(alidade_fits::read(&std::fs::read(path).ok()?).ok()?.1))
+        .collect()
 }
 
 /// Writes beside the place and renames; size and SHA-256.
 fn write(data_dir: &Path, relative: String, kind: ProductKind, bytes: &[u8]) -> Result<Written, String> {
     let path = data_dir.join(&relative);
     let partial = path.with_extension("partial");
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&partial, bytes)).and_then(|()| std::fs::rename(&partial, &path));
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&partial, bytes))
+        .and_then(|()| std::fs::rename(&partial, &path));
     written.map_err(|e| format!("{}: {e}", path.display()))?;
     let mut sha256 = String::with_capacity(64);
     for byte in Sha256::digest(bytes) {
         write!(sha256, "{byte:02x}").map_err(|e| e.to_string())?;
     }
-    Ok(Written { kind, path: relative, size_bytes: bytes.len() as u64, sha256 })
+    Ok(Written {
+        kind,
+        path: relative,
+        size_bytes: bytes.len() as u64,
+        sha256,
+    })
 }
 
 /// Combines the frames of the evening; every master is also written.
@@ -257,16 +290,30 @@ fn dark_rate(paths: &[PathBuf], bias: Option<&Image>) -> Option<Image> {
             if image.pixels.len() != bias.pixels.len() {
                 return None;
             }
-            image.pixels.iter_mut().zip(&bias.pixels).for_each(|(p, b)| *p = (*p - b) / seconds);
+            image
+                .pixels
+                .iter_mut()
+                .zip(&bias.pixels)
+                .for_each(|(p, b)| *p = (*p - b) / seconds);
             Some(image)
         })
         .collect();
     calibrate::combine(&rates)
 }
 
-fn reduce_frame(frame: &FrameReady, made: &Made, options: &Options, data_dir: &Path, night: &str) -> Result<Reduced, String> {
+fn reduce_frame(
+    frame: &FrameReady,
+    made: &Made,
+    options: &Options,
+    data_dir: &Path,
+    night: &str,
+) -> Result<Reduced, String> {
     let raw = std::fs::read(&frame.path).map_err(|e| format!("{}: {e}", frame.path.display()))?;
-    let masters = Masters { bias: made.bias.as_ref(), dark_rate: made.dark_rate.as_ref(), flat: made.flats.get(&frame.filter) };
+    let masters = Masters {
+        bias: made.bias.as_ref(),
+        dark_rate: made.dark_rate.as_ref(),
+        flat: made.flats.get(&frame.filter),
+    };
     let reduction: Reduction = reduce(&raw, masters, options).map_err(|e| e.to_string())?;
     let calibrated = alidade_fits::write_i16(&reduction.header, &reduction.image).map_err(|e| e.to_string())?;
     let catalogue = serde_json::to_vec(&serde_json::json!({
@@ -283,7 +330,12 @@ fn reduce_frame(frame: &FrameReady, made: &Made, options: &Options, data_dir: &P
     let written = vec![
         write(data_dir, at("calibrated", "fits"), ProductKind::Calibrated, &calibrated)?,
         write(data_dir, at("catalogues", "json"), ProductKind::Catalogue, &catalogue)?,
-        write(data_dir, at("previews", "png"), ProductKind::Preview, &reduction.preview_png)?,
+        write(
+            data_dir,
+            at("previews", "png"),
+            ProductKind::Preview,
+            &reduction.preview_png,
+        )?,
     ];
     Ok(Reduced {
         written,
@@ -316,7 +368,11 @@ impl Handler<FrameReady> for Analysis {
             FrameKind::Object => {
                 // Frames of an alert do not wait behind routine ones.
                 if frame.event.is_some() {
-                    let first_routine = self.queue.iter().position(|f| f.event.is_none()).unwrap_or(self.queue.len());
+                    let first_routine = self
+                        .queue
+                        .iter()
+                        .position(|f| f.event.is_none())
+                        .unwrap_or(self.queue.len());
                     self.queue.insert(first_routine, frame);
                 } else {
                     self.queue.push_back(frame);

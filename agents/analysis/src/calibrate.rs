@@ -35,7 +35,10 @@ fn median(values: &mut [f32]) -> f32 {
 /// as 1.4826 times the median absolute deviation. `None` without frames or with frames of different sizes.
 pub fn combine(frames: &[Image]) -> Option<Image> {
     let first = frames.first()?;
-    if frames.iter().any(|f| (f.width, f.height) != (first.width, first.height) || f.pixels.len() != first.pixels.len()) {
+    if frames
+        .iter()
+        .any(|f| (f.width, f.height) != (first.width, first.height) || f.pixels.len() != first.pixels.len())
+    {
         return None;
     }
     let mut column = vec![0f32; frames.len()];
@@ -59,7 +62,11 @@ pub fn combine(frames: &[Image]) -> Option<Image> {
             (sum / f64::max(count, 1.0)) as f32
         })
         .collect();
-    Some(Image { width: first.width, height: first.height, pixels })
+    Some(Image {
+        width: first.width,
+        height: first.height,
+        pixels,
+    })
 }
 
 /// A flat from frames of different brightness: bias and dark off, each scaled to its median, combined, mean 1.
@@ -94,7 +101,11 @@ pub fn flat(frames: &[Image], bias: Option<&Image>) -> Option<Image> {
         }
     }
     let mean = sums.iter().sum::<f64>() / sums.len() as f64;
-    Some(Image { width: first.width, height: first.height, pixels: sums.iter().map(|s| (s / mean) as f32).collect() })
+    Some(Image {
+        width: first.width,
+        height: first.height,
+        pixels: sums.iter().map(|s| (s / mean) as f32).collect(),
+    })
 }
 
 /// Masters that fit one frame.
@@ -129,10 +140,16 @@ pub fn apply(raw: &mut Image, masters: Masters<'_>, exposure_s: f64, filter: &st
     }
     if let Some(dark) = masters.dark_rate.filter(|_| use_dark) {
         let seconds = exposure_s as f32;
-        raw.pixels.iter_mut().zip(&dark.pixels).for_each(|(p, d)| *p -= d * seconds);
+        raw.pixels
+            .iter_mut()
+            .zip(&dark.pixels)
+            .for_each(|(p, d)| *p -= d * seconds);
     }
     if let Some(flat) = masters.flat.filter(|_| use_flat) {
-        raw.pixels.iter_mut().zip(&flat.pixels).for_each(|(p, f)| *p = if *f > 0.05 { *p / f } else { f32::NAN });
+        raw.pixels
+            .iter_mut()
+            .zip(&flat.pixels)
+            .for_each(|(p, f)| *p = if *f > 0.05 { *p / f } else { f32::NAN });
     }
     degradations
 }
@@ -142,7 +159,11 @@ mod tests {
     use super::*;
 
     fn flat_image(value: f32) -> Image {
-        Image { width: 4, height: 2, pixels: vec![value; 8] }
+        Image {
+            width: 4,
+            height: 2,
+            pixels: vec![value; 8],
+        }
     }
 
     #[test]
@@ -156,7 +177,11 @@ mod tests {
 
     #[test]
     fn frames_of_different_sizes_make_no_master() {
-        let other = Image { width: 2, height: 4, pixels: vec![1.0; 8] };
+        let other = Image {
+            width: 2,
+            height: 4,
+            pixels: vec![1.0; 8],
+        };
         assert_eq!(combine(&[flat_image(1.0), other]), None);
         assert_eq!(combine(&[]), None);
     }
@@ -165,16 +190,36 @@ mod tests {
     fn what_is_missing_is_said_and_the_rest_is_done() {
         let mut raw = flat_image(1100.0);
         let bias = flat_image(1000.0);
-        let small = Image { width: 1, height: 1, pixels: vec![1.0] };
-        let masters = Masters { bias: Some(&bias), dark_rate: None, flat: Some(&small) };
+        let small = Image {
+            width: 1,
+            height: 1,
+            pixels: vec![1.0],
+        };
+        let masters = Masters {
+            bias: Some(&bias),
+            dark_rate: None,
+            flat: Some(&small),
+        };
         let degradations = apply(&mut raw, masters, 60.0, "r");
-        assert_eq!(degradations, [Degradation::Dark, Degradation::Size { master: "master flat".into() }]);
+        assert_eq!(
+            degradations,
+            [
+                Degradation::Dark,
+                Degradation::Size {
+                    master: "master flat".into()
+                }
+            ]
+        );
         assert_eq!(raw.pixels, vec![100.0; 8]);
     }
 
     #[test]
     fn a_flat_has_mean_one_and_the_shape_of_the_response() {
-        let frame = |level: f32| Image { width: 4, height: 2, pixels: (0..8).map(|n| 1000.0 + level * (1.0 + n as f32 / 100.0)).collect() };
+        let frame = |level: f32| Image {
+            width: 4,
+            height: 2,
+            pixels: (0..8).map(|n| 1000.0 + level * (1.0 + n as f32 / 100.0)).collect(),
+        };
         let flat = flat(&[frame(8000.0), frame(16_000.0)], Some(&flat_image(1000.0))).unwrap();
         let mean: f32 = flat.pixels.iter().sum::<f32>() / 8.0;
         assert!((mean - 1.0).abs() < 1e-5);

@@ -18,7 +18,11 @@ pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::
             let (mut sum, mut count) = (0.0, 0.0);
             for sy in 0..step {
                 for sx in 0..step {
-                    let value = image.pixels.get((y * step + sy) * image.width + x * step + sx).copied().unwrap_or(f32::NAN);
+                    let value = image
+                        .pixels
+                        .get((y * step + sy) * image.width + x * step + sx)
+                        .copied()
+                        .unwrap_or(f32::NAN);
                     if value.is_finite() {
                         sum += value;
                         count += 1.0;
@@ -33,9 +37,18 @@ pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::
     let mut sorted = small.clone();
     let at = (sorted.len() * 997 / 1000).min(sorted.len().saturating_sub(1));
     let white = stretch(*sorted.select_nth_unstable_by(at, f32::total_cmp).1).max(1.0);
-    let mut bytes: Vec<u8> = small.iter().map(|v| (stretch(*v) / white * 255.0).clamp(0.0, 255.0) as u8).collect();
+    let mut bytes: Vec<u8> = small
+        .iter()
+        .map(|v| (stretch(*v) / white * 255.0).clamp(0.0, 255.0) as u8)
+        .collect();
     for source in sources.iter().take(200) {
-        ring(&mut bytes, width, height, (source.x - 1.0) / step as f64, height as f64 - 1.0 - (source.y - 1.0) / step as f64);
+        ring(
+            &mut bytes,
+            width,
+            height,
+            source.x / step as f64,
+            height as f64 - 1.0 - source.y / step as f64,
+        );
     }
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
@@ -63,7 +76,11 @@ mod tests {
 
     #[test]
     fn a_large_frame_becomes_a_small_picture() {
-        let image = Image { width: 1500, height: 900, pixels: vec![3.0; 1500 * 900] };
+        let image = Image {
+            width: 1500,
+            height: 900,
+            pixels: vec![3.0; 1500 * 900],
+        };
         let bytes = png(&image, 2.0, &[]).unwrap();
         let reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         assert_eq!((reader.info().width, reader.info().height), (500, 300));

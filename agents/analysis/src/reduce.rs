@@ -52,5 +52,14 @@ pub fn reduce(raw: &[u8], masters: Masters<'_>, options: &Options) -> Result<Red
         header.history(&format!("degraded: {step}"));
     }
     header.history("calibrated and searched by alidade");
-    Ok(Reduction { header, image, sources, background: background.level, rms: background.rms, fwhm_px, degradations, preview_png })
+    Ok(Reduction {
+        header,
+        image,
+        sources,
+        background: background.level,
+        rms: background.rms,
+        fwhm_px,
+        degradations,
+        preview_png,
+    })
 }
