@@ -25,9 +25,17 @@ impl Header {
     }
 
     fn put(&mut self, keyword: &str, value: &str, comment: &str) {
-        let line = if comment.is_empty() { format!("{keyword:8}= {value:>20}") } else { format!("{keyword:8}= {value:>20} / {comment}") };
+        let line = if comment.is_empty() {
+            format!("{keyword:8}= {value:>20}")
+        } else {
+            format!("{keyword:8}= {value:>20} / {comment}")
+        };
         let line = card(&line);
-        match self.cards.iter_mut().find(|c| c.get(..8).is_some_and(|k| k.trim_end() == keyword)) {
+        match self
+            .cards
+            .iter_mut()
+            .find(|c| c.get(..8).is_some_and(|k| k.trim_end() == keyword))
+        {
             Some(known) => *known = line,
             None => self.cards.push(line),
         }
@@ -51,7 +59,10 @@ impl Header {
 
     /// The value of a keyword as it is written, without quotes and comment.
     pub fn get(&self, keyword: &str) -> Option<String> {
-        let line = self.cards.iter().find(|c| c.get(..8).is_some_and(|k| k.trim_end() == keyword) && c.get(8..10) == Some("= "))?;
+        let line = self
+            .cards
+            .iter()
+            .find(|c| c.get(..8).is_some_and(|k| k.trim_end() == keyword) && c.get(8..10) == Some("= "))?;
         let rest = line.get(10..)?.trim_start();
         if let Some(quoted) = rest.strip_prefix('\'') {
             let mut value = String::new();
@@ -71,7 +82,11 @@ impl Header {
     }
 
     pub fn get_f64(&self, keyword: &str) -> Option<f64> {
-        self.get(keyword)?.replace(['D', 'd'], "E").parse().ok().filter(|value: &f64| value.is_finite())
+        self.get(keyword)?
+            .replace(['D', 'd'], "E")
+            .parse()
+            .ok()
+            .filter(|value: &f64| value.is_finite())
     }
 
     pub fn get_usize(&self, keyword: &str) -> Option<usize> {
@@ -80,7 +95,8 @@ impl Header {
 
     /// Removes a keyword.
     pub fn remove(&mut self, keyword: &str) {
-        self.cards.retain(|c| c.get(..8).is_none_or(|k| k.trim_end() != keyword));
+        self.cards
+            .retain(|c| c.get(..8).is_none_or(|k| k.trim_end() != keyword));
     }
 
     /// Reads a header; returns it and the offset of what follows. Strange cards are kept, not refused: half of all files
@@ -89,14 +105,63 @@ impl Header {
         if !bytes.starts_with(b"SIMPLE  =") {
             return Err(FitsError::NotFits);
         }
+        Self::parse_any(bytes)
+    }
+
+    /// Reads the header of an extension or of the file.
+    pub(crate) fn parse_any(bytes: &[u8]) -> Result<(Self, usize), FitsError> {
         let mut cards = Vec::new();
         for (index, raw) in bytes[..bytes.len().min(LONGEST)].chunks_exact(CARD).enumerate() {
             if raw.starts_with(b"END") && raw[3..].iter().all(|byte| *byte == b' ') {
                 return Ok((Self { cards }, ((index + 1) * CARD).next_multiple_of(BLOCK)));
             }
-            cards.push(raw.iter().map(|byte| if (b' '..=b'~').contains(byte) { char::from(*byte) } else { '?' }).collect());
+            cards.push(
+                raw.iter()
+                    .map(|byte| {
+                        if (b' '..=b'~').contains(byte) {
+                            char::from(*byte)
+                        } else {
+                            '?'
+                        }
+                    })
+                    .collect(),
+            );
         }
         Err(FitsError::NoEnd(bytes.len().min(LONGEST)))
+    }
+
+    /// An extension's header as that of an image file of its own: cards of its structure left out, those of the primary
+    /// header that it has not added.
+    pub(crate) fn over(&self, primary: &Header) -> Header {
+        let keyword = |c: &str| c.get(..8).unwrap_or_default().trim_end().to_owned();
+        let structure = |k: &str| {
+            const NAMES: [&str; 14] = [
+                "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTEND", "CHECKSUM",
+                "DATASUM", "EXTNAME", "EXTVER", "INHERIT",
+            ];
+            const STEMS: [&str; 11] = [
+                "NAXIS", "TTYPE", "TFORM", "TUNIT", "ZNAME", "ZVAL", "ZTILE", "ZNAXIS", "ZCMPTYPE", "ZIMAGE", "ZBITPIX",
+            ];
+            let rest_is_number = |stem: &str| {
+                k.strip_prefix(stem)
+                    .is_some_and(|r| r.bytes().all(|b| b.is_ascii_digit()))
+            };
+            NAMES.contains(&k)
+                || STEMS.iter().any(|s| rest_is_number(s))
+                || [
+                    "ZBLANK", "ZSIMPLE", "ZEXTEND", "ZTENSION", "ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM",
+                ]
+                .contains(&k)
+        };
+        let mut cards: Vec<String> = self.cards.iter().filter(|c| !structure(&keyword(c))).cloned().collect();
+        let own: std::collections::BTreeSet<String> = cards.iter().map(|c| keyword(c)).collect();
+        let commentary = |k: &str| ["", "HISTORY", "COMMENT"].contains(&k);
+        let missing = |c: &&String| {
+            let k = keyword(c);
+            !structure(&k) && (commentary(&k) || !own.contains(&k))
+        };
+        cards.extend(primary.cards.iter().filter(missing).cloned());
+        Header { cards }
     }
 
     /// The header as blocks, the mandatory keywords first.
@@ -106,7 +171,11 @@ impl Header {
             whole.number(keyword, value, "");
         }
         let mut bytes: Vec<u8> = whole.cards.iter().flat_map(|c| c.bytes()).collect();
-        let own = |c: &&String| !mandatory.iter().any(|(k, _)| c.get(..8).is_some_and(|w| w.trim_end() == *k));
+        let own = |c: &&String| {
+            !mandatory
+                .iter()
+                .any(|(k, _)| c.get(..8).is_some_and(|w| w.trim_end() == *k))
+        };
         bytes.extend(self.cards.iter().filter(own).flat_map(|c| c.bytes()));
         bytes.extend(card("END").bytes());
         bytes.resize(bytes.len().next_multiple_of(BLOCK), b' ');
