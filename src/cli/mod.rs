@@ -4,6 +4,7 @@ pub mod alert;
 pub mod check;
 pub mod db;
 pub mod ephemeris;
+pub mod image;
 pub mod run;
 pub mod schedule;
 
@@ -66,6 +67,8 @@ enum Command {
     Ephemeris(ephemeris::EphemerisArgs),
     /// Read, send and listen to alert packets
     Alert(alert::AlertArgs),
+    /// Calibrate, combine, measure and show images
+    Image(image::ImageArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
             let now: alidade_alerts::transport::vtp::Clock = std::sync::Arc::new(crate::clock::utc_now);
             plain(alert::run(&args, &now, &mut stdout))
         }
+        Command::Image(args) => image::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

@@ -14,12 +14,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     };
     for path in arguments {
-        let (_, mut image) = alidade_fits::read(&std::fs::read(&path)?)?;
-        let start = wall_clock();
-        let sky = Background::of(&image);
-        sky.subtract(&mut image);
-        let sources = extract(&image, sky.rms, &options);
-        let seconds = start.elapsed()?.as_secs_f64();
+        let (_, raw) = alidade_fits::read(&std::fs::read(&path)?)?;
+        let mut seconds = f64::INFINITY;
+        let mut last = None;
+        // The best of three: the machine may be doing something else.
+        for _ in 0..3 {
+            let mut image = raw.clone();
+            let start = wall_clock();
+            let sky = Background::of(&image);
+            sky.subtract(&mut image);
+            let sources = extract(&image, sky.rms, &options);
+            seconds = seconds.min(start.elapsed()?.as_secs_f64());
+            last = Some((sky, sources));
+        }
+        let Some((sky, sources)) = last else { continue };
         let line = serde_json::json!({"file": path, "background": sky.level, "rms": sky.rms, "seconds": seconds, "sources": sources});
         writeln!(std::io::stdout(), "{line}")?;
     }

@@ -128,14 +128,11 @@ impl Frame {
     }
 }
 
+/// Pixels of a part, and the centre it had before it was given pixels of no branch; none for a group that is whole.
+pub(super) type Part = (Vec<Pixel>, Option<(f64, f64)>);
+
 /// Parts of a group with the centre each had before it was given pixels of no branch; the group alone if it is one.
-pub(super) fn split(
-    group: Vec<Pixel>,
-    threshold: f64,
-    levels: usize,
-    contrast: f64,
-    least: usize,
-) -> Vec<(Vec<Pixel>, Option<(f64, f64)>)> {
+pub(super) fn split(group: Vec<Pixel>, threshold: f64, levels: usize, contrast: f64, least: usize) -> Vec<Part> {
     let frame = Frame::of(&group);
     if levels < 2 || contrast >= 1.0 || !frame.several_peaks(&group) {
         return vec![(group, None)];
@@ -194,7 +191,7 @@ fn branches(
 }
 
 /// Gives the pixels of no branch to the branches.
-fn gather(group: &[Pixel], branches: &[(Vec<usize>, f64)], threshold: f64) -> Vec<(Vec<Pixel>, Option<(f64, f64)>)> {
+fn gather(group: &[Pixel], branches: &[(Vec<usize>, f64)], threshold: f64) -> Vec<Part> {
     let taken: BTreeSet<usize> = branches.iter().flat_map(|b| b.0.iter().copied()).collect();
     let mut parts: Vec<Vec<Pixel>> = Vec::new();
     let mut profiles = Vec::new();
@@ -206,7 +203,7 @@ fn gather(group: &[Pixel], branches: &[(Vec<usize>, f64)], threshold: f64) -> Ve
         let exponent = shape.count as f64 / (std::f64::consts::TAU * shape.truncation * shape.major * shape.minor);
         let most = 4.0 * shape.smooth_peak;
         let amplitude = if exponent < 70.0 {
-            (level * exponent.exp()).min(most)
+            (threshold * exponent.exp()).min(most)
         } else {
             most
         };
