@@ -361,7 +361,7 @@ mod tests {
             .map(|(n, level)| folder.put(&format!("{n}.fits"), 0.0, 2, &[*level; 2]))
             .collect();
         let out = folder.0.join("master.fits");
-        let mut level = |method| {
+        let level = |method| {
             combine(&frames, method, &out).unwrap();
             read(&out).unwrap().1.pixels[1]
         };

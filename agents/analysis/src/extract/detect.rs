@@ -61,7 +61,7 @@ pub(super) fn groups(image: &Image, smooth: &[f32], level: f32, least: usize) ->
             let start = x + skip;
             let end = row[start..]
                 .iter()
-                .position(|v| !(*v > level))
+                .position(|v| v.is_nan() || *v <= level)
                 .map_or(width, |n| start + n);
             let own = runs.len();
             runs.push(Run { y, start, end });

@@ -1,8 +1,8 @@
 //! Sources: connected pixels above the noise of the matched-filtered image.
 //!
 //! The image is convolved with a 3 x 3 pyramid; pixels above the threshold are joined with their eight neighbours; groups
-//! large enough are split where they hold several sources ([`deblend`]), measured ([`shape`]), and freed of what is only
-//! the wing of a neighbour ([`clean`]). Fluxes are those of apertures ([`photometry`]). Steps and definitions are those of
+//! large enough are split where they hold several sources (`deblend`), measured (`shape`), and freed of what is only
+//! the wing of a neighbour (`clean`). Fluxes are those of apertures (`photometry`). Steps and definitions are those of
 //! SExtractor (Bertin & Arnouts 1996, A&AS 117, 393), so that catalogues compare.
 
 mod clean;
@@ -92,7 +92,8 @@ impl Default for Options {
 /// Finds the sources of a background-subtracted image with sky noise `rms`, brightest first.
 pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
     let shaped = image.width.checked_mul(image.height) == Some(image.pixels.len());
-    if !(rms > 0.0) || !(options.threshold_sigma > 0.0) || image.pixels.is_empty() || !shaped {
+    let positive = rms > 0.0 && options.threshold_sigma > 0.0;
+    if !positive || image.pixels.is_empty() || !shaped {
         return Vec::new();
     }
     let level = options.threshold_sigma * rms;
