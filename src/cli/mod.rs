@@ -4,6 +4,7 @@ pub mod alert;
 pub mod check;
 pub mod db;
 pub mod ephemeris;
+pub mod image;
 pub mod remote;
 pub mod request;
 pub mod run;
@@ -74,6 +75,8 @@ enum Command {
     Request(request::RequestArgs),
     /// What the running daemon does, why, until when, and what comes next
     Status(status::StatusArgs),
+    /// Calibrate, combine, measure and show images
+    Image(image::ImageArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         }
         Command::Request(args) => request::run(&args, UtcTime::new(crate::clock::utc_now()), &mut stdout),
         Command::Status(args) => status::run(&args, &mut stdout),
+        Command::Image(args) => image::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

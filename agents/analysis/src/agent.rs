@@ -262,6 +262,10 @@ fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) 
         let mut header = Header::new();
         header.text("CHANNEL", channel, "instrument channel");
         header.text("IMAGETYP", &name, "kind of frame");
+        if kind == ProductKind::MasterDark {
+            header.number("EXPTIME", 1, "[s] a rate per second");
+            header.number("BIASSUB", "T", "free of bias");
+        }
         let file = alidade_fits::write_f32(&header, image).map_err(|e| e.to_string());
         let path = format!("{night}/masters/{channel}-{}.fits", name.replace(' ', "-"));
         written.extend(file.and_then(|bytes| write(data_dir, path, kind, &bytes)).ok());

@@ -20,7 +20,11 @@ pub enum Degradation {
 /// Deviations beyond this many scatters are clipped.
 const CLIP: f32 = 4.0;
 
-fn median(values: &mut [f32]) -> f32 {
+/// Median; the mean of the two middle values of an even number. Zero without values.
+pub(crate) fn median(values: &mut [f32]) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
     let middle = values.len() / 2;
     let (_, upper, _) = values.select_nth_unstable_by(middle, f32::total_cmp);
     let upper = *upper;
@@ -60,6 +64,32 @@ pub fn combine(frames: &[Image]) -> Option<Image> {
                 count += 1.0;
             }
             (sum / f64::max(count, 1.0)) as f32
+        })
+        .collect();
+    Some(Image {
+        width: first.width,
+        height: first.height,
+        pixels,
+    })
+}
+
+/// Makes one image of equal frames, each pixel by `of` from its values in all of them; `None` as for [`combine`].
+pub(crate) fn stack(frames: &[Image], of: impl Fn(&mut [f32]) -> f64) -> Option<Image> {
+    let first = frames.first()?;
+    if frames
+        .iter()
+        .any(|f| f.width != first.width || f.pixels.len() != first.pixels.len())
+    {
+        return None;
+    }
+    let mut column = vec![0f32; frames.len()];
+    let pixels = (0..first.pixels.len())
+        .map(|at| {
+            column
+                .iter_mut()
+                .zip(frames)
+                .for_each(|(value, frame)| *value = frame.pixels[at]);
+            of(&mut column) as f32
         })
         .collect();
     Some(Image {

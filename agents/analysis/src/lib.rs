@@ -13,11 +13,13 @@
 //! | [`extract`] | pure: sources with position, flux, width |
 //! | [`preview`] | pure: a small picture |
 //! | [`reduce`] | pure: the whole chain for one frame |
+//! | [`command`] | what the command line does with files |
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
 pub mod background;
 pub mod calibrate;
+pub mod command;
 pub mod extract;
 pub mod preview;
 pub mod reduce;

@@ -46,8 +46,8 @@ pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::
             &mut bytes,
             width,
             height,
-            (source.x - 1.0) / step as f64,
-            height as f64 - 1.0 - (source.y - 1.0) / step as f64,
+            source.x / step as f64,
+            height as f64 - 1.0 - source.y / step as f64,
         );
     }
     let mut out = Vec::new();

@@ -105,6 +105,11 @@ impl Header {
         if !bytes.starts_with(b"SIMPLE  =") {
             return Err(FitsError::NotFits);
         }
+        Self::parse_any(bytes)
+    }
+
+    /// Reads the header of an extension or of the file.
+    pub(crate) fn parse_any(bytes: &[u8]) -> Result<(Self, usize), FitsError> {
         let mut cards = Vec::new();
         for (index, raw) in bytes[..bytes.len().min(LONGEST)].chunks_exact(CARD).enumerate() {
             if raw.starts_with(b"END") && raw[3..].iter().all(|byte| *byte == b' ') {
@@ -123,6 +128,40 @@ impl Header {
             );
         }
         Err(FitsError::NoEnd(bytes.len().min(LONGEST)))
+    }
+
+    /// An extension's header as that of an image file of its own: cards of its structure left out, those of the primary
+    /// header that it has not added.
+    pub(crate) fn over(&self, primary: &Header) -> Header {
+        let keyword = |c: &str| c.get(..8).unwrap_or_default().trim_end().to_owned();
+        let structure = |k: &str| {
+            const NAMES: [&str; 14] = [
+                "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "TFIELDS", "THEAP", "EXTEND", "CHECKSUM",
+                "DATASUM", "EXTNAME", "EXTVER", "INHERIT",
+            ];
+            const STEMS: [&str; 11] = [
+                "NAXIS", "TTYPE", "TFORM", "TUNIT", "ZNAME", "ZVAL", "ZTILE", "ZNAXIS", "ZCMPTYPE", "ZIMAGE", "ZBITPIX",
+            ];
+            let rest_is_number = |stem: &str| {
+                k.strip_prefix(stem)
+                    .is_some_and(|r| r.bytes().all(|b| b.is_ascii_digit()))
+            };
+            NAMES.contains(&k)
+                || STEMS.iter().any(|s| rest_is_number(s))
+                || [
+                    "ZBLANK", "ZSIMPLE", "ZEXTEND", "ZTENSION", "ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM",
+                ]
+                .contains(&k)
+        };
+        let mut cards: Vec<String> = self.cards.iter().filter(|c| !structure(&keyword(c))).cloned().collect();
+        let own: std::collections::BTreeSet<String> = cards.iter().map(|c| keyword(c)).collect();
+        let commentary = |k: &str| ["", "HISTORY", "COMMENT"].contains(&k);
+        let missing = |c: &&String| {
+            let k = keyword(c);
+            !structure(&k) && (commentary(&k) || !own.contains(&k))
+        };
+        cards.extend(primary.cards.iter().filter(missing).cloned());
+        Header { cards }
     }
 
     /// The header as blocks, the mandatory keywords first.

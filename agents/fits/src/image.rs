@@ -1,6 +1,6 @@
 //! Two-dimensional primary arrays (FITS Standard 4.0, sections 4.4 and 5).
 
-use crate::{BLOCK, FitsError, Header};
+use crate::{BLOCK, FitsError, Header, extension};
 
 /// Larger images are refused: no detector here has them.
 const MOST_PIXELS: usize = 1 << 28;
@@ -13,25 +13,67 @@ pub struct Image {
     pub pixels: Vec<f32>,
 }
 
-/// Reads header and image; integer types are scaled by BSCALE and BZERO, BLANK becomes NaN.
+/// Reads header and image: the primary array or, where there is none, the first image of an extension, compressed by
+/// Rice or not. Integer types are scaled by BSCALE and BZERO, BLANK becomes NaN.
 pub fn read(bytes: &[u8]) -> Result<(Header, Image), FitsError> {
     let (header, start) = Header::parse(bytes)?;
+    let naxis = header.get_usize("NAXIS").ok_or(FitsError::Missing("NAXIS"))?;
+    if naxis == 0 {
+        return extension::first_image(bytes, &header, start);
+    }
+    let image = decode(&header, bytes, start)?;
+    Ok((header, image))
+}
+
+fn impossible(keyword: &str, value: String) -> FitsError {
+    FitsError::Impossible {
+        keyword: keyword.into(),
+        value,
+    }
+}
+
+/// Width and height by the keywords of `stem`; further axes must be of length one.
+pub(crate) fn dimensions(header: &Header, stem: &'static str) -> Result<(usize, usize), FitsError> {
+    let naxis = header.get_usize(stem).ok_or(FitsError::Missing(stem))?;
+    if naxis < 2 || (3..=naxis.min(9)).any(|axis| header.get_usize(&format!("{stem}{axis}")) != Some(1)) {
+        return Err(impossible(stem, naxis.to_string()));
+    }
+    let axis = |n: usize| header.get_usize(&format!("{stem}{n}")).ok_or(FitsError::Missing(stem));
+    let (width, height) = (axis(1)?, axis(2)?);
+    let fits = width
+        .checked_mul(height)
+        .is_some_and(|n| (1..=MOST_PIXELS).contains(&n));
+    if fits {
+        Ok((width, height))
+    } else {
+        Err(impossible(&format!("{stem}1 x {stem}2"), format!("{width} x {height}")))
+    }
+}
+
+/// Physical values of integers as they are stored.
+pub(crate) fn integers(header: &Header, blank: &str, values: impl Iterator<Item = i64>) -> Vec<f32> {
+    let scale = header.get_f64("BSCALE").unwrap_or(1.0);
+    let zero = header.get_f64("BZERO").unwrap_or(0.0);
+    let blank: Option<i64> = header.get(blank).and_then(|v| v.parse().ok());
+    values
+        .map(|v| {
+            if blank == Some(v) {
+                f32::NAN
+            } else {
+                (v as f64 * scale + zero) as f32
+            }
+        })
+        .collect()
+}
+
+/// The image that `header` describes, from byte `start` on.
+pub(crate) fn decode(header: &Header, bytes: &[u8], start: usize) -> Result<Image, FitsError> {
     let bitpix: i64 = header
         .get("BITPIX")
         .and_then(|v| v.parse().ok())
         .ok_or(FitsError::Missing("BITPIX"))?;
-    let naxis = header.get_usize("NAXIS").ok_or(FitsError::Missing("NAXIS"))?;
-    let impossible = |keyword: &str, value: String| FitsError::Impossible {
-        keyword: keyword.into(),
-        value,
-    };
-    if naxis < 2 || (3..=naxis.min(9)).any(|axis| header.get_usize(&format!("NAXIS{axis}")) != Some(1)) {
-        return Err(impossible("NAXIS", naxis.to_string()));
-    }
-    let axis = |keyword: &'static str| header.get_usize(keyword).ok_or(FitsError::Missing(keyword));
-    let (width, height) = (axis("NAXIS1")?, axis("NAXIS2")?);
-    let count = width.checked_mul(height).filter(|n| (1..=MOST_PIXELS).contains(n));
-    let count = count.ok_or_else(|| impossible("NAXIS1 x NAXIS2", format!("{width} x {height}")))?;
+    let (width, height) = dimensions(header, "NAXIS")?;
+    let count = width * height;
     let size = match bitpix {
         8 => 1,
         16 => 2,
@@ -44,37 +86,30 @@ pub fn read(bytes: &[u8]) -> Result<(Header, Image), FitsError> {
         claimed: count * size,
         present,
     })?;
-    let scale = header.get_f64("BSCALE").unwrap_or(1.0);
-    let zero = header.get_f64("BZERO").unwrap_or(0.0);
-    let blank: Option<i64> = header.get("BLANK").and_then(|v| v.parse().ok());
-    let integer = |value: i64| {
-        if blank == Some(value) {
-            f32::NAN
-        } else {
-            (value as f64 * scale + zero) as f32
-        }
-    };
+    let integer = |values: &mut dyn Iterator<Item = i64>| integers(header, "BLANK", values);
+    let (scale, zero) = (
+        header.get_f64("BSCALE").unwrap_or(1.0),
+        header.get_f64("BZERO").unwrap_or(0.0),
+    );
     let real = |value: f64| (value * scale + zero) as f32;
     let pixels = match bitpix {
-        8 => raw.iter().map(|b| integer(i64::from(*b))).collect(),
-        16 => raw
-            .chunks_exact(2)
-            .map(|b| integer(i64::from(i16::from_be_bytes([b[0], b[1]]))))
-            .collect(),
-        32 => raw
-            .chunks_exact(4)
-            .map(|b| integer(i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
-            .collect(),
+        8 => integer(&mut raw.iter().map(|b| i64::from(*b))),
+        16 => integer(&mut raw.chunks_exact(2).map(|b| i64::from(i16::from_be_bytes([b[0], b[1]])))),
+        32 => integer(
+            &mut raw
+                .chunks_exact(4)
+                .map(|b| i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))),
+        ),
         -32 => raw
             .chunks_exact(4)
             .map(|b| real(f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
             .collect(),
-        _ => raw
-            .chunks_exact(8)
-            .map(|b| real(f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])))
-            .collect(),
+        _ => {
+            let eight = |b: &[u8]| f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+            raw.chunks_exact(8).map(|b| real(eight(b))).collect()
+        }
     };
-    Ok((header, Image { width, height, pixels }))
+    Ok(Image { width, height, pixels })
 }
 
 fn shaped(pixels: usize, width: usize, height: usize) -> Result<(), FitsError> {
@@ -191,7 +226,47 @@ mod tests {
         ));
     }
 
+    /// Made by astropy 8.0.2 of column + 3 row^2 - 20: three tiles of 16 x 3.
+    const COMPRESSED: &[u8] = include_bytes!("../tests/data/rice.fits.fz");
+
+    #[test]
+    fn a_compressed_image_is_read_as_what_it_was() {
+        let (header, image) = read(COMPRESSED).unwrap();
+        assert_eq!((image.width, image.height), (16, 8));
+        let expected: Vec<f32> = (0..128)
+            .map(|n| (n % 16 + 3 * (n / 16) * (n / 16) - 20) as f32)
+            .collect();
+        assert_eq!(image.pixels, expected);
+        assert_eq!(header.get("OBJECT").as_deref(), Some("ramp"));
+        assert_eq!(header.get("ZCMPTYPE"), None);
+        let (_, again) = read(&write_f32(&header, &image).unwrap()).unwrap();
+        assert_eq!(again, image);
+    }
+
+    #[test]
+    fn an_image_in_an_extension_is_found() {
+        let mut file = write_header_only(&Header::new());
+        let plain = write_u16(&Header::new(), 3, 2, &[1, 2, 3, 4, 5, 6]).unwrap();
+        let card = format!("{:80}", "XTENSION= 'IMAGE   '");
+        file.extend(card.bytes().chain(plain[80..].iter().copied()));
+        assert_eq!(read(&file).unwrap().1.pixels, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(matches!(
+            read(&write_header_only(&Header::new())).unwrap_err(),
+            FitsError::Impossible { .. }
+        ));
+    }
+
     proptest! {
+        #[test]
+        fn no_damage_to_a_compressed_file_makes_it_panic(damage in prop::collection::vec((0usize..8000, any::<u8>()), 1..30)) {
+            let mut file = COMPRESSED.to_vec();
+            for (at, byte) in damage {
+                let place = at % file.len();
+                file[place] = byte;
+            }
+            let _ = read(&file);
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..6000), keep in 0usize..6000) {
             let _ = read(&bytes);

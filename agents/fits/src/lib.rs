@@ -2,10 +2,13 @@
 //!
 //! Terms: a *card* is 80 bytes, a *block* 2880; a *header* is cards up to `END`, filled to a block; an *image* follows in
 //! big-endian numbers, filled to a block. Reading is bounded: what a header claims is checked against what is there
-//! before memory is taken. Only the primary array is read; tables and compressed images are refused by name.
+//! before memory is taken. Read are the primary array or else the first image of an extension, plain or compressed by
+//! Rice; other tables and compressions are refused by name.
 
+mod extension;
 mod header;
 mod image;
+mod rice;
 
 pub use header::Header;
 pub use image::{Image, read, write_f32, write_header_only, write_i16, write_u16};

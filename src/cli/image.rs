@@ -1,0 +1,183 @@
+//! `alidade image ...`: one image file in, one line or one JSON document out.
+
+use super::CliError;
+use alidade_analysis::{
+    command::{self, CommandError, Method},
+    extract::Options,
+};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use std::{io::Write, path::PathBuf};
+
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+    /// Machine output
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// Size, levels, sky and noise
+    Stats { image: PathBuf },
+    /// Sources with position, flux, width and flags
+    Extract(ExtractArgs),
+    /// Take bias and dark off, divide by the flat
+    Calibrate {
+        raw: PathBuf,
+        #[arg(long)]
+        bias: Option<PathBuf>,
+        #[arg(long)]
+        dark: Option<PathBuf>,
+        #[arg(long)]
+        flat: Option<PathBuf>,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Make one frame of many
+    Combine {
+        #[arg(required = true)]
+        frames: Vec<PathBuf>,
+        #[arg(long, value_parser = ["clipped", "median", "mean"], default_value = "clipped")]
+        method: String,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// A small PNG with the sources ringed
+    Preview {
+        image: PathBuf,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ExtractArgs {
+    image: PathBuf,
+    /// Detection threshold in standard deviations of the sky, on the filtered image
+    #[arg(long, default_value_t = 3.0)]
+    threshold: f32,
+    /// Least number of connected pixels
+    #[arg(long, default_value_t = 5)]
+    min_area: usize,
+    /// Aperture radius, pixels
+    #[arg(long, default_value_t = 5.0)]
+    aperture: f64,
+    /// Side of the background cells, pixels [default: 64, 32 for small frames]
+    #[arg(long)]
+    mesh: Option<usize>,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// Level from which a pixel is saturated
+    #[arg(long)]
+    saturation: Option<f64>,
+    /// Leave touching sources together
+    #[arg(long)]
+    no_deblend: bool,
+    /// Keep detections in the wings of brighter ones
+    #[arg(long)]
+    no_clean: bool,
+}
+
+impl ExtractArgs {
+    fn options(&self) -> Result<Options, CliError> {
+        let positive = |name: &str, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                Ok(value)
+            } else {
+                Err(CliError::bad_input(format!("--{name} must be above zero")))
+            }
+        };
+        positive("threshold", f64::from(self.threshold))?;
+        positive("aperture", self.aperture)?;
+        positive("gain", self.gain)?;
+        if self.aperture > 1000.0 {
+            return Err(CliError::bad_input("--aperture must be at most 1000"));
+        }
+        if self.mesh.is_some_and(|m| !(4..=65_536).contains(&m)) {
+            return Err(CliError::bad_input("--mesh must be from 4 to 65536"));
+        }
+        let usual = Options::default();
+        Ok(Options {
+            threshold_sigma: self.threshold,
+            min_area_px: self.min_area,
+            aperture_px: self.aperture,
+            gain_e_adu: self.gain,
+            saturation: self.saturation.unwrap_or(f64::INFINITY),
+            deblend_contrast: if self.no_deblend { 1.0 } else { usual.deblend_contrast },
+            clean: if self.no_clean { None } else { usual.clean },
+            ..usual
+        })
+    }
+}
+
+/// Runs the command; 0 on success.
+pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
+    let answer = match &args.command {
+        ImageCommand::Stats { image } => command::stats(image),
+        ImageCommand::Extract(extract) => command::extract(&extract.image, &extract.options()?, extract.mesh),
+        ImageCommand::Calibrate {
+            raw,
+            bias,
+            dark,
+            flat,
+            output,
+        } => command::calibrate(raw, bias.as_deref(), dark.as_deref(), flat.as_deref(), output),
+        ImageCommand::Combine { frames, method, output } => {
+            let method = match method.as_str() {
+                "median" => Method::Median,
+                "mean" => Method::Mean,
+                _ => Method::Clipped,
+            };
+            command::combine(frames, method, output)
+        }
+        ImageCommand::Preview { image, output } => command::picture(image, output),
+    }
+    .map_err(|error| match error {
+        CommandError::BadInput(text) => CliError::BadInput(text),
+        CommandError::Failed(text) => CliError::Failed(text),
+    })?;
+    let text = if args.json {
+        answer.to_string()
+    } else {
+        readable(&answer)
+    };
+    // A reader that has seen enough closes the pipe: no failure.
+    drop(writeln!(out, "{text}"));
+    Ok(0)
+}
+
+/// One line a value, and a table of the sources.
+fn readable(answer: &Value) -> String {
+    let mut lines = Vec::new();
+    for (name, value) in answer.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
+        match (name.as_str(), value.as_array()) {
+            ("sources", Some(rows)) => {
+                lines.push(format!(
+                    "{:>10} {:>10} {:>14} {:>12} {:>8} {:>5}",
+                    "x", "y", "flux", "fluxerr", "fwhm_px", "flags"
+                ));
+                let of = |row: &Value, key: &str| row[key].as_f64().unwrap_or(f64::NAN);
+                lines.extend(rows.iter().map(|row| {
+                    format!(
+                        "{:>10.3} {:>10.3} {:>14.2} {:>12.2} {:>8.2} {:>5}",
+                        of(row, "x"),
+                        of(row, "y"),
+                        of(row, "flux"),
+                        of(row, "fluxerr"),
+                        of(row, "fwhm_px"),
+                        of(row, "flags")
+                    )
+                }));
+            }
+            _ => lines.push(format!(
+                "{name}: {}",
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            )),
+        }
+    }
+    lines.join("\n")
+}
