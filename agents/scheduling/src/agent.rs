@@ -53,7 +53,16 @@ impl Scheduling {
         offload: Offload,
         schedule: watch::Sender<Option<Rc<Schedule>>>,
     ) -> Self {
-        Self { settings, book, recorder, offload, schedule, computing: false, waiting: None, made: 0 }
+        Self {
+            settings,
+            book,
+            recorder,
+            offload,
+            schedule,
+            computing: false,
+            waiting: None,
+            made: 0,
+        }
     }
 
     fn compute(&mut self, order: Replan, ctx: &mut Context<Self>) {
@@ -68,7 +77,17 @@ impl Scheduling {
         let offload = self.offload.clone();
         let work = async move {
             offload
-                .run(move || crate::plan(&problem, PlanOptions { iterations, seed, ..PlanOptions::default() }))
+                .run(move || {
+                    crate::plan(
+                        &problem,
+                        PlanOptions {
+                            iterations,
+                            seed,
+                            explain: false,
+                            ..PlanOptions::default()
+                        },
+                    )
+                })
                 .await
         };
         ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| {
@@ -85,7 +104,10 @@ impl Scheduling {
     }
 
     fn failed(&self, cause: &str) {
-        self.recorder.record(Fact::Degraded { what: "planning; the last schedule stays".into(), cause: cause.into() });
+        self.recorder.record(Fact::Degraded {
+            what: "planning; the last schedule stays".into(),
+            cause: cause.into(),
+        });
     }
 
     /// Sequences whose window is over will never be observed.
@@ -94,7 +116,12 @@ impl Scheduling {
             .book
             .borrow()
             .lines()
-            .filter(|line| matches!(line.state, SequenceState::Observable | SequenceState::Planned | SequenceState::Incomplete))
+            .filter(|line| {
+                matches!(
+                    line.state,
+                    SequenceState::Observable | SequenceState::Planned | SequenceState::Incomplete
+                )
+            })
             .filter(|line| line.sequence.window.is_some_and(|(_, end)| end <= now))
             .map(|line| line.sequence.id.clone())
             .collect();
@@ -133,8 +160,12 @@ impl Scheduling {
         let book = self.book.borrow();
         let mut requests = Vec::new();
         let mut kept = Vec::new();
-        let mut quotas_s: BTreeMap<String, f64> =
-            book.ledger().balances().iter().map(|(user, b)| (user.clone(), (b.free_us + b.reserved_us) as f64 / 1e6)).collect();
+        let mut quotas_s: BTreeMap<String, f64> = book
+            .ledger()
+            .balances()
+            .iter()
+            .map(|(user, b)| (user.clone(), (b.free_us + b.reserved_us) as f64 / 1e6))
+            .collect();
         for line in book.lines() {
             let id = line.sequence.id.clone();
             match line.state {
@@ -145,13 +176,25 @@ impl Scheduling {
                     if let Some(left) = quotas_s.get_mut(&line.sequence.user) {
                         *left = (*left - book.ledger().of_sequence(&id).0 as f64 / 1e6).max(0.0);
                     }
-                    kept.push(KeptBlock { id, kind: KeptKind::Fixed, start: now.chrono(), end: end.chrono(), overhead_s: 0.0, charge: None });
+                    kept.push(KeptBlock {
+                        id,
+                        kind: KeptKind::Fixed,
+                        start: now.chrono(),
+                        end: end.chrono(),
+                        overhead_s: 0.0,
+                        charge: None,
+                    });
                 }
                 _ => {}
             }
         }
         if let Some(schedule) = self.schedule.borrow().as_ref() {
-            let promised = schedule.placed.iter().filter(|p| p.start > now && book.line(&p.sequence).is_some_and(|l| l.state == SequenceState::Planned));
+            let promised = schedule.placed.iter().filter(|p| {
+                p.start > now
+                    && book
+                        .line(&p.sequence)
+                        .is_some_and(|l| l.state == SequenceState::Planned)
+            });
             kept.extend(promised.map(|p| KeptBlock {
                 id: p.sequence.clone(),
                 kind: KeptKind::Promised,
@@ -172,6 +215,7 @@ impl Scheduling {
             weights: self.settings.weights,
             horizon: crate::HorizonMask::default(),
             groups: BTreeMap::new(),
+            conditions: Vec::new(),
         })
     }
 
@@ -180,7 +224,13 @@ impl Scheduling {
         let target = Icrs::new(sequence.target.ra_deg, sequence.target.dec_deg);
         // Whole minutes keep the planner on its coarse, fast grid; what is left of the last one is slack.
         let duration_s = (self.remaining_s(line) / 60.0).ceil() * 60.0;
-        let mut request = Request::new(sequence.id.clone(), sequence.user.clone(), target, duration_s, sequence.priority.max(1e-3));
+        let mut request = Request::new(
+            sequence.id.clone(),
+            sequence.user.clone(),
+            target,
+            duration_s,
+            sequence.priority.max(1e-3),
+        );
         request.overhead_s = self.settings.overhead_s;
         request.constraints = Constraints {
             min_alt_deg: sequence.constraints.min_alt_deg,
@@ -188,7 +238,11 @@ impl Scheduling {
             sun_max_alt_deg: Some(sequence.constraints.sun_max_alt_deg),
             ..Constraints::default()
         };
-        request.windows = sequence.window.iter().map(|(start, end)| Span::new(start.chrono(), end.chrono())).collect();
+        request.windows = sequence
+            .window
+            .iter()
+            .map(|(start, end)| Span::new(start.chrono(), end.chrono()))
+            .collect();
         request.preferred = sequence.t_prefered.map(UtcTime::chrono);
         request.charged = line.from_alert.is_none();
         request
@@ -201,11 +255,17 @@ impl Scheduling {
         let mut unplaced: Vec<Unplaced> = plan
             .unplanned
             .iter()
-            .map(|u| Unplaced { sequence: u.id.clone(), reason: u.reason.code().to_owned(), sentence: u.sentence.clone() })
+            .map(|u| Unplaced {
+                sequence: u.id.clone(),
+                reason: u.reason.code().to_owned(),
+                sentence: u.sentence.clone(),
+            })
             .collect();
         let mut book = self.book.borrow_mut();
         for u in &unplaced {
-            let planned = book.line(&u.sequence).is_some_and(|l| l.state == SequenceState::Planned);
+            let planned = book
+                .line(&u.sequence)
+                .is_some_and(|l| l.state == SequenceState::Planned);
             if planned {
                 let released = book
                     .refund(&u.sequence, "no longer planned", &self.recorder)
@@ -234,7 +294,11 @@ impl Scheduling {
                     delta_tl_s: p.delta_tl_s,
                     delta_tr_s: p.delta_tr_s,
                 }),
-                Err(error) => unplaced.push(Unplaced { sequence: p.id.clone(), reason: "quota".into(), sentence: error.to_string() }),
+                Err(error) => unplaced.push(Unplaced {
+                    sequence: p.id.clone(),
+                    reason: "quota".into(),
+                    sentence: error.to_string(),
+                }),
             }
         }
         drop(book);
@@ -248,7 +312,9 @@ impl Scheduling {
             objective: plan.objective,
             upper_bound: plan.upper_bound,
         };
-        self.recorder.record(Fact::ScheduleMade { schedule: schedule.clone() });
+        self.recorder.record(Fact::ScheduleMade {
+            schedule: schedule.clone(),
+        });
         self.schedule.send_replace(Some(Rc::new(schedule)));
     }
 }

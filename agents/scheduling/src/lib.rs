@@ -10,8 +10,10 @@
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
 pub mod agent;
+pub mod compare;
 pub mod constraints;
 pub mod ephemeris;
+pub mod export;
 pub mod instance;
 pub mod kernel;
 mod links;
@@ -29,5 +31,5 @@ pub use ephemeris::{
     separation_deg, sun_altaz,
 };
 pub use plan::{Plan, PlanOptions, Planned, Unplanned, plan, verify};
-pub use problem::{After, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
+pub use problem::{After, Conditions, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
 pub use reason::Reason;

@@ -1,12 +1,12 @@
 //! From a night to a plan: start ranges from the sky, the kernel's choice, slacks, and a reason for every "no".
 
-use crate::constraints::{Exclusion, ObservabilityRequest, Sky, verify_block};
+use crate::constraints::{Cause, Exclusion, ObservabilityRequest, Sky, verify_block};
 use crate::ephemeris::{Span, add_seconds, seconds_between};
 use crate::kernel::{Job, Solution, Task};
 use crate::links::{self, Linked};
-use crate::problem::{KeptKind, Problem, ProblemError, Request};
+use crate::problem::{Conditions, KeptKind, Problem, ProblemError, Request};
 use crate::reason::Reason;
-use crate::stretches::{intersect, longest, merged};
+use crate::stretches::{complement, intersect, longest, merged};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -144,6 +144,24 @@ impl<'a> Planner<'a> {
         )
     }
 
+    /// Stretches whose seeing or cloud a request does not accept, with the value, within the night.
+    pub(crate) fn weather(&self, r: &Request, cause: Cause) -> Vec<(f64, f64, f64)> {
+        let limit = weather_limits(r).find(|(c, _)| *c == cause).map(|(_, limit)| limit);
+        let value = |c: &Conditions| match cause {
+            Cause::SeeingTooPoor => c.seeing_arcsec,
+            _ => c.cloud_cover,
+        };
+        let stretch = |c: &Conditions| {
+            let worst = value(c).filter(|v| limit.is_some_and(|most| *v > most))?;
+            let (a, b) = (
+                self.offset(c.span.start).max(0.0),
+                self.offset(c.span.end).min(self.sky.length_s()),
+            );
+            (b > a).then_some((a, b, worst))
+        };
+        self.problem.conditions.iter().filter_map(stretch).collect()
+    }
+
     fn prepare(&self, r: &Request) -> Prepared {
         let (duration_s, overhead_s) = (r.duration_s.ceil() as i64, r.overhead_s.ceil() as i64);
         let night = [(0.0, self.sky.length_s())];
@@ -160,6 +178,11 @@ impl<'a> Planner<'a> {
                 &self.sky.good(&r.target, &r.constraints, &p.horizon, p.sun_max_alt_deg),
                 &open,
             );
+            let night_s = self.sky.length_s();
+            for (cause, ..) in weather_limits(r) {
+                let bad = self.weather(r, cause).into_iter().map(|(a, b, _)| (a, b)).collect();
+                good = intersect(&good, &complement(&merged(bad), night_s));
+            }
         }
         let mut starts = Vec::new();
         for (a, b) in &good {
@@ -390,6 +413,14 @@ impl<'a> Planner<'a> {
             value: task.jobs[j].worth(s - p.overhead_s, LOSS_STEP_S),
         }
     }
+}
+
+/// The weather classes a request asks for, with their limits.
+pub(crate) fn weather_limits(r: &Request) -> impl Iterator<Item = (Cause, f64)> {
+    let seeing = r.max_seeing_arcsec.map(|x| (Cause::SeeingTooPoor, x));
+    seeing
+        .into_iter()
+        .chain(r.max_cloud_cover.map(|x| (Cause::CloudTooThick, x)))
 }
 
 /// Confirms every planned block with the full ephemeris chain; the first failure is returned with its instant.
