@@ -1,4 +1,5 @@
 //! The instance format: what is read, and what is refused with file, place and cause.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use alidade_scheduling::instance::{MOST_REQUESTS, parse_instance, schedule_document};
 use alidade_scheduling::{PlanOptions, plan};
