@@ -4,8 +4,8 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Span, Weights, ephemeris,
-    messages::Replan,
+    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Span, Weights, constraints::Sky,
+    ephemeris, messages::Replan,
 };
 use actix::prelude::*;
 use alidade_model::{
@@ -16,7 +16,7 @@ use alidade_model::{
     states::SequenceState,
     time::{Night, UtcTime},
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 
 /// The planner's numbers.
@@ -43,6 +43,8 @@ pub struct Scheduling {
     computing: bool,
     waiting: Option<Replan>,
     made: u64,
+    /// The sky of the night that was planned last.
+    sky: Option<Arc<Sky>>,
 }
 
 impl Scheduling {
@@ -62,6 +64,7 @@ impl Scheduling {
             computing: false,
             waiting: None,
             made: 0,
+            sky: None,
         }
     }
 
@@ -75,24 +78,31 @@ impl Scheduling {
         };
         let (iterations, seed) = (self.settings.iterations, self.settings.seed);
         let offload = self.offload.clone();
+        let known = self.sky.clone();
         let work = async move {
             offload
                 .run(move || {
-                    crate::plan(
-                        &problem,
-                        PlanOptions {
-                            iterations,
-                            seed,
-                            explain: false,
-                            ..PlanOptions::default()
-                        },
-                    )
+                    // The sky is the same all night: it is made with the night's first plan, off the agents' thread.
+                    let fits = |sky: &Arc<Sky>| *sky.site() == problem.site && sky.track.span() == problem.night;
+                    let sky = known
+                        .filter(fits)
+                        .unwrap_or_else(|| Arc::new(crate::plan::sky_of(&problem)));
+                    let options = PlanOptions {
+                        iterations,
+                        seed,
+                        explain: false,
+                        ..PlanOptions::default()
+                    };
+                    crate::plan::plan_under(&sky, &problem, options).map(|plan| (plan, sky))
                 })
                 .await
         };
         ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| {
             match outcome {
-                Ok(Ok(plan)) => actor.adopt(plan, &order, now),
+                Ok(Ok((plan, sky))) => {
+                    actor.sky = Some(sky);
+                    actor.adopt(plan, &order, now);
+                }
                 Ok(Err(error)) => actor.failed(&error.to_string()),
                 Err(lost) => actor.failed(&lost.to_string()),
             }

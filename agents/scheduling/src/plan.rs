@@ -10,6 +10,7 @@ use crate::stretches::{complement, intersect, longest, merged};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long to plan, and with which seed.
 pub struct PlanOptions<'a> {
@@ -90,16 +91,34 @@ pub(crate) struct Prepared {
 
 pub(crate) struct Planner<'a> {
     pub(crate) problem: &'a Problem,
-    pub(crate) sky: Sky,
+    pub(crate) sky: Arc<Sky>,
     pub(crate) prepared: Vec<Prepared>,
     /// Free stretches of the machine, seconds from the start of the night.
     free: Vec<(f64, f64)>,
 }
 
 /// Plans one night.
-pub fn plan(problem: &Problem, mut options: PlanOptions) -> Result<Plan, ProblemError> {
+pub fn plan(problem: &Problem, options: PlanOptions) -> Result<Plan, ProblemError> {
     problem.check()?;
-    let planner = Planner::new(problem);
+    let sky = Arc::new(sky_of(problem));
+    plan_under(&sky, problem, options)
+}
+
+/// The tabulated sky of a problem's night: it depends on the site and the span only, and serves every plan of the night.
+pub fn sky_of(problem: &Problem) -> Sky {
+    Sky::new(&problem.site, problem.night, 60.0)
+}
+
+/// Plans one night under a sky made before by [`sky_of`]; a sky of another site or night is replaced.
+pub fn plan_under(sky: &Arc<Sky>, problem: &Problem, mut options: PlanOptions) -> Result<Plan, ProblemError> {
+    problem.check()?;
+    let fits = *sky.site() == problem.site && sky.track.span() == problem.night;
+    let sky = if fits {
+        Arc::clone(sky)
+    } else {
+        Arc::new(sky_of(problem))
+    };
+    let planner = Planner::new(problem, sky);
     let task = planner.task();
     let overhead_s = planner.prepared.iter().map(|p| p.overhead_s).collect();
     let mut linked = links::solve(problem, &task, overhead_s, &mut options);
@@ -111,8 +130,7 @@ pub fn plan(problem: &Problem, mut options: PlanOptions) -> Result<Plan, Problem
 pub(crate) const LOSS_STEP_S: i64 = 60;
 
 impl<'a> Planner<'a> {
-    fn new(problem: &'a Problem) -> Self {
-        let sky = Sky::new(&problem.site, problem.night, 60.0);
+    fn new(problem: &'a Problem, sky: Arc<Sky>) -> Self {
         let free = free_stretches(problem);
         let mut planner = Self {
             problem,

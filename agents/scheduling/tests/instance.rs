@@ -310,3 +310,17 @@ fn repeats_cannot_grow_an_instance_past_the_limit() {
         "{message}"
     );
 }
+
+#[test]
+fn a_plan_under_a_known_sky_is_the_plan_under_a_fresh_one_even_when_the_sky_is_of_another_night() {
+    use alidade_scheduling::plan::{plan_under, sky_of};
+    let problem = parse_instance("night.json", &instance().to_string()).unwrap().problem;
+    let fresh = plan(&problem, PlanOptions::default()).unwrap();
+    let known = std::sync::Arc::new(sky_of(&problem));
+    assert_eq!(plan_under(&known, &problem, PlanOptions::default()).unwrap(), fresh);
+    let mut other = problem.clone();
+    other.night.start -= chrono::TimeDelta::hours(24);
+    other.night.end -= chrono::TimeDelta::hours(24);
+    let wrong = std::sync::Arc::new(sky_of(&other));
+    assert_eq!(plan_under(&wrong, &problem, PlanOptions::default()).unwrap(), fresh);
+}
