@@ -37,9 +37,16 @@ def measure(program, instance, schedule, deadline_s, seed):
     return figures
 
 
+VERDICTS = {}
+
+
 def judge(checker, instance, schedule):
-    out = subprocess.run([sys.executable, checker, instance, schedule], capture_output=True, text=True).stdout
-    return json.loads(out)
+    """The checker's verdict; equal blocks of the same instance are judged once."""
+    key = (instance, json.dumps([(b["id"], b["start_utc"], b["end_utc"]) for b in json.load(open(schedule))["schedule"]]))
+    if key not in VERDICTS:
+        out = subprocess.run([sys.executable, checker, instance, schedule], capture_output=True, text=True).stdout
+        VERDICTS[key] = json.loads(out)
+    return VERDICTS[key]
 
 
 def main():

@@ -4,8 +4,8 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Sky, Span, Weights, ephemeris,
-    messages::Replan,
+    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Span, Weights, constraints::Sky,
+    ephemeris, messages::Replan,
 };
 use actix::prelude::*;
 use alidade_model::{
@@ -82,21 +82,22 @@ impl Scheduling {
         let work = async move {
             offload
                 .run(move || {
-                    crate::plan_under(
-                        &problem,
-                        &sky,
-                        PlanOptions {
-                            iterations,
-                            seed,
-                            ..PlanOptions::default()
-                        },
-                    )
+                    // Nobody asks the daemon why the sky excludes an interval: the sentence is enough.
+                    let options = PlanOptions {
+                        iterations,
+                        seed,
+                        explain: false,
+                        ..PlanOptions::default()
+                    };
+                    crate::plan::plan_under(&sky, &problem, options)
                 })
                 .await
         };
         ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| {
             match outcome {
-                Ok(Ok(plan)) => actor.adopt(plan, &order, now),
+                Ok(Ok(plan)) => {
+                    actor.adopt(plan, &order, now);
+                }
                 Ok(Err(error)) => actor.failed(&error.to_string()),
                 Err(lost) => actor.failed(&lost.to_string()),
             }
@@ -164,7 +165,7 @@ impl Scheduling {
         if self.sky.as_ref().is_none_or(|(known, ..)| *known != night) {
             let phases = ephemeris::night_phases(site, night.0);
             let span = phases.sun_down.span(phases.night)?;
-            self.sky = Some((night, span, Arc::new(crate::night_sky(site, span))));
+            self.sky = Some((night, span, Arc::new(Sky::new(site, span, 60.0))));
         }
         self.sky.as_ref().map(|(_, span, sky)| (*span, sky.clone()))
     }
@@ -228,6 +229,7 @@ impl Scheduling {
             weights: self.settings.weights,
             horizon: crate::HorizonMask::default(),
             groups: BTreeMap::new(),
+            conditions: Vec::new(),
         }
     }
 

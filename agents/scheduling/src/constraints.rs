@@ -72,6 +72,8 @@ pub enum Cause {
     SunTooHigh,
     HourAngle,
     WindowClosed,
+    SeeingTooPoor,
+    CloudTooThick,
 }
 
 impl Cause {
@@ -85,6 +87,8 @@ impl Cause {
             Self::SunTooHigh => "the Sun is too high",
             Self::HourAngle => "the hour angle is outside its limits",
             Self::WindowClosed => "its time window is closed",
+            Self::SeeingTooPoor => "the seeing is too poor",
+            Self::CloudTooThick => "the sky is too cloudy",
         }
     }
 }
@@ -94,7 +98,8 @@ impl Cause {
 pub struct Exclusion {
     pub cause: Cause,
     pub span: Span,
-    /// The worst value of the stretch (degrees, or an illuminated fraction for `moon_too_bright`).
+    /// The worst value of the stretch: degrees, an illuminated fraction for `moon_too_bright`, arcseconds for
+    /// `seeing_too_poor`, a fraction of the sky for `cloud_too_thick`.
     pub worst: Option<f64>,
     /// What was asked.
     pub limit: Option<f64>,
@@ -175,7 +180,7 @@ impl Prepared<'_> {
             Cause::MoonTooBright => !self.moon_dark,
             Cause::SunTooHigh => self.sun_max < 90.0,
             Cause::HourAngle => self.c.hour_angle_deg.is_some(),
-            Cause::WindowClosed => false,
+            Cause::WindowClosed | Cause::SeeingTooPoor | Cause::CloudTooThick => false,
         }
     }
 }
@@ -290,7 +295,7 @@ impl Sky {
             Cause::MoonTooBright => !p.moon_dark && dot(&self.track.moon_direction(s), &zenith) > 0.0,
             Cause::SunTooHigh => self.track.sun_alt_deg(s) > p.sun_max,
             Cause::HourAngle => p.c.hour_angle_deg.is_some_and(|l| !self.hour_angle_ok(p, l, s)),
-            Cause::WindowClosed => false,
+            Cause::WindowClosed | Cause::SeeingTooPoor | Cause::CloudTooThick => false,
         }
     }
 
@@ -302,7 +307,11 @@ impl Sky {
             Cause::MoonTooClose => dot(&p.direction, &self.moon[k]) > p.cos_moon,
             Cause::MoonTooBright => !p.moon_dark && self.moon_up[k],
             Cause::SunTooHigh => self.sun_alt_deg[k] > p.sun_max,
-            Cause::HorizonMask | Cause::HourAngle | Cause::WindowClosed => self.fails(p, cause, self.at(k)),
+            Cause::HorizonMask
+            | Cause::HourAngle
+            | Cause::WindowClosed
+            | Cause::SeeingTooPoor
+            | Cause::CloudTooThick => self.fails(p, cause, self.at(k)),
         }
     }
 
@@ -382,7 +391,7 @@ impl Sky {
             }
             Cause::MoonTooBright => (Some(self.track.moon_illumination()), p.c.max_moon_illumination),
             Cause::SunTooHigh => (Some(max(&|s| self.track.sun_alt_deg(s))), Some(p.sun_max)),
-            Cause::HourAngle | Cause::WindowClosed => (None, None),
+            Cause::HourAngle | Cause::WindowClosed | Cause::SeeingTooPoor | Cause::CloudTooThick => (None, None),
         }
     }
 

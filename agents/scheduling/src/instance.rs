@@ -11,12 +11,15 @@
 //!
 //! Altitudes are topocentric without refraction; `overhead_s` separates the end of a block from the start of the next;
 //! the objective is the sum of `priority x duration_s`. A request may add `overhead_s`, `preferred_utc`,
-//! `max_airmass`, `max_moon_illumination`, `sun_max_alt_deg` and `hour_angle_deg` (a pair).
+//! `max_airmass`, `max_moon_illumination`, `max_alt_deg`, `sun_max_alt_deg`, `hour_angle_deg` (a pair) and what
+//! `asks` documents: order, groups, repeats, weather classes; the instance a horizon, conditions and weights.
+
+mod asks;
 
 use crate::constraints::Constraints;
 use crate::ephemeris::{Icrs, NightTrack, Site, Span};
 use crate::plan::Plan;
-use crate::problem::{Problem, Request, Weights};
+use crate::problem::{Problem, Request};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +102,7 @@ fn read(value: &Value) -> Checked<Instance> {
     let overhead_s = number(root, "", "overhead_s", 0.0, 86_400.0)?;
     let mut problem = Problem::new(site, span, sun_max);
     problem.quotas_s = quotas(root)?;
-    problem.weights = Weights::default();
+    asks::of_night(root, &mut problem)?;
     let Value::Array(list) = key(root, "", "requests")? else {
         return Err(("requests".into(), "expected a list".into()));
     };
@@ -111,7 +114,8 @@ fn read(value: &Value) -> Checked<Instance> {
     }
     let mut ids = BTreeSet::new();
     for (k, item) in list.iter().enumerate() {
-        let request = request(item, k, overhead_s)?;
+        let mut request = request(item, k, overhead_s)?;
+        let repeats = asks::of_request(item, &format!("requests[{k}]"), &problem, &mut request)?;
         let place = format!("requests[{k}]");
         if !ids.insert(request.id.clone()) {
             return Err((format!("{place}.id"), format!("\"{}\" is used twice", request.id)));
@@ -122,8 +126,13 @@ fn read(value: &Value) -> Checked<Instance> {
                 format!("unknown user \"{}\": it has no quota", request.user),
             ));
         }
-        problem.requests.push(request);
+        problem.requests.extend(asks::repeated(request, repeats));
+        if problem.requests.len() > MOST_REQUESTS {
+            let cause = format!("with its repeats the instance has more than {MOST_REQUESTS} requests");
+            return Err((place, cause));
+        }
     }
+    asks::check_order(&problem)?;
     let name = root.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     problem.check().map_err(|e| ("problem".to_owned(), e.to_string()))?;
     Ok(Instance { name, date, problem })

@@ -10,8 +10,10 @@
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
 pub mod agent;
+pub mod compare;
 pub mod constraints;
 pub mod ephemeris;
+pub mod export;
 pub mod instance;
 pub mod kernel;
 mod links;
@@ -23,11 +25,11 @@ pub mod report;
 mod stretches;
 mod why;
 
-pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, Sky, is_observable};
+pub use constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, is_observable};
 pub use ephemeris::{
     AltAz, Icrs, MoonState, NightPhases, Site, Span, SunBelow, altaz, lst_deg, moon, night_phases, radec_from_altaz,
     separation_deg, sun_altaz,
 };
-pub use plan::{Plan, PlanOptions, Planned, Unplanned, night_sky, plan, plan_under, verify};
-pub use problem::{After, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
+pub use plan::{Plan, PlanOptions, Planned, Unplanned, plan, verify};
+pub use problem::{After, Conditions, GroupRule, KeptBlock, KeptKind, Problem, ProblemError, Request, Weights};
 pub use reason::Reason;

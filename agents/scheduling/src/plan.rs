@@ -1,15 +1,16 @@
 //! From a night to a plan: start ranges from the sky, the kernel's choice, slacks, and a reason for every "no".
 
-use crate::constraints::{Exclusion, ObservabilityRequest, Sky, verify_block};
+use crate::constraints::{Cause, Exclusion, ObservabilityRequest, Sky, verify_block};
 use crate::ephemeris::{Span, add_seconds, seconds_between};
 use crate::kernel::{Job, Solution, Task};
 use crate::links::{self, Linked};
-use crate::problem::{KeptKind, Problem, ProblemError, Request};
+use crate::problem::{Conditions, KeptKind, Problem, ProblemError, Request};
 use crate::reason::Reason;
-use crate::stretches::{intersect, longest, merged};
+use crate::stretches::{complement, intersect, longest, merged};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long to plan, and with which seed.
 pub struct PlanOptions<'a> {
@@ -92,7 +93,7 @@ pub(crate) struct Prepared {
 
 pub(crate) struct Planner<'a> {
     pub(crate) problem: &'a Problem,
-    pub(crate) sky: &'a Sky,
+    pub(crate) sky: Arc<Sky>,
     pub(crate) prepared: Vec<Prepared>,
     /// Free stretches of the machine, seconds from the start of the night.
     free: Vec<(f64, f64)>,
@@ -101,17 +102,24 @@ pub(crate) struct Planner<'a> {
 /// Plans one night.
 pub fn plan(problem: &Problem, options: PlanOptions) -> Result<Plan, ProblemError> {
     problem.check()?;
-    plan_under(problem, &night_sky(&problem.site, problem.night), options)
+    let sky = Arc::new(sky_of(problem));
+    plan_under(&sky, problem, options)
 }
 
-/// What [`plan_under`] wants of the sky; the same for every plan of one night.
-pub fn night_sky(site: &crate::Site, night: Span) -> Sky {
-    Sky::new(site, night, 60.0)
+/// The tabulated sky of a problem's night: it depends on the site and the span only, and serves every plan of the night.
+pub fn sky_of(problem: &Problem) -> Sky {
+    Sky::new(&problem.site, problem.night, 60.0)
 }
 
-/// [`plan`] with the [`night_sky`] of this night at hand: re-planning computes no ephemerides.
-pub fn plan_under(problem: &Problem, sky: &Sky, mut options: PlanOptions) -> Result<Plan, ProblemError> {
+/// Plans one night under a sky made before by [`sky_of`]; a sky of another site or night is replaced.
+pub fn plan_under(sky: &Arc<Sky>, problem: &Problem, mut options: PlanOptions) -> Result<Plan, ProblemError> {
     problem.check()?;
+    let fits = *sky.site() == problem.site && sky.track.span() == problem.night;
+    let sky = if fits {
+        Arc::clone(sky)
+    } else {
+        Arc::new(sky_of(problem))
+    };
     let planner = Planner::new(problem, sky);
     let task = planner.task();
     let overhead_s = planner.prepared.iter().map(|p| p.overhead_s).collect();
@@ -124,7 +132,7 @@ pub fn plan_under(problem: &Problem, sky: &Sky, mut options: PlanOptions) -> Res
 pub(crate) const LOSS_STEP_S: i64 = 60;
 
 impl<'a> Planner<'a> {
-    fn new(problem: &'a Problem, sky: &'a Sky) -> Self {
+    fn new(problem: &'a Problem, sky: Arc<Sky>) -> Self {
         let free = free_stretches(problem);
         let mut planner = Self {
             problem,
@@ -156,6 +164,24 @@ impl<'a> Planner<'a> {
         )
     }
 
+    /// Stretches whose seeing or cloud a request does not accept, with the value, within the night.
+    pub(crate) fn weather(&self, r: &Request, cause: Cause) -> Vec<(f64, f64, f64)> {
+        let limit = weather_limits(r).find(|(c, _)| *c == cause).map(|(_, limit)| limit);
+        let value = |c: &Conditions| match cause {
+            Cause::SeeingTooPoor => c.seeing_arcsec,
+            _ => c.cloud_cover,
+        };
+        let stretch = |c: &Conditions| {
+            let worst = value(c).filter(|v| limit.is_some_and(|most| *v > most))?;
+            let (a, b) = (
+                self.offset(c.span.start).max(0.0),
+                self.offset(c.span.end).min(self.sky.length_s()),
+            );
+            (b > a).then_some((a, b, worst))
+        };
+        self.problem.conditions.iter().filter_map(stretch).collect()
+    }
+
     fn prepare(&self, r: &Request) -> Prepared {
         let (duration_s, overhead_s) = (r.duration_s.ceil() as i64, r.overhead_s.ceil() as i64);
         let night = [(0.0, self.sky.length_s())];
@@ -172,6 +198,11 @@ impl<'a> Planner<'a> {
                 &self.sky.good(&r.target, &r.constraints, &p.horizon, p.sun_max_alt_deg),
                 &open,
             );
+            let night_s = self.sky.length_s();
+            for (cause, ..) in weather_limits(r) {
+                let bad = self.weather(r, cause).into_iter().map(|(a, b, _)| (a, b)).collect();
+                good = intersect(&good, &complement(&merged(bad), night_s));
+            }
         }
         let mut starts = Vec::new();
         for (a, b) in &good {
@@ -403,6 +434,14 @@ impl<'a> Planner<'a> {
             value: task.jobs[j].worth(s - p.overhead_s, LOSS_STEP_S),
         }
     }
+}
+
+/// The weather classes a request asks for, with their limits.
+pub(crate) fn weather_limits(r: &Request) -> impl Iterator<Item = (Cause, f64)> {
+    let seeing = r.max_seeing_arcsec.map(|x| (Cause::SeeingTooPoor, x));
+    seeing
+        .into_iter()
+        .chain(r.max_cloud_cover.map(|x| (Cause::CloudTooThick, x)))
 }
 
 /// Confirms every planned block with the full ephemeris chain; the first failure is returned with its instant.

@@ -36,6 +36,12 @@ pub struct Request {
     /// Name of a group in [`Problem::groups`].
     #[serde(default)]
     pub group: Option<String>,
+    /// Largest seeing at the zenith it accepts (full width at half maximum), arcseconds.
+    #[serde(default)]
+    pub max_seeing_arcsec: Option<f64>,
+    /// Largest share of the sky under cloud it accepts, 0 to 1.
+    #[serde(default)]
+    pub max_cloud_cover: Option<f64>,
 }
 
 fn yes() -> bool {
@@ -57,6 +63,8 @@ impl Request {
             charged: true,
             after: None,
             group: None,
+            max_seeing_arcsec: None,
+            max_cloud_cover: None,
         }
     }
 }
@@ -69,6 +77,18 @@ pub struct After {
     pub min_gap_s: f64,
     #[serde(default)]
     pub max_gap_s: Option<f64>,
+}
+
+/// What the weather is, or is forecast to be, over a stretch. Where no entry speaks, every class is met.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Conditions {
+    pub span: Span,
+    /// Seeing at the zenith (full width at half maximum), arcseconds.
+    #[serde(default)]
+    pub seeing_arcsec: Option<f64>,
+    /// Share of the sky under cloud, 0 to 1.
+    #[serde(default)]
+    pub cloud_cover: Option<f64>,
 }
 
 /// Limits on how many requests of a group are planned.
@@ -156,6 +176,9 @@ pub struct Problem {
     pub quotas_s: BTreeMap<String, f64>,
     #[serde(default)]
     pub groups: BTreeMap<String, GroupRule>,
+    /// Seeing and cloud over the night, measured or forecast.
+    #[serde(default)]
+    pub conditions: Vec<Conditions>,
     #[serde(default)]
     pub kept: Vec<KeptBlock>,
     #[serde(default)]
@@ -173,6 +196,7 @@ impl Problem {
             requests: Vec::new(),
             quotas_s: BTreeMap::new(),
             groups: BTreeMap::new(),
+            conditions: Vec::new(),
             kept: Vec::new(),
             weights: Weights::default(),
         }
@@ -265,6 +289,10 @@ impl Request {
             .is_some_and(|(a, b)| !inside(a, -180.0, 180.0) || !inside(b, a, 180.0))
         {
             "the hour angle limits are not an interval within -180 to 180 degrees"
+        } else if !optional(self.max_seeing_arcsec, 0.0, 100.0) {
+            "the seeing limit is not in 0 to 100 arcseconds"
+        } else if !optional(self.max_cloud_cover, 0.0, 1.0) {
+            "the cloud limit is not in 0 to 1"
         } else if self.windows.iter().any(|w| w.end <= w.start) {
             "a window ends before it starts"
         } else {

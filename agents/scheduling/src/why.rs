@@ -3,11 +3,15 @@
 use crate::constraints::{Cause, Exclusion, SKY_CAUSES};
 use crate::ephemeris::Span;
 use crate::kernel::Task;
-use crate::plan::{LOSS_STEP_S, Planner};
+use crate::plan::{LOSS_STEP_S, Planner, weather_limits};
 use crate::problem::Request;
 use crate::reason::Reason;
 use crate::stretches::{complement, intersect, longest, merged};
 use std::collections::BTreeMap;
+
+fn highest_is_worst(cause: Cause) -> bool {
+    matches!(cause, Cause::SunTooHigh | Cause::SeeingTooPoor | Cause::CloudTooThick)
+}
 
 impl Planner<'_> {
     /// Excluded intervals: the sky's, and where no window is open.
@@ -25,6 +29,14 @@ impl Planner<'_> {
                 worst: None,
                 limit: None,
             });
+        }
+        for (cause, limit) in weather_limits(r) {
+            out.extend(self.weather(r, cause).into_iter().map(|(a, b, worst)| Exclusion {
+                cause,
+                span: Span::new(self.at(a), self.at(b)),
+                worst: Some(worst),
+                limit: Some(limit),
+            }));
         }
         out.sort_by_key(|e| (e.span.start, e.cause));
         out
@@ -114,7 +126,10 @@ impl Planner<'_> {
             };
         }
         let exclusions = self.exclusions(r);
-        for cause in SKY_CAUSES {
+        for cause in SKY_CAUSES
+            .into_iter()
+            .chain([Cause::SeeingTooPoor, Cause::CloudTooThick])
+        {
             let of: Vec<&Exclusion> = exclusions.iter().filter(|e| e.cause == cause).collect();
             let bad = merged(
                 of.iter()
@@ -124,7 +139,7 @@ impl Planner<'_> {
             left = intersect(&left, &complement(&bad, night_s));
             if longest(&left) < needed_s {
                 let low = |a: f64, b: f64| {
-                    if cause == Cause::SunTooHigh { a.max(b) } else { a.min(b) }
+                    if highest_is_worst(cause) { a.max(b) } else { a.min(b) }
                 };
                 let worst = of.iter().filter_map(|e| e.worst).reduce(low);
                 let limit = of.iter().find_map(|e| e.limit);

@@ -1,4 +1,5 @@
 //! The instance format: what is read, and what is refused with file, place and cause.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use alidade_scheduling::instance::{MOST_REQUESTS, parse_instance, schedule_document};
 use alidade_scheduling::{PlanOptions, plan};
@@ -140,4 +141,186 @@ fn too_many_requests_are_refused_before_they_are_read() {
         message.contains("requests: 50001 requests, at most 50000 are planned"),
         "{message}"
     );
+}
+
+/// What the planner answers to a changed instance: starts by id, and reason codes of what is left out.
+fn answer(change: impl Fn(&mut Value)) -> (Value, std::collections::BTreeMap<String, String>) {
+    let mut v = instance();
+    change(&mut v);
+    let read = parse_instance("night.json", &v.to_string()).unwrap();
+    let made = plan(&read.problem, PlanOptions::default()).unwrap();
+    let codes = made
+        .unplanned
+        .iter()
+        .map(|u| (u.id.clone(), u.reason.code().to_owned()));
+    (schedule_document(&read, &made), codes.collect())
+}
+
+fn start_s(document: &Value, id: &str) -> f64 {
+    let blocks = document["schedule"].as_array().unwrap();
+    let block = blocks
+        .iter()
+        .find(|b| b["id"] == id)
+        .unwrap_or_else(|| panic!("{id} is not planned: {document}"));
+    let start: chrono::DateTime<chrono::Utc> = block["start_utc"].as_str().unwrap().parse().unwrap();
+    start.timestamp_millis() as f64 / 1000.0
+}
+
+#[test]
+fn a_cadence_repeats_a_request_at_its_period_within_its_tolerance() {
+    let (document, left) = answer(|v| {
+        v["quotas_s"] = json!(null);
+        v["requests"][0]["repeats"] = json!({"count": 4, "period_s": 3600, "tolerance_s": 300});
+    });
+    assert!(left.is_empty(), "{left:?}");
+    for n in 1..4 {
+        let step = start_s(&document, &format!("a/{}", n + 1)) - start_s(&document, &format!("a/{n}"));
+        assert!((step - 3600.0).abs() <= 300.0, "step {n} is {step} s");
+    }
+}
+
+#[test]
+fn a_request_follows_another_within_the_gap_it_asks_for() {
+    let (document, _) =
+        answer(|v| v["requests"][0]["after"] = json!({"id": "b", "min_gap_s": 1200, "max_gap_s": 1800}));
+    let gap = start_s(&document, "a") - (start_s(&document, "b") + 900.0);
+    assert!((1200.0..=1800.0).contains(&gap), "{gap}");
+}
+
+#[test]
+fn a_group_that_cannot_have_its_least_number_has_none() {
+    let (_, left) = answer(|v| {
+        v["groups"] = json!({"pair": {"at_least": 2}});
+        v["requests"][0]["group"] = json!("pair");
+        v["requests"][1]["group"] = json!("pair");
+        v["requests"][1]["dec_deg"] = json!(89.0);
+    });
+    assert_eq!(left["a"], "group_incomplete");
+}
+
+#[test]
+fn a_wall_of_mountains_hides_the_whole_sky_and_is_named() {
+    let (_, left) = answer(|v| v["horizon"] = json!([[0, 85], [180, 89], [270, 88]]));
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let (_, left) = answer(|v| v["horizon"] = json!([[0, 10]]));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_seeing_class_waits_for_the_good_hours_and_says_so_when_there_are_none() {
+    let forecast = |until: &str| json!([{"start_utc": "2027-03-14T23:00:00Z", "end_utc": until, "seeing_arcsec": 2.5, "cloud_cover": 0.1}]);
+    let (document, _) = answer(|v| {
+        v["conditions"] = forecast("2027-03-15T05:00:00Z");
+        v["requests"][0]["max_seeing_arcsec"] = json!(1.5);
+        v["requests"][1]["max_cloud_cover"] = json!(0.2);
+    });
+    let five: chrono::DateTime<chrono::Utc> = "2027-03-15T05:00:00Z".parse().unwrap();
+    assert!(start_s(&document, "a") >= five.timestamp() as f64);
+    assert!(start_s(&document, "b") < five.timestamp() as f64);
+    let (document, left) = answer(|v| {
+        v["conditions"] = forecast("2027-03-15T12:00:00Z");
+        v["requests"][0]["max_seeing_arcsec"] = json!(1.5);
+    });
+    assert_eq!(left["a"], "constraint");
+    let said = document["unplanned"][0]["sentence"].as_str().unwrap();
+    assert!(
+        said.contains("the seeing is too poor (2.5 at worst, limit 1.5)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn faults_of_the_optional_keys_are_named_too() {
+    let cases = [
+        (
+            refused(|v| v["requests"][0]["after"] = json!({"id": "zz"})),
+            "request \"a\": after.id: unknown request \"zz\"",
+        ),
+        (
+            refused(|v| v["requests"][0]["after"] = json!({"id": "a"})),
+            "request \"a\": after.id: it follows itself",
+        ),
+        (
+            refused(|v| v["requests"][0]["after"] = json!({"id": "b", "min_gap_s": 10, "max_gap_s": 5})),
+            "after.max_gap_s: 5 is outside",
+        ),
+        (
+            refused(|v| v["requests"][1]["group"] = json!("g")),
+            "requests[1].group: unknown group \"g\"",
+        ),
+        (
+            refused(|v| v["groups"] = json!({"g": {"at_least": 3, "at_most": 2}})),
+            "groups.g: at_most is less",
+        ),
+        (
+            refused(|v| v["horizon"] = json!([[400, 10]])),
+            "horizon[0]: expected [azimuth",
+        ),
+        (
+            refused(|v| v["weights"] = json!({"airmass": 2})),
+            "weights.airmass: 2 is outside 0 to 1",
+        ),
+        (
+            refused(|v| v["requests"][0]["charged"] = json!(1)),
+            "requests[0].charged: expected true or false",
+        ),
+        (
+            refused(|v| v["requests"][0]["repeats"] = json!({"count": 2.5, "period_s": 3600, "tolerance_s": 0})),
+            "repeats.count: 2.5 is not a whole",
+        ),
+        (
+            refused(|v| v["requests"][0]["repeats"] = json!({"count": 2, "period_s": 60, "tolerance_s": 0})),
+            "repeats.period_s: 60 is shorter",
+        ),
+        (
+            refused(|v| {
+                v["conditions"] = json!([{"start_utc": "2027-03-15T05:00:00Z", "end_utc": "2027-03-15T04:00:00Z"}])
+            }),
+            "conditions[0].end_utc: it ends before",
+        ),
+    ];
+    for (message, expected) in cases {
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn a_circle_of_followers_is_refused() {
+    let message = refused(|v| {
+        v["requests"][0]["after"] = json!({"id": "b"});
+        v["requests"][1]["after"] = json!({"id": "a"});
+    });
+    assert!(message.contains("it follows itself"), "{message}");
+}
+
+#[test]
+fn repeats_cannot_grow_an_instance_past_the_limit() {
+    let message = refused(|v| {
+        let one = |k: usize| {
+            let mut r = v["requests"][0].clone();
+            r["id"] = json!(format!("r{k}"));
+            r["repeats"] = json!({"count": 1000, "period_s": 3600, "tolerance_s": 60});
+            r
+        };
+        v["requests"] = (0..60).map(one).collect();
+    });
+    assert!(
+        message.contains("with its repeats the instance has more than 50000"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_plan_under_a_known_sky_is_the_plan_under_a_fresh_one_even_when_the_sky_is_of_another_night() {
+    use alidade_scheduling::plan::{plan_under, sky_of};
+    let problem = parse_instance("night.json", &instance().to_string()).unwrap().problem;
+    let fresh = plan(&problem, PlanOptions::default()).unwrap();
+    let known = std::sync::Arc::new(sky_of(&problem));
+    assert_eq!(plan_under(&known, &problem, PlanOptions::default()).unwrap(), fresh);
+    let mut other = problem.clone();
+    other.night.start -= chrono::TimeDelta::hours(24);
+    other.night.end -= chrono::TimeDelta::hours(24);
+    let wrong = std::sync::Arc::new(sky_of(&other));
+    assert_eq!(plan_under(&wrong, &problem, PlanOptions::default()).unwrap(), fresh);
 }
