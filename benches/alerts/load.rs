@@ -218,7 +218,7 @@ fn flood(folder: &Path, strategies: &Path) -> Result<()> {
         let packet = if number == 7_000 {
             wanted.clone().into_bytes()
         } else {
-            crowded(&noise[number % noise.len()], number).into_bytes()
+            crowded(noise[number % noise.len()], number).into_bytes()
         };
         let started = Instant::now();
         let outcome = book.insert(&read(&packet, Channel::Voevent, at));
