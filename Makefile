@@ -21,7 +21,7 @@ help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 tools-build:
-	$(call need,build-essential pkg-config ca-certificates)
+	$(call need,build-essential pkg-config ca-certificates libssl-dev zlib1g-dev)
 	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, or Debian's cargo of version 1.95 or later"; exit 1; }
 
 tools-test: tools-build

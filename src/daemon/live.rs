@@ -13,12 +13,13 @@ use crate::{
         http, mqtt,
         snapshot::{Mode, Snapshot},
     },
-    settings::{DeviceKind, Link, ListenerSettings, Settings, read_secret},
+    settings::{DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
     simulate::{connect, night::blocking, plan},
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{
-    agent::{Alerts, Packet},
+    agent::{Alerts, ChangeStrategies, Packet},
+    strategy::{Strategy, load_folder},
     transport::{folder, vtp},
 };
 use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector};
@@ -222,7 +223,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             book,
             devices,
             data_dir: data_dir.clone(),
-            strategies,
+            strategies: strategies.clone(),
             packets,
             calibrated,
             stroke,
@@ -263,6 +264,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         None
     };
     listen(&settings, &daemon, &gathered)?;
+    follow_strategies(&settings, &daemon, strategies);
     supervisor.tell("READY=1");
 
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
@@ -397,6 +399,101 @@ fn feed(
     mqtt::start(link, ports).map_err(|e| CliError::failed(format!("mqtt: {e}")))
 }
 
+/// A Kafka cluster on its own thread; its line's state goes to the journal when it is lost.
+#[cfg(feature = "kafka")]
+fn listen_to_kafka(
+    name: &str,
+    kafka: &KafkaListenerSettings,
+    daemon: &Daemon,
+    now: vtp::Clock,
+    sink: mpsc::Sender<vtp::Delivery>,
+) -> Result<(), CliError> {
+    use alidade_alerts::transport::kafka::{KafkaSettings, Tls, start};
+    let id = kafka.client_id.clone().unwrap_or_default();
+    let secret = kafka.secret_file.as_deref().map(read_secret).transpose();
+    let secret = secret
+        .map_err(|e| CliError::bad_input(e.to_string()))?
+        .unwrap_or_default();
+    let mut settings = KafkaSettings::gcn(kafka.group.clone(), kafka.topics.clone(), id, secret);
+    settings.brokers.clone_from(&kafka.brokers);
+    settings.heartbeat = Some(kafka.heartbeat.clone()).filter(|topic| !topic.is_empty());
+    settings.silence = Duration::from_secs_f64(kafka.silence_s);
+    match (&kafka.client_id, &mut settings.login) {
+        (Some(_), Some(login)) => login.token_url.clone_from(&kafka.token_url),
+        _ => (settings.login, settings.tls) = (None, Tls::Off),
+    }
+    let (link, mut states) = watch::channel(vtp::LinkState::Connecting);
+    // The thread ends when nobody takes its messages any more, which is when the daemon ends.
+    start(settings, now, sink, link).map_err(|e| CliError::bad_input(e.to_string()))?;
+    let (recorder, what) = (daemon.recorder.clone(), format!("alert listener {name}"));
+    tokio::task::spawn_local(async move {
+        while states.changed().await.is_ok() {
+            if let vtp::LinkState::Down { reason, .. } = states.borrow_and_update().clone() {
+                recorder.record(Fact::Degraded {
+                    what: what.clone(),
+                    cause: reason,
+                });
+            }
+        }
+    });
+    Ok(())
+}
+
+#[cfg(not(feature = "kafka"))]
+fn listen_to_kafka(
+    name: &str,
+    _: &KafkaListenerSettings,
+    _: &Daemon,
+    _: vtp::Clock,
+    _: mpsc::Sender<vtp::Delivery>,
+) -> Result<(), CliError> {
+    Err(CliError::bad_input(format!(
+        "alerts.listeners.{name}: built without Kafka"
+    )))
+}
+
+/// Looks at the strategy files every two seconds. A change is taken when every file is sound; a fault is said once and
+/// what was valid before stays.
+fn follow_strategies(settings: &Settings, daemon: &Daemon, mut current: Vec<Strategy>) {
+    let (folder, alerts, recorder) = (
+        settings.alerts.strategies.clone(),
+        daemon.alerts.clone(),
+        daemon.recorder.clone(),
+    );
+    tokio::task::spawn_local(async move {
+        let mut looks = tokio::time::interval(Duration::from_secs(2));
+        let mut said = None;
+        loop {
+            looks.tick().await;
+            match load_folder(&folder) {
+                Ok(found) => {
+                    said = None;
+                    if found != current {
+                        current.clone_from(&found);
+                        if alerts
+                            .send(ChangeStrategies {
+                                strategies: found,
+                                who: "files".into(),
+                            })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    let text = format!("strategies unchanged: {error}");
+                    if said.as_ref() != Some(&text) {
+                        recorder.alarm(Severity::Warning, text.clone());
+                        said = Some(text);
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// Starts the alert listeners; each packet is acknowledged once its record is committed.
 fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(), CliError> {
     let limit = usize::try_from(settings.alerts.max_packet_bytes).unwrap_or(usize::MAX);
@@ -419,6 +516,7 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
                     vtp::run(connect, &peer, &settings, &now, &sink, &link).await;
                 });
             }
+            ListenerSettings::Kafka(kafka) => listen_to_kafka(name, kafka, daemon, now, sink)?,
         }
         let (alerts, gathered, channel): (actix::Addr<Alerts>, _, _) =
             (daemon.alerts.clone(), gathered.clone(), name.clone());

@@ -390,6 +390,20 @@ fn alerts(settings: &Settings, faults: &mut Faults) {
                 faults.filled(key("host"), host);
                 faults.whole(key("port"), u64::from(*port), 1, 65_535);
             }
+            ListenerSettings::Kafka(kafka) => {
+                faults.filled(key("brokers"), &kafka.brokers);
+                faults.filled(key("group"), &kafka.group);
+                if kafka.topics.is_empty() || kafka.topics.iter().any(|topic| topic.trim().is_empty()) {
+                    faults.add(key("topics"), "is empty or names an empty topic");
+                }
+                faults.within(key("silence_s"), kafka.silence_s, 2.0, 86_400.0);
+                if kafka.client_id.is_some() != kafka.secret_file.is_some() {
+                    faults.add(key("secret_file"), "client_id and secret_file go together");
+                }
+                if !cfg!(feature = "kafka") {
+                    faults.add(key("kind"), "this program was built without its feature \"kafka\"");
+                }
+            }
         }
     }
 }

@@ -407,6 +407,47 @@ pub enum ListenerSettings {
     },
     /// A VOEvent broker that this daemon subscribes to (VTP).
     Vtp { host: String, port: u16 },
+    /// Topics of a Kafka cluster: NASA's GCN if no other is named.
+    Kafka(KafkaListenerSettings),
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaListenerSettings {
+    /// `HOST:PORT`, separated by commas.
+    #[serde(default = "gcn_brokers")]
+    pub brokers: String,
+    /// The name under which the cluster remembers how far we have read.
+    pub group: String,
+    pub topics: Vec<String>,
+    /// Topic that speaks all the time; empty for none.
+    #[serde(default = "gcn_heartbeat")]
+    pub heartbeat: String,
+    /// Longest silence of the heartbeat before the line is made again, seconds.
+    #[serde(default = "one_minute")]
+    pub silence_s: f64,
+    /// No login and no TLS without it: a cluster on this machine.
+    pub client_id: Option<String>,
+    /// File with the client's secret.
+    pub secret_file: Option<PathBuf>,
+    #[serde(default = "gcn_token_url")]
+    pub token_url: String,
+}
+
+fn gcn_brokers() -> String {
+    "kafka.gcn.nasa.gov:9092".into()
+}
+
+fn gcn_heartbeat() -> String {
+    "gcn.heartbeat".into()
+}
+
+fn gcn_token_url() -> String {
+    "https://auth.gcn.nasa.gov/oauth2/token".into()
+}
+
+fn one_minute() -> f64 {
+    60.0
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -47,6 +47,16 @@ pub struct PacketVerdict {
     pub seq: u64,
 }
 
+/// Other strategies from now on: events that are followed keep what they were promised until they are touched again.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct ChangeStrategies {
+    /// All of them, sound: what is read by [`crate::strategy::load_folder`] is.
+    pub strategies: Vec<Strategy>,
+    /// Who changed them, for the journal.
+    pub who: String,
+}
+
 /// A packet of an earlier run, from the store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredPacket {
@@ -122,7 +132,14 @@ pub struct Alerts {
     /// Accepted packets and the event that each was put into.
     homes: BTreeMap<String, EventId>,
     requests_made: BTreeMap<EventId, u32>,
+    /// When the old was last forgotten.
+    pruned_at: Option<UtcTime>,
 }
+
+/// An event is forgotten when nothing was heard of it for so long, days.
+const KEEP_EVENTS_DAYS: i64 = 30;
+/// An identity is remembered for so long, days: a packet that comes again later is new, and judged by its age.
+const KEEP_IDENTITIES_DAYS: i64 = 60;
 
 fn event_name(id: EventId) -> String {
     format!("event-{}", id.0)
@@ -170,6 +187,7 @@ impl Alerts {
             followed: BTreeMap::new(),
             homes: BTreeMap::new(),
             requests_made: BTreeMap::new(),
+            pruned_at: None,
         };
         for packet in packets {
             alerts.remember(&packet);
@@ -271,6 +289,7 @@ impl Alerts {
         for touched in outcome.touched {
             self.consider(self.events.resolve(touched), received_at, stages.clone());
         }
+        self.forget_the_old(received_at);
         self.publish();
         PacketVerdict {
             packet: id,
@@ -278,6 +297,27 @@ impl Alerts {
             reason: outcome.reason.code().into(),
             seq,
         }
+    }
+
+    /// Once a day: what is long over leaves the memory; the journal keeps it.
+    fn forget_the_old(&mut self, now: UtcTime) {
+        let day = chrono::Duration::days(1);
+        if self.pruned_at.is_some_and(|at| now.chrono() - at.chrono() < day) {
+            return;
+        }
+        self.pruned_at = Some(now);
+        let keep = chrono::Duration::days(KEEP_EVENTS_DAYS);
+        self.events
+            .prune(now.chrono(), keep, chrono::Duration::days(KEEP_IDENTITIES_DAYS));
+        let live: BTreeSet<EventId> = self.events.events().map(|event| event.id).collect();
+        self.homes.retain(|_, home| live.contains(&self.events.resolve(*home)));
+        self.followed.retain(|id, _| live.contains(&self.events.resolve(*id)));
+        self.requests_made
+            .retain(|id, _| live.contains(&self.events.resolve(*id)));
+        let names: BTreeSet<String> = live.into_iter().map(event_name).collect();
+        self.status
+            .events
+            .retain(|name, event| names.contains(name) || now.chrono() - event.received_at.chrono() <= keep);
     }
 
     /// Decides (again) about an event that a packet has touched.
@@ -629,5 +669,23 @@ impl Handler<Packet> for Alerts {
 
     fn handle(&mut self, packet: Packet, _: &mut Self::Context) -> Self::Result {
         self.receive(packet)
+    }
+}
+
+impl Handler<ChangeStrategies> for Alerts {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeStrategies, _: &mut Self::Context) {
+        let names: Vec<String> = change
+            .strategies
+            .iter()
+            .map(|s| format!("{} v{}", s.name, s.version))
+            .collect();
+        self.ports.recorder.record(Fact::OperatorCommand {
+            who: change.who,
+            command: "change_strategies".into(),
+            outcome: names.join(", "),
+        });
+        self.settings.strategies = change.strategies;
     }
 }

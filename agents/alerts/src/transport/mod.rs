@@ -1,7 +1,9 @@
-//! How packets come and go: VOEvent Transport Protocol, and folders.
+//! How packets come and go: VOEvent Transport Protocol, folders, and Kafka where it is built in.
 //!
 //! This is the one part of the crate that waits. Packets are handed on with a way to answer, and a packet is only
 //! acknowledged when its answer says that it is safe in the journal.
 
 pub mod folder;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod vtp;
