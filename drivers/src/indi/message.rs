@@ -94,11 +94,8 @@ impl Splitter {
                         return Some(at);
                     }
                 }
-                _ if tag.quote != 0 => {
-                    if byte == tag.quote {
-                        tag.quote = 0;
-                    }
-                }
+                _ if tag.quote == byte => tag.quote = 0,
+                _ if tag.quote != 0 => {}
                 b'"' | b'\'' => tag.quote = byte,
                 _ => {}
             }
