@@ -9,6 +9,7 @@
 //! | `plc` | the observatory's controller, COLIBRI text dialect |
 //! | `lx200` | mounts that speak LX200 (Meade, Losmandy Gemini) |
 //! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
+//! | `indi` | mounts, cameras, wheels, focusers and domes behind an INDI server |
 //! | `station` | a weather station with NMEA-0183 sentences |
 //!
 //! Each protocol lives behind a feature. A driver is a connection task that owns its stream, reconnects with
@@ -17,6 +18,8 @@
 
 #[cfg(feature = "grammar")]
 pub mod grammar;
+#[cfg(feature = "indi")]
+pub mod indi;
 pub mod interface;
 pub mod link;
 #[cfg(feature = "lx200")]

@@ -71,6 +71,34 @@ impl Wire {
         Ok(text.iter().map(|byte| char::from(*byte)).collect())
     }
 
+    /// Reads up to where `ends` says: it is shown what has newly arrived and answers how many of those bytes complete
+    /// the message. Dropped half-way nothing is lost; start again with a fresh `ends`.
+    pub async fn framed(
+        &mut self,
+        largest: usize,
+        mut ends: impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Result<Vec<u8>, Trouble> {
+        if self.start > LONGEST_LINE {
+            self.ahead.drain(..self.start);
+            self.start = 0;
+        }
+        let mut shown = self.start;
+        loop {
+            if let Some(count) = ends(&self.ahead[shown..]) {
+                let message = self.ahead[self.start..shown + count].to_vec();
+                self.start = shown + count;
+                self.compact();
+                return Ok(message);
+            }
+            shown = self.ahead.len();
+            if shown - self.start > largest {
+                self.discard();
+                return Err(Trouble::Garbage(format!("no end of message within {largest} bytes")));
+            }
+            self.more().await?;
+        }
+    }
+
     /// Reads exactly `count` bytes.
     pub async fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Trouble> {
         let mut bytes = Vec::with_capacity(count);

@@ -455,17 +455,21 @@ fn listen_to_kafka(
 /// Looks at the strategy files every two seconds. A change is taken when every file is sound; a fault is said once and
 /// what was valid before stays.
 fn follow_strategies(settings: &Settings, daemon: &Daemon, mut current: Vec<Strategy>) {
-    let (folder, alerts, recorder) = (
-        settings.alerts.strategies.clone(),
-        daemon.alerts.clone(),
-        daemon.recorder.clone(),
-    );
+    // The strategies that the daemon carries do not change.
+    let Some(folder) = settings.alerts.strategies.clone() else {
+        return;
+    };
+    let (alerts, recorder) = (daemon.alerts.clone(), daemon.recorder.clone());
     tokio::task::spawn_local(async move {
         let mut looks = tokio::time::interval(Duration::from_secs(2));
         let mut said = None;
         loop {
             looks.tick().await;
-            match load_folder(&folder) {
+            let place = folder.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || load_folder(&place)).await else {
+                return;
+            };
+            match read {
                 Ok(found) => {
                     said = None;
                     if found != current {

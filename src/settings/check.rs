@@ -95,11 +95,10 @@ fn site(settings: &Settings, faults: &mut Faults) {
 fn speaks(kind: DeviceKind) -> &'static [Protocol] {
     match kind {
         DeviceKind::Plc => &[Protocol::Plc],
-        DeviceKind::Mount => &[Protocol::Lx200],
+        DeviceKind::Mount => &[Protocol::Lx200, Protocol::Indi],
         DeviceKind::Station => &[Protocol::Station],
-        DeviceKind::Enclosure | DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => {
-            &[Protocol::Grammar]
-        }
+        DeviceKind::Enclosure => &[Protocol::Grammar],
+        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => &[Protocol::Grammar, Protocol::Indi],
     }
 }
 
@@ -138,8 +137,25 @@ fn devices(settings: &Settings, faults: &mut Faults) {
                 faults.add(key("filters"), format!("{filter:?} is empty or named twice"));
             }
         }
+        match (device.protocol == Protocol::Indi, &device.indi_device) {
+            (true, None) => faults.add(
+                key("indi_device"),
+                "a device behind an INDI server is named as the server names it",
+            ),
+            (true, Some(there)) if there.trim().is_empty() => faults.add(key("indi_device"), "is empty"),
+            (true, Some(_)) if !matches!(device.link, super::Link::Tcp { .. }) => {
+                faults.add(key("link"), "an INDI server is reached by tcp://HOST:PORT");
+            }
+            (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
+            (true, Some(_)) | (false, None) => {}
+        }
+        // Many devices share one INDI server; each of them only once.
+        let way = match &device.indi_device {
+            Some(there) => format!("{} {there}", device.link),
+            None => device.link.to_string(),
+        };
         if device.link != super::Link::Simulated
-            && let Some(other) = links.insert(device.link.to_string(), name)
+            && let Some(other) = links.insert(way, name)
         {
             faults.add(key("link"), format!("{} is also the link of {other}", device.link));
         }

@@ -90,6 +90,8 @@ pub enum Protocol {
     Grammar,
     /// Weather station lines.
     Station,
+    /// A device behind an INDI server.
+    Indi,
 }
 
 impl Protocol {
@@ -99,6 +101,7 @@ impl Protocol {
             Protocol::Lx200 => "lx200",
             Protocol::Grammar => "grammar",
             Protocol::Station => "station",
+            Protocol::Indi => "indi",
         }
     }
 }
@@ -122,6 +125,9 @@ pub struct DeviceSettings {
     /// Filter wheels only: names in the order of the positions.
     #[serde(default)]
     pub filters: Vec<String>,
+    /// INDI only: the device's name on its server, e.g. `CCD Simulator`.
+    #[serde(default)]
+    pub indi_device: Option<String>,
 }
 
 fn yes() -> bool {

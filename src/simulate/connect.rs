@@ -6,7 +6,7 @@ use crate::{
     settings::{DeviceKind, Settings},
 };
 use alidade_drivers::{
-    grammar, lx200, plc, station,
+    grammar, indi, lx200, plc, station,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
 use alidade_model::clock::Clock;
@@ -59,21 +59,28 @@ pub fn devices(
             .map(|(name, _)| name.as_str())
     };
     let (plc_name, mount_name) = (first(DeviceKind::Plc)?, first(DeviceKind::Mount)?);
+    // The device's name on an INDI server, if it is behind one.
+    let on_server = |name: &str| settings.devices.get(name).and_then(|d| d.indi_device.as_deref());
     let mut channels = Vec::new();
     for (name, channel) in &settings.channels {
-        let camera = grammar::connect_camera(
-            &channel.camera,
-            way(&channel.camera, DeviceKind::Camera, Some(name))?,
-            clock.clone(),
-            poll(&channel.camera),
-        );
+        let connector = way(&channel.camera, DeviceKind::Camera, Some(name))?;
+        let (camera, pause) = (&channel.camera, poll(&channel.camera));
+        let camera: Rc<dyn alidade_drivers::interface::Camera> = match on_server(camera) {
+            Some(there) => indi::connect_camera(camera, there, connector, clock.clone(), pause),
+            None => grammar::connect_camera(camera, connector, clock.clone(), pause),
+        };
         let wheel = match &channel.filter_wheel {
             None => None,
             Some(wheel) => {
                 let filters = settings.devices.get(wheel)?.filters.clone();
                 let connector = way(wheel, DeviceKind::FilterWheel, Some(name))?;
-                let wheel = grammar::connect_filter_wheel(wheel, connector, clock.clone(), poll(wheel), filters);
-                Some(wheel as Rc<dyn alidade_drivers::interface::FilterWheel>)
+                let wheel: Rc<dyn alidade_drivers::interface::FilterWheel> = match on_server(wheel) {
+                    Some(there) => {
+                        indi::connect_filter_wheel(wheel, there, connector, clock.clone(), poll(wheel), filters)
+                    }
+                    None => grammar::connect_filter_wheel(wheel, connector, clock.clone(), poll(wheel), filters),
+                };
+                Some(wheel)
             }
         };
         channels.push(ChannelDevices {
@@ -85,9 +92,12 @@ pub fn devices(
     let focuser = match first(DeviceKind::Focuser) {
         None => None,
         Some(name) => {
-            let focuser =
-                grammar::connect_focuser(name, way(name, DeviceKind::Focuser, None)?, clock.clone(), poll(name));
-            Some(focuser as Rc<dyn alidade_drivers::interface::Focuser>)
+            let connector = way(name, DeviceKind::Focuser, None)?;
+            let focuser: Rc<dyn alidade_drivers::interface::Focuser> = match on_server(name) {
+                Some(there) => indi::connect_focuser(name, there, connector, clock.clone(), poll(name)),
+                None => grammar::connect_focuser(name, connector, clock.clone(), poll(name)),
+            };
+            Some(focuser)
         }
     };
     let mut stations: Vec<Rc<dyn alidade_drivers::interface::ObservingConditions>> = Vec::new();
@@ -104,6 +114,18 @@ pub fn devices(
             poll(name),
         ));
     }
+    let connector = way(mount_name, DeviceKind::Mount, None)?;
+    let mount: Rc<dyn alidade_drivers::interface::Mount> = match on_server(mount_name) {
+        Some(there) => {
+            let place = indi::Place {
+                latitude_deg: settings.site.latitude_deg,
+                longitude_deg: settings.site.longitude_deg,
+                altitude_m: settings.site.height_m,
+            };
+            indi::connect_mount(mount_name, there, place, connector, clock.clone(), poll(mount_name))
+        }
+        None => lx200::connect(mount_name, connector, clock.clone(), poll(mount_name)),
+    };
     Some(Devices {
         plc: plc::connect(
             plc_name,
@@ -111,12 +133,7 @@ pub fn devices(
             clock.clone(),
             poll(plc_name),
         ),
-        mount: lx200::connect(
-            mount_name,
-            way(mount_name, DeviceKind::Mount, None)?,
-            clock.clone(),
-            poll(mount_name),
-        ),
+        mount,
         focuser,
         channels,
         stations,

@@ -2,7 +2,7 @@
 
 use super::SimulateArgs;
 use crate::{cli::CliError, settings::Settings};
-use alidade_alerts::strategy::{Strategy, from_toml};
+use alidade_alerts::strategy::{Strategy, from_toml, load_folder};
 use alidade_model::time::UtcTime;
 use alidade_scheduling::Site;
 use alidade_simulations::{
@@ -187,22 +187,7 @@ pub fn strategies(folder: Option<&Path>) -> Result<Vec<Strategy>, CliError> {
             .map(|(name, text)| from_toml(text).map_err(|e| wrong(Path::new(name), e.to_string())));
         return carried.collect();
     };
-    let entries = std::fs::read_dir(folder).map_err(|e| wrong(folder, e.to_string()))?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| p.extension().is_some_and(|x| x == "toml"))
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(wrong(folder, "holds no strategy (*.toml)".into()));
-    }
-    files
-        .iter()
-        .map(|file| {
-            let text = std::fs::read_to_string(file).map_err(|e| wrong(file, e.to_string()))?;
-            from_toml(&text).map_err(|e| wrong(file, e.to_string()))
-        })
-        .collect()
+    load_folder(folder).map_err(|e| CliError::bad_input(e.to_string()))
 }
 
 /// Simulated devices that a configuration knows.

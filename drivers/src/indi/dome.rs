@@ -1,0 +1,181 @@
+//! Domes and roofs.
+
+use super::{
+    COMMAND_DEADLINE, POLL_DEADLINE,
+    message::State,
+    session::{Kind, Session},
+};
+use crate::{
+    interface::{Enclosure, EnclosureStatus, Identity, Pending, Status},
+    link::{Dialogue, Link, device},
+    transport::SharedConnector,
+    wire::{Trouble, Wire},
+};
+use alidade_model::{
+    clock::Clock,
+    reading::{NoData, Reading},
+    states::EnclosureState,
+    time::UtcTime,
+};
+use std::{rc::Rc, time::Duration};
+use tokio::sync::watch;
+
+const SHUTTER: &str = "DOME_SHUTTER";
+const AZIMUTH: &str = "ABS_DOME_POSITION";
+
+enum Command {
+    Shutter { open: bool },
+    Rotate(f64),
+    Stop,
+}
+
+struct Talk {
+    session: Session,
+    poll: Duration,
+    status: watch::Sender<Reading<EnclosureStatus>>,
+}
+
+impl Talk {
+    /// Closed is `DOME_SHUTTER` Ok with SHUTTER_CLOSE on, and nothing else: being parked says nothing about the shutter,
+    /// and the direction of a stopped shutter is what was last asked of it.
+    fn state(&self) -> Result<EnclosureState, Trouble> {
+        let shutter = self.session.need(SHUTTER)?;
+        Ok(
+            match (shutter.state, shutter.on("SHUTTER_OPEN"), shutter.on("SHUTTER_CLOSE")) {
+                (_, true, true) => EnclosureState::Fault,
+                (State::Busy, true, false) => EnclosureState::Opening,
+                (State::Busy, false, true) => EnclosureState::Closing,
+                (State::Ok, true, false) => EnclosureState::Open,
+                (State::Ok, false, true) => EnclosureState::Closed,
+                _ => EnclosureState::Unknown,
+            },
+        )
+    }
+}
+
+impl Dialogue for Talk {
+    type Command = Command;
+    type Reply = ();
+
+    fn describe(command: &Command) -> String {
+        match command {
+            Command::Shutter { open: true } => "open".into(),
+            Command::Shutter { open: false } => "close".into(),
+            Command::Rotate(azimuth) => format!("rotate to {azimuth:.1}"),
+            Command::Stop => "stop".into(),
+        }
+    }
+
+    fn deadline(&self, _: &Command) -> Duration {
+        COMMAND_DEADLINE
+    }
+
+    async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
+        let (model, version) = self.session.attach(wire, &[SHUTTER]).await?;
+        Ok(Identity { model, version })
+    }
+
+    async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
+        let turns = self.session.get(AZIMUTH).is_some();
+        self.session
+            .refresh(wire, if turns { &[SHUTTER, AZIMUTH] } else { &[SHUTTER] })
+            .await?;
+        let azimuth_deg = if turns {
+            Some(self.session.value(AZIMUTH, "DOME_ABSOLUTE_POSITION")?.rem_euclid(360.0))
+        } else {
+            None
+        };
+        let rotating = turns && self.session.need(AZIMUTH)?.state == State::Busy;
+        let state = self.state()?;
+        self.status.send_replace(Reading::good(
+            EnclosureStatus {
+                state,
+                azimuth_deg,
+                rotating,
+            },
+            clock.now(),
+        ));
+        let moving = rotating || matches!(state, EnclosureState::Opening | EnclosureState::Closing);
+        Ok(if moving {
+            self.poll.min(Duration::from_millis(250))
+        } else {
+            self.poll
+        })
+    }
+
+    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+        let session = &mut self.session;
+        match command {
+            Command::Shutter { open } => {
+                let element = if *open { "SHUTTER_OPEN" } else { "SHUTTER_CLOSE" };
+                session
+                    .command(wire, Kind::Switch, SHUTTER, &[(element, "On")], |p| p.on(element))
+                    .await
+            }
+            Command::Rotate(azimuth) => {
+                let azimuth = format!("{:.3}", azimuth.rem_euclid(360.0));
+                session
+                    .command(
+                        wire,
+                        Kind::Number,
+                        AZIMUTH,
+                        &[("DOME_ABSOLUTE_POSITION", &azimuth)],
+                        |_| true,
+                    )
+                    .await
+            }
+            Command::Stop => {
+                session
+                    .command(wire, Kind::Switch, "DOME_ABORT_MOTION", &[("ABORT", "On")], |_| true)
+                    .await
+            }
+        }
+    }
+
+    fn unknown(&mut self, reason: NoData, at: UtcTime) {
+        self.status.send_replace(Reading::none(reason, at));
+    }
+}
+
+/// A connected dome or roof.
+pub struct IndiDome {
+    link: Link<Talk>,
+    status: Status<EnclosureStatus>,
+}
+
+/// Connects to the INDI device `device`.
+pub fn connect_dome(
+    id: &str,
+    device: &str,
+    connector: SharedConnector,
+    clock: Rc<dyn Clock>,
+    poll: Duration,
+) -> Rc<IndiDome> {
+    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let talk = Talk {
+        session: Session::new(device),
+        poll,
+        status: status_out,
+    };
+    Rc::new(IndiDome {
+        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
+        status,
+    })
+}
+
+device!(IndiDome, Command::Stop);
+
+impl Enclosure for IndiDome {
+    fn enclosure_status(&self) -> Status<EnclosureStatus> {
+        self.status.clone()
+    }
+    fn open(&self) -> Pending<'_, ()> {
+        self.link.send(Command::Shutter { open: true })
+    }
+    fn close(&self) -> Pending<'_, ()> {
+        self.link.send_first(Command::Shutter { open: false })
+    }
+    fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
+        self.link.send(Command::Rotate(azimuth_deg))
+    }
+}

@@ -1,0 +1,326 @@
+//! Mounts.
+
+use super::{
+    COMMAND_DEADLINE, POLL_DEADLINE,
+    message::State,
+    session::{Kind, Session},
+};
+use crate::{
+    interface::{Identity, Mount, MountStatus, Pending, Status},
+    link::{Dialogue, Link, device},
+    transport::SharedConnector,
+    wire::{Trouble, Wire},
+};
+use alidade_model::{
+    clock::Clock,
+    reading::{NoData, Reading},
+    states::MountState,
+    time::UtcTime,
+};
+use std::{rc::Rc, time::Duration};
+use tokio::sync::watch;
+
+/// Where the mount stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Degrees, north positive.
+    pub latitude_deg: f64,
+    /// Degrees, east positive.
+    pub longitude_deg: f64,
+    /// Metres above sea level.
+    pub altitude_m: f64,
+}
+
+impl Place {
+    /// Altitude and azimuth (degrees; north 0, east 90) of apparent coordinates of date.
+    ///
+    /// Mean sidereal time by Meeus, *Astronomical Algorithms*, 2nd edition, equation 12.4, with UTC for UT1 and without
+    /// nutation: 15 arcseconds at most, far below what a horizon limit asks.
+    pub fn horizontal(&self, ra_deg: f64, dec_deg: f64, now: UtcTime) -> (f64, f64) {
+        let days = now.julian_date() - 2_451_545.0;
+        let sidereal_deg = 280.460_618_37 + 360.985_647_366_29 * days + self.longitude_deg;
+        let (hour_angle, dec, lat) = (
+            (sidereal_deg - ra_deg).rem_euclid(360.0).to_radians(),
+            dec_deg.to_radians(),
+            self.latitude_deg.to_radians(),
+        );
+        let sin_alt = lat.sin() * dec.sin() + lat.cos() * dec.cos() * hour_angle.cos();
+        let north = dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos();
+        let east = -dec.cos() * hour_angle.sin();
+        (
+            sin_alt.clamp(-1.0, 1.0).asin().to_degrees(),
+            east.atan2(north).to_degrees().rem_euclid(360.0),
+        )
+    }
+}
+
+const COORDINATES: &str = "EQUATORIAL_EOD_COORD";
+const PARK: &str = "TELESCOPE_PARK";
+const TRACK: &str = "TELESCOPE_TRACK_STATE";
+const AFTER_SLEW: &str = "ON_COORD_SET";
+
+enum Command {
+    Slew { ra_deg: f64, dec_deg: f64 },
+    Park,
+    Unpark,
+    Track(bool),
+    Stop,
+}
+
+struct Talk {
+    session: Session,
+    place: Place,
+    clock: Rc<dyn Clock>,
+    poll: Duration,
+    status: watch::Sender<Reading<MountStatus>>,
+}
+
+impl Talk {
+    /// Gives the mount our site and time, where it takes them: a snooped GPS would overwrite them.
+    async fn locate(&mut self, wire: &mut Wire) -> Result<(), Trouble> {
+        if self
+            .session
+            .get("ACTIVE_DEVICES")
+            .is_some_and(|p| p.elements.contains_key("ACTIVE_GPS"))
+        {
+            self.session
+                .send(wire, Kind::Text, "ACTIVE_DEVICES", &[("ACTIVE_GPS", "")])
+                .await?;
+        }
+        let (lat, elevation) = (self.place.latitude_deg.to_string(), self.place.altitude_m.to_string());
+        let long = self.place.longitude_deg.rem_euclid(360.0).to_string();
+        if self.session.get("GEOGRAPHIC_COORD").is_some() {
+            let site = [
+                ("LAT", lat.as_str()),
+                ("LONG", long.as_str()),
+                ("ELEV", elevation.as_str()),
+            ];
+            self.session.send(wire, Kind::Number, "GEOGRAPHIC_COORD", &site).await?;
+        }
+        if self.session.get("TIME_UTC").is_some() {
+            let now = self.clock.now().to_string();
+            let seconds = now.get(..19).unwrap_or(&now);
+            self.session
+                .send(wire, Kind::Text, "TIME_UTC", &[("UTC", seconds), ("OFFSET", "0")])
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<MountState, Trouble> {
+        let (park, coordinates) = (self.session.need(PARK)?, self.session.need(COORDINATES)?);
+        Ok(match (park.state, coordinates.state) {
+            (State::Busy, _) if park.on("PARK") => MountState::Parking,
+            (State::Busy, _) => MountState::Unparking,
+            (_, _) if park.on("PARK") => MountState::Parked,
+            (_, State::Busy) => MountState::Slewing,
+            _ if self.session.need(TRACK)?.on("TRACK_ON") => MountState::Tracking,
+            _ => MountState::Idle,
+        })
+    }
+}
+
+impl Dialogue for Talk {
+    type Command = Command;
+    type Reply = ();
+
+    fn describe(command: &Command) -> String {
+        match command {
+            Command::Slew { ra_deg, dec_deg } => format!("slew to {ra_deg:.4} {dec_deg:.4}"),
+            Command::Park => "park".into(),
+            Command::Unpark => "unpark".into(),
+            Command::Track(true) => "track".into(),
+            Command::Track(false) => "stop tracking".into(),
+            Command::Stop => "stop".into(),
+        }
+    }
+
+    fn deadline(&self, _: &Command) -> Duration {
+        COMMAND_DEADLINE
+    }
+
+    async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
+        let (model, version) = self
+            .session
+            .attach(wire, &[COORDINATES, PARK, TRACK, AFTER_SLEW])
+            .await?;
+        self.locate(wire).await?;
+        Ok(Identity { model, version })
+    }
+
+    async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
+        // A tracking mount is silent about its position: it has to be asked.
+        self.session.refresh(wire, &[COORDINATES, PARK, TRACK]).await?;
+        let (ra_h, dec_deg) = (
+            self.session.value(COORDINATES, "RA")?,
+            self.session.value(COORDINATES, "DEC")?,
+        );
+        if !(0.0..=24.0).contains(&ra_h) || !(-90.0..=90.0).contains(&dec_deg) {
+            return Err(Trouble::Garbage(format!("position {ra_h} h {dec_deg} deg")));
+        }
+        let (state, ra_deg, now) = (self.state()?, (ra_h * 15.0).rem_euclid(360.0), clock.now());
+        let (alt_deg, az_deg) = self.place.horizontal(ra_deg, dec_deg, now);
+        self.status.send_replace(Reading::good(
+            MountStatus {
+                state,
+                ra_deg,
+                dec_deg,
+                alt_deg,
+                az_deg,
+            },
+            now,
+        ));
+        let moving = matches!(state, MountState::Slewing | MountState::Parking | MountState::Unparking);
+        Ok(if moving {
+            self.poll.min(Duration::from_millis(250))
+        } else {
+            self.poll
+        })
+    }
+
+    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+        let session = &mut self.session;
+        match command {
+            Command::Slew { ra_deg, dec_deg } => {
+                if session.need(PARK)?.on("PARK") {
+                    return Err(Trouble::Refused {
+                        code: 0,
+                        message: "parked".into(),
+                    });
+                }
+                if !session.need(AFTER_SLEW)?.on("TRACK") {
+                    let track = |p: &super::session::Property| p.on("TRACK");
+                    session
+                        .command(wire, Kind::Switch, AFTER_SLEW, &[("TRACK", "On")], track)
+                        .await?;
+                }
+                let (ra_h, dec) = (ra_deg.rem_euclid(360.0) / 15.0, *dec_deg);
+                // Positions stream in by themselves: only motion, or being there, answers this command.
+                let there = |p: &super::session::Property| {
+                    let near = |element: &str, wanted: f64, within: f64| {
+                        p.number(element).is_some_and(|v| (v - wanted).abs() < within)
+                    };
+                    p.state == State::Busy || (near("RA", ra_h, 0.001) && near("DEC", dec, 0.015))
+                };
+                let values = [("RA", &*format!("{ra_h:.8}")), ("DEC", &*format!("{dec:.8}"))];
+                session.command(wire, Kind::Number, COORDINATES, &values, there).await
+            }
+            Command::Park => {
+                session
+                    .command(wire, Kind::Switch, PARK, &[("PARK", "On")], |p| p.on("PARK"))
+                    .await
+            }
+            Command::Unpark => {
+                session
+                    .command(wire, Kind::Switch, PARK, &[("UNPARK", "On")], |p| p.on("UNPARK"))
+                    .await
+            }
+            Command::Track(on) => {
+                let element = if *on { "TRACK_ON" } else { "TRACK_OFF" };
+                session
+                    .command(wire, Kind::Switch, TRACK, &[(element, "On")], |p| p.on(element))
+                    .await
+            }
+            Command::Stop => {
+                session
+                    .command(wire, Kind::Switch, "TELESCOPE_ABORT_MOTION", &[("ABORT", "On")], |_| {
+                        true
+                    })
+                    .await
+            }
+        }
+    }
+
+    fn unknown(&mut self, reason: NoData, at: UtcTime) {
+        self.status.send_replace(Reading::none(reason, at));
+    }
+}
+
+/// A connected mount.
+pub struct IndiMount {
+    link: Link<Talk>,
+    status: Status<MountStatus>,
+}
+
+/// Connects to the INDI device `device`, which is told where it stands.
+pub fn connect_mount(
+    id: &str,
+    device: &str,
+    place: Place,
+    connector: SharedConnector,
+    clock: Rc<dyn Clock>,
+    poll: Duration,
+) -> Rc<IndiMount> {
+    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let talk = Talk {
+        session: Session::new(device),
+        place,
+        clock: clock.clone(),
+        poll,
+        status: status_out,
+    };
+    Rc::new(IndiMount {
+        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
+        status,
+    })
+}
+
+device!(IndiMount, Command::Stop);
+
+impl Mount for IndiMount {
+    fn status(&self) -> Status<MountStatus> {
+        self.status.clone()
+    }
+    fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()> {
+        self.link.send(Command::Slew { ra_deg, dec_deg })
+    }
+    fn park(&self) -> Pending<'_, ()> {
+        self.link.send_first(Command::Park)
+    }
+    fn unpark(&self) -> Pending<'_, ()> {
+        self.link.send(Command::Unpark)
+    }
+    fn track(&self, on: bool) -> Pending<'_, ()> {
+        self.link.send(Command::Track(on))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pole_stands_at_the_latitude_in_the_north_and_the_equator_culminates_in_the_south() {
+        let place = Place {
+            latitude_deg: 43.93,
+            longitude_deg: 5.71,
+            altitude_m: 650.0,
+        };
+        let now: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
+        let (alt, _) = place.horizontal(17.0, 90.0, now);
+        assert!((alt - 43.93).abs() < 1e-9);
+        let highest = (0..360)
+            .map(|ra| place.horizontal(f64::from(ra), 0.0, now))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap();
+        assert!(
+            (highest.0 - 46.07).abs() < 0.02 && (highest.1 - 180.0).abs() < 2.0,
+            "{highest:?}"
+        );
+    }
+
+    /// Meeus, *Astronomical Algorithms*, example 13.b: Venus from Washington on 1987 April 10 at 19:21 UT.
+    #[test]
+    fn a_published_example_comes_out() {
+        let place = Place {
+            latitude_deg: 38.921_389,
+            longitude_deg: -77.065_556,
+            altitude_m: 92.0,
+        };
+        let (alt, az) = place.horizontal(347.319_333, -6.719_917, "1987-04-10T19:21:00Z".parse().unwrap());
+        assert!(
+            (alt - 15.1249).abs() < 0.005 && (az - (68.0337 + 180.0)).abs() < 0.005,
+            "{alt} {az}"
+        );
+    }
+}
