@@ -273,6 +273,24 @@ fn the_same_seed_gives_the_same_journal_byte_for_byte() {
         assert_eq!(said.code, 0, "{}", said.stderr);
         journals.push(fs::read(Path::new(&out).join("journal.ndjson")).unwrap());
     }
+    let replayed = say(&["replay", &folder.join("c")]);
+    assert_eq!(replayed.code, 0, "{}{}", replayed.stdout, replayed.stderr);
+    assert!(replayed.stdout.contains("the same decisions"), "{}", replayed.stdout);
+    // Another night's journal under this night's report is another night.
+    fs::copy(
+        Path::new(&folder.join("a")).join("journal.ndjson"),
+        Path::new(&folder.join("c")).join("journal.ndjson"),
+    )
+    .unwrap();
+    let other = say(&["replay", &folder.join("c")]);
+    assert_eq!(other.code, 1, "{}", other.stdout);
+    assert!(other.stdout.contains("first difference"), "{}", other.stdout);
+    let nothing = say(&["replay", &folder.join("nowhere")]);
+    assert!(
+        nothing.code == 2 && nothing.stderr.contains("report.json"),
+        "{}",
+        nothing.stderr
+    );
     assert!(journals[0] == journals[1], "two runs with one seed differ");
     assert!(journals[0] != journals[2], "two seeds gave one night");
 }

@@ -6,6 +6,7 @@ pub mod db;
 pub mod ephemeris;
 pub mod image;
 pub mod remote;
+pub mod replay;
 pub mod request;
 pub mod run;
 pub mod schedule;
@@ -73,6 +74,8 @@ enum Command {
     Alert(alert::AlertArgs),
     /// Submit, list, show and cancel observing requests; ask why one is not planned
     Request(request::RequestArgs),
+    /// Run a recorded simulated night again and say where this build decides otherwise
+    Replay(replay::ReplayArgs),
     /// What the running daemon does, why, until when, and what comes next
     Status(status::StatusArgs),
     /// Calibrate, combine, measure and show images
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
             plain(alert::run(&args, &now, &mut stdout))
         }
         Command::Request(args) => request::run(&args, UtcTime::new(crate::clock::utc_now()), &mut stdout),
+        Command::Replay(args) => replay::run(&args, &mut stdout),
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {

@@ -20,8 +20,8 @@ pub mod plan;
 use crate::cli::CliError;
 use night::{NightOutcome, Serving};
 use pace::Pace;
-use plan::{FaultSource, NightPlan};
-use serde::Serialize;
+use plan::{FaultSource, NightPlan, Scratch};
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Simulate one or many nights.
@@ -72,6 +72,9 @@ struct RunReport {
     scenario: String,
     seed: u64,
     nights: u64,
+    /// The fault script that was given, or `random`.
+    faults: Option<String>,
+    pixels: bool,
     broken: Vec<BrokenNight>,
     /// Processor time of this process, seconds; not part of what must be reproducible.
     processor_s: f64,
@@ -120,6 +123,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         scenario: args.scenario.display().to_string(),
         seed: args.seed,
         nights: args.nights,
+        faults: args.faults.as_ref().map(FaultSource::to_string),
+        pixels,
         broken: Vec::new(),
         processor_s: 0.0,
         wall_s: 0.0,
@@ -128,7 +133,11 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
     };
     for number in 0..args.nights {
         let seed = args.seed.wrapping_add(number);
-        let plan = NightPlan::prepare(args, seed, pixels)?;
+        let own = SimulateArgs {
+            out: own_folder(args, seed),
+            ..args.clone()
+        };
+        let plan = NightPlan::prepare(&own, seed, pixels)?;
         let faults = plan.faults.len() as u64;
         let serving = args.serve.map(|address| Serving { address });
         let outcome = night::run(plan, args.pace, serving, !args.json && args.nights == 1)?;
@@ -147,6 +156,11 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
                 text: broken.text,
                 tail,
             });
+        } else if args.nights > 1
+            && let Some(folder) = &own.out
+        {
+            // Of many nights only the broken ones are worth their place on the disk.
+            std::fs::remove_dir_all(folder).map_err(|e| CliError::failed(format!("{}: {e}", folder.display())))?;
         }
         if args.nights == 1 {
             report.night = Some(facts);
@@ -181,6 +195,60 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         );
     }
     Ok(u8::from(!report.broken.is_empty()))
+}
+
+/// One of many nights has a folder of its own.
+fn own_folder(args: &SimulateArgs, seed: u64) -> Option<PathBuf> {
+    let out = args.out.as_ref()?;
+    Some(if args.nights == 1 {
+        out.clone()
+    } else {
+        out.join(format!("seed-{seed}"))
+    })
+}
+
+/// The inputs of a night, as its report tells them.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Recorded {
+    scenario: PathBuf,
+    seed: u64,
+    nights: u64,
+    faults: Option<FaultSource>,
+    pixels: bool,
+}
+
+/// A night that was run again, in a folder that goes with it.
+pub struct Again(Scratch);
+
+impl Again {
+    pub fn journal(&self) -> PathBuf {
+        self.0.path().join("journal.ndjson")
+    }
+}
+
+/// Runs a recorded night's inputs at full speed.
+pub fn again(recorded: &Recorded) -> Result<Again, CliError> {
+    if recorded.nights != 1 {
+        return Err(CliError::bad_input(
+            "the folder holds many nights: replay one of them (seed-N)",
+        ));
+    }
+    let scratch = Scratch::make()?;
+    let args = SimulateArgs {
+        scenario: recorded.scenario.clone(),
+        seed: recorded.seed,
+        nights: 1,
+        pace: Pace::Max,
+        faults: recorded.faults.clone(),
+        db: None,
+        out: Some(scratch.path().to_owned()),
+        serve: None,
+        frames: if recorded.pixels { Frames::Pixels } else { Frames::None },
+        json: false,
+    };
+    let plan = NightPlan::prepare(&args, recorded.seed, recorded.pixels)?;
+    night::run(plan, Pace::Max, None, false)?;
+    Ok(Again(scratch))
 }
 
 fn add(report: &mut RunReport, outcome: &NightOutcome, faults: u64) {

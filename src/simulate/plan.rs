@@ -21,21 +21,37 @@ use std::{
 };
 
 /// Where the faults of a night come from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(from = "String")]
 pub enum FaultSource {
     Random,
     File(PathBuf),
+}
+
+impl From<String> for FaultSource {
+    fn from(text: String) -> Self {
+        if text == "random" {
+            FaultSource::Random
+        } else {
+            FaultSource::File(text.into())
+        }
+    }
 }
 
 impl FromStr for FaultSource {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text == "random" {
-            FaultSource::Random
-        } else {
-            FaultSource::File(text.into())
-        })
+        Ok(text.to_owned().into())
+    }
+}
+
+impl std::fmt::Display for FaultSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FaultSource::Random => f.write_str("random"),
+            FaultSource::File(file) => file.display().fmt(f),
+        }
     }
 }
 
@@ -60,7 +76,11 @@ pub struct NightPlan {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn make() -> Result<Self, CliError> {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn make() -> Result<Self, CliError> {
         let base = std::env::temp_dir();
         for number in 0..10_000u32 {
             let path = base.join(format!("alidade-{}-{number}", std::process::id()));
