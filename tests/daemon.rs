@@ -21,6 +21,7 @@ use std::{
 struct Service {
     folder: Folder,
     config: String,
+    url: String,
     supervisor: UnixDatagram,
     child: Option<Child>,
 }
@@ -63,6 +64,7 @@ impl Service {
         supervisor.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
         Self {
             config,
+            url: format!("http://127.0.0.1:{port}"),
             supervisor,
             folder,
             child: None,
@@ -214,4 +216,53 @@ fn a_wrong_request_is_refused_with_its_reason_and_nothing_is_kept() {
         json(&service.ask(&["request", "list", "--json"])),
         serde_json::json!([])
     );
+}
+
+#[test]
+fn a_latch_outlives_kill_9_and_a_stop_until_somebody_releases_it() {
+    let mut service = Service::new("daemon-latched", None);
+    service.start();
+    let safety = |service: &Service| json(&service.ask(&["status", "--json"]))["safety"].clone();
+    let becomes = |service: &Service, latched: bool, when: &str| {
+        // The page follows the agents once a second.
+        for _ in 0..400 {
+            if (safety(service)["state"] == "latched") == latched {
+                return;
+            }
+        }
+        panic!("{when}: {}", safety(service));
+    };
+    let command = |service: &Service, name: &str| {
+        let answer = ureq::post(format!("{}/api/v1/commands", service.url))
+            .header("Content-Type", "application/json")
+            .send(format!("{{\"command\": \"{name}\"}}"))
+            .unwrap();
+        assert_eq!(answer.status(), 202);
+    };
+    command(&service, "close_now");
+    becomes(&service, true, "close_now");
+    service.signal("-KILL");
+    service.start();
+    becomes(&service, true, "after kill -9");
+    assert!(service.signal("-TERM").success());
+    service.start();
+    becomes(&service, true, "after a stop");
+    let latched = safety(&service);
+    assert!(
+        latched["reasons"].to_string().contains("closed by an operator"),
+        "{latched}"
+    );
+    command(&service, "release");
+    becomes(&service, false, "release");
+    service.signal("-KILL");
+    service.start();
+    // Known again, and not latched.
+    for _ in 0..400 {
+        let now = safety(&service);
+        assert_ne!(now["state"], "latched", "released is released");
+        if !now["reasons"].to_string().contains("nothing read yet") {
+            return;
+        }
+    }
+    panic!("nothing was read");
 }

@@ -372,6 +372,7 @@ impl<D: Dialogue> Task<D> {
 }
 
 /// Implements [`crate::interface::Device`] for a struct with a field `link`, given the command that stops it.
+#[allow(unused_macros, reason = "a build without protocols has no device")]
 macro_rules! device {
     ($name:ty, $stop:expr) => {
         impl crate::interface::Device for $name {
@@ -394,4 +395,5 @@ macro_rules! device {
         }
     };
 }
+#[allow(unused_imports, reason = "a build without protocols has no device")]
 pub(crate) use device;

@@ -65,16 +65,16 @@ fn sentence(snapshot: &Value) -> String {
         text.get(11..16)
             .map_or_else(|| "nothing ends it by itself".to_owned(), |t| format!("{t} UTC"))
     };
-    let safe = snapshot.pointer("/safety/safe").and_then(Value::as_bool) == Some(true);
+    let state = word("/safety/state");
     let reasons: Vec<&str> = snapshot
         .pointer("/safety/reasons")
         .and_then(Value::as_array)
         .map(|all| all.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
-    let safety = if safe {
-        "safe".to_owned()
+    let safety = if reasons.is_empty() {
+        state
     } else {
-        format!("unsafe: {}", reasons.join("; "))
+        format!("{state}: {}", reasons.join("; "))
     };
     format!(
         "{}  {}\n  because  {}\n  until    {}\n  next     {}\n  changes  {}\n  safety   {}\n  roof     {}, mount {}\n",
@@ -99,7 +99,7 @@ mod tests {
         let text = sentence(&serde_json::json!({
             "now": "2026-03-14T22:41:03.000000Z",
             "sentence": { "doing": "observing M 101", "why": "r42-1 is due", "until": "2026-03-14T22:51:00Z", "next": "M 105" },
-            "safety": { "safe": false, "reasons": ["rain_mm_h 2.0 above 0"] },
+            "safety": { "state": "unsafe", "reasons": ["rain_mm_h 2.0 above 0"] },
         }));
         assert!(text.starts_with("2026-03-14 22:41:03  observing M 101\n"), "{text}");
         assert!(

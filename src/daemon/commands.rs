@@ -22,9 +22,9 @@ pub async fn serve(daemon: &Daemon, gathered: &Gathered, calls: &mut mpsc::Recei
 
 async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who: String) -> CommandReply {
     match command {
-        GatewayCommand::CloseNow => latch(daemon, who, "closed by an operator").await,
-        GatewayCommand::Latch => latch(daemon, who, "latched by an operator").await,
-        GatewayCommand::Release => accepted(daemon.safety.send(Release { who }).await),
+        GatewayCommand::CloseNow => kept(daemon, gathered, latch(daemon, who, "closed by an operator").await).await,
+        GatewayCommand::Latch => kept(daemon, gathered, latch(daemon, who, "latched by an operator").await).await,
+        GatewayCommand::Release => kept(daemon, gathered, accepted(daemon.safety.send(Release { who }).await)).await,
         GatewayCommand::AbortSequence => operate(daemon, who, OperatorOrder::AbortSequence).await,
         GatewayCommand::Pause => operate(daemon, who, OperatorOrder::Pause).await,
         GatewayCommand::Resume => operate(daemon, who, OperatorOrder::Resume).await,

@@ -134,6 +134,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let restored = store.restore().map_err(|e| failed(&e))?;
     let night = Night::containing(clock.now(), settings.site.longitude_deg);
     let packets = super::stored_packets(&mut store).map_err(|e| failed(&e))?;
+    let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
     let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());
@@ -225,6 +226,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             data_dir: data_dir.clone(),
             strategies: strategies.clone(),
             packets,
+            safety,
             calibrated,
             stroke,
             report,
@@ -304,7 +306,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
 /// Latch, so that safety closes; wait until it is measured closed, at most three minutes.
 async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<(), CliError> {
     let latch = alidade_safety::messages::Latch {
-        who: "shutdown".into(),
+        who: alidade_safety::agent::SHUTDOWN.into(),
         cause: cause.into(),
     };
     // A safety agent that is gone cannot be told; the controller's dead-man closes then.

@@ -28,7 +28,7 @@ use alidade_delivery::{agent::Delivery, service::Units};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
     book::SharedBook,
-    journal::Recorder,
+    journal::{Fact, Recorder},
     offload::Offload,
     schedule::Schedule,
     time::{Night, UtcTime},
@@ -42,7 +42,7 @@ use alidade_observation::{
 };
 use alidade_pipeline::agent::Pipeline;
 use alidade_routine::agent::Routine;
-use alidade_safety::agent::{Safety, SafetyPorts, SafetyStatus};
+use alidade_safety::agent::{Before, SHUTDOWN, Safety, SafetyPorts, SafetyStatus};
 use alidade_scheduling::agent::Scheduling;
 use devices::Devices;
 use std::{cell::Cell, path::PathBuf, rc::Rc};
@@ -58,6 +58,8 @@ pub struct Surroundings {
     pub strategies: Vec<alidade_alerts::strategy::Strategy>,
     /// Packets of earlier runs, in their order: the events are rebuilt from them.
     pub packets: Vec<alidade_alerts::agent::StoredPacket>,
+    /// What the journal says of the time before.
+    pub safety: Before,
     /// Calibration frames of the present night are on disk.
     pub calibrated: bool,
     /// Strokes the service supervisor's watchdog.
@@ -198,6 +200,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         },
         translate::safety(settings),
         recorder.clone(),
+        around.safety,
     )
     .start();
     let alerts = Alerts::new(
@@ -346,6 +349,30 @@ pub fn stored_packets(
             received_at: packet.received_at,
         })
         .collect())
+}
+
+/// How long the last record of a safe site vouches for it, seconds.
+const VOUCHED_S: f64 = 180.0;
+
+/// What the journal says of safety: whether the site was safe until just now, and a latch that nobody released.
+pub fn safety_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Before, crate::store::StoreError> {
+    let (last, verdict) = (store.last_entry(None)?, store.last_entry(Some("safety_changed"))?);
+    let entry = verdict.as_ref().and_then(|line| line.entry().ok());
+    let (Some(last), Some(entry)) = (last, entry) else {
+        return Ok(Before::default());
+    };
+    let Fact::SafetyChanged { safe, latched, reasons } = entry.fact else {
+        return Ok(Before::default());
+    };
+    let stopped = format!("({SHUTDOWN})");
+    let cause = reasons
+        .iter()
+        .filter_map(|reason| reason.strip_prefix("latched: "))
+        .find(|cause| !cause.ends_with(&stopped));
+    Ok(Before {
+        vouched: safe && now.seconds_since(last.at) <= VOUCHED_S,
+        latched: cause.filter(|_| latched).map(str::to_owned),
+    })
 }
 
 /// True when bias and dark frames of this night are on disk for every channel.

@@ -33,6 +33,7 @@ use alidade_model::{
     offload::Offload,
     time::{Night, UtcTime},
 };
+use alidade_safety::agent::Before;
 use alidade_simulations::{
     faults::FaultKind, observatory::Observatory, scenario::ArrivingPacket, sky, world::Renderer,
 };
@@ -411,6 +412,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
     })
     .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
     let packets = stored_packets(stage)?;
+    let safety = safety_before(stage)?;
     let calibrated = calibrated(stage)?;
     let report = {
         let (stage, book, recorder) = (stage.clone(), book.clone(), recorder.clone());
@@ -426,6 +428,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             data_dir: stage.plan.data_dir(),
             strategies: stage.plan.strategies.clone(),
             packets,
+            safety,
             calibrated,
             stroke: Rc::new(|| {}),
             report,
@@ -437,6 +440,12 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
 fn stored_packets(stage: &Stage) -> Result<Vec<StoredPacket>, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
     daemon::stored_packets(&mut store).map_err(|e| CliError::failed(e.to_string()))
+}
+
+/// What the journal says of the time before a restart.
+fn safety_before(stage: &Stage) -> Result<Before, CliError> {
+    let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
+    daemon::safety_before(&mut store, stage.clock.now()).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// True when this night's bias and dark frames are on disk.

@@ -144,6 +144,23 @@ impl Store {
         })
     }
 
+    /// The last entry of one kind, or of any.
+    pub fn last_entry(&mut self, kind: Option<&str>) -> Result<Option<JournalLine>, StoreError> {
+        self.read(|c| {
+            let mut query = journal::table.order(journal::seq.desc()).limit(1).into_boxed();
+            if let Some(kind) = kind {
+                query = query.filter(journal::kind.eq(kind));
+            }
+            let row: Option<JournalRow> = query.select(JournalRow::as_select()).first(c).optional()?;
+            Ok(row.map(|row| JournalLine {
+                seq: number(row.seq),
+                at: utc(row.at),
+                kind: row.kind,
+                json: row.entry,
+            }))
+        })
+    }
+
     /// The newest `limit` requests, newest first; of one user when given.
     pub fn requests(&mut self, user: Option<&str>, limit: u32) -> Result<Vec<RequestSummary>, StoreError> {
         self.read(|c| {

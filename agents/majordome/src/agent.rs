@@ -312,6 +312,15 @@ impl Majordome {
         }
     }
 
+    /// A sequence as people call it: its target and user.
+    fn named(&self, id: &str) -> String {
+        let book = self.ports.book.borrow();
+        book.line(id).map_or_else(
+            || id.to_owned(),
+            |l| format!("{} ({})", l.sequence.target.name, l.sequence.user),
+        )
+    }
+
     fn publish(&self, view: &View) {
         let machine = &self.machine;
         let (mut sequence, mut event) = (None, None);
@@ -321,10 +330,7 @@ impl Majordome {
                 event.clone_from(follows);
                 let book = self.ports.book.borrow();
                 let line = book.line(id);
-                let name = line.map_or_else(
-                    || id.clone(),
-                    |l| format!("{} ({})", l.sequence.target.name, l.sequence.user),
-                );
+                let name = self.named(id);
                 let end = line.and_then(|l| {
                     let since = machine.since?;
                     Some(since.plus_seconds(l.sequence.duration_s(self.settings.readout_s) + 60.0))
@@ -335,8 +341,14 @@ impl Majordome {
             None => (machine.state.to_string(), None),
         };
         let next = match &view.due {
-            Due::Now(id) if sequence.as_deref() != Some(id.as_str()) => format!("{id}, now"),
-            Due::Wait { until, sequence } => format!("{sequence} at {}", until.hh_mm()),
+            Due::Now(id) | Due::Wait { sequence: id, .. } if machine.state == NightState::Paused => {
+                format!("{}, when it is safe and open again", self.named(id))
+            }
+            Due::Now(id) if sequence.as_deref() != Some(id.as_str()) => match machine.state {
+                NightState::Observing => format!("{}, when this is done", self.named(id)),
+                _ => format!("{}, as soon as all is ready", self.named(id)),
+            },
+            Due::Wait { until, sequence } => format!("{} at {}", self.named(sequence), until.hh_mm()),
             _ => match view.sky.as_ref().and_then(|s| {
                 if machine.state == NightState::Waiting {
                     s.dusk
@@ -360,7 +372,12 @@ impl Majordome {
             state: machine.state,
             since: machine.since,
             doing,
-            why: machine.cause.clone(),
+            // A pause outlasts its first cause: what counts is what forbids now.
+            why: if machine.state == NightState::Paused && !view.safe {
+                format!("unsafe: {}", view.reasons.join("; "))
+            } else {
+                machine.cause.clone()
+            },
             until,
             next,
             would_change: would_change.into(),

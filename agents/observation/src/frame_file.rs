@@ -136,6 +136,8 @@ fn airmass(alt_deg: f64) -> f64 {
 fn wcs(cards: &mut Header, frame: &Frame, c: &Circumstances, ra: f64, dec: f64) {
     let scale = c.optics.scale_arcsec * f64::from(c.wanted.binning) / 3600.0;
     let (sin, cos) = c.optics.rotation_deg.to_radians().sin_cos();
+    cards.number("RA", format!("{ra:.7}"), "[deg] pointing");
+    cards.number("DEC", format!("{dec:.7}"), "[deg] pointing");
     cards.text("RADESYS", "ICRS", "");
     cards.number("EQUINOX", "2000.0", "");
     cards.number("WCSAXES", 2, "");

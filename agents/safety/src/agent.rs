@@ -67,6 +67,18 @@ pub struct SafetySettings {
     pub health_s: f64,
 }
 
+/// What is known of the time before the start.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Before {
+    /// It was safe, and that is no more than some minutes ago.
+    pub vouched: bool,
+    /// A latch that nobody has released.
+    pub latched: Option<String>,
+}
+
+/// The author of the latch with which the daemon closes when it is stopped; it does not outlive the stop.
+pub const SHUTDOWN: &str = "shutdown";
+
 /// See the module's text.
 pub struct Safety {
     ports: SafetyPorts,
@@ -85,15 +97,19 @@ pub struct Safety {
 }
 
 impl Safety {
-    pub fn new(ports: SafetyPorts, settings: SafetySettings, recorder: Recorder) -> Self {
+    pub fn new(ports: SafetyPorts, settings: SafetySettings, recorder: Recorder, before: Before) -> Self {
         Self {
             ports,
             settings,
             recorder,
             inputs: BTreeMap::new(),
-            verdict_memory: verdict::Memory::default(),
+            verdict_memory: if before.vouched {
+                verdict::Memory::default()
+            } else {
+                verdict::Memory::distrusting()
+            },
             enclosure_memory: enclosure::Memory::default(),
-            latched: None,
+            latched: before.latched,
             last: None,
             since: None,
             answered: BTreeMap::new(),
@@ -277,7 +293,11 @@ impl Handler<Latch> for Safety {
     type Result = ();
 
     fn handle(&mut self, message: Latch, ctx: &mut Self::Context) {
-        let text = format!("{} ({})", message.cause, message.who);
+        let text = match &self.latched {
+            // What an operator has latched is still latched after the next start.
+            Some(known) if message.who == SHUTDOWN => known.clone(),
+            _ => format!("{} ({})", message.cause, message.who),
+        };
         self.recorder.record(Fact::OperatorCommand {
             who: message.who,
             command: "latch".into(),

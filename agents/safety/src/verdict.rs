@@ -117,9 +117,19 @@ pub struct Verdict {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
     standings: BTreeMap<String, Standing>,
+    /// Nothing vouches for the time before the first reading: it may have rained a minute ago.
+    distrust: bool,
 }
 
 impl Memory {
+    /// For a start after which nobody knows what was before: a first good reading begins the good-delay.
+    pub fn distrusting() -> Self {
+        Self {
+            distrust: true,
+            ..Self::default()
+        }
+    }
+
     pub fn standing(&self, input: &str) -> &Standing {
         self.standings.get(input).unwrap_or(&Standing::Unread)
     }
@@ -132,7 +142,10 @@ pub fn evaluate(
     inputs: &BTreeMap<String, Reading<f64>>,
     now: UtcTime,
 ) -> (Memory, Verdict) {
-    let mut next = Memory::default();
+    let mut next = Memory {
+        distrust: memory.distrust,
+        ..Memory::default()
+    };
     let mut rows = Vec::with_capacity(rules.len());
     let mut reasons = Vec::new();
     for rule in rules {
@@ -141,7 +154,20 @@ pub fn evaluate(
             None => Err(NoData::NeverRead),
             Some(reading) => reading.fresh(now, rule.max_age_s).copied(),
         };
-        let standing = advance(memory.standing(&rule.input), rule, value, now);
+        let standing = match advance(memory.standing(&rule.input), rule, value, now) {
+            Standing::Good
+                if memory.distrust && rule.good_delay_s > 0.0 && *memory.standing(&rule.input) == Standing::Unread =>
+            {
+                Standing::Bad {
+                    cause: Cause::NoData {
+                        reason: NoData::NeverRead,
+                    },
+                    since: now,
+                    good_since: Some(now),
+                }
+            }
+            standing => standing,
+        };
         let row = describe(rule, &standing, value, reading.map_or(0.0, |r| r.age_s(now)), now);
         if row.counts_as_unsafe {
             reasons.push(row.text.clone());
@@ -298,6 +324,20 @@ mod tests {
 
     fn inputs(value: f64, second: f64) -> BTreeMap<String, Reading<f64>> {
         BTreeMap::from([("gust_m_s".to_string(), Reading::good(value, at(second)))])
+    }
+
+    #[test]
+    fn after_a_start_that_nothing_vouches_for_a_first_good_reading_is_not_enough() {
+        let mut memory = Memory::distrusting();
+        let mut safe = Vec::new();
+        for second in [0.0, 1.0, 599.0, 601.0] {
+            let (next, verdict) = evaluate(&memory, &[gust()], &inputs(3.0, second), at(second));
+            memory = next;
+            safe.push(verdict.safe);
+        }
+        assert_eq!(safe, [false, false, false, true]);
+        let (_, trusted) = evaluate(&Memory::default(), &[gust()], &inputs(3.0, 0.0), at(0.0));
+        assert!(trusted.safe, "a restart within a safe minute goes on at once");
     }
 
     /// Feeds (second, value) pairs and returns whether each was judged safe.
