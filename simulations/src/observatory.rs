@@ -273,7 +273,11 @@ impl Observatory {
         wheel: Option<&WheelModel>,
     ) -> Shot {
         let (alt, az) = mount.true_direction();
-        let direction = ephemeris::radec_from_altaz(&self.config.site, alt, az, now.chrono());
+        let direction = if self.renderer.borrow().sees() {
+            ephemeris::radec_from_altaz(&self.config.site, alt, az, now.chrono())
+        } else {
+            Default::default()
+        };
         let slit_error = (plc.azimuth_deg() - az + 180.0).rem_euclid(360.0) - 180.0;
         let slit_is_there =
             self.config.plc.dome_deg_s <= 0.0 || alt > 80.0 || slit_error.abs() <= self.config.slit_half_width_deg;

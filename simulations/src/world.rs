@@ -63,4 +63,9 @@ pub struct Pixels {
 /// Turns a shot into pixels.
 pub trait Renderer {
     fn render(&mut self, shot: &Shot) -> Pixels;
+
+    /// Whether it looks at the sky at all; if not, nobody computes where a shot points.
+    fn sees(&self) -> bool {
+        true
+    }
 }

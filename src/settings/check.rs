@@ -169,8 +169,14 @@ fn devices(settings: &Settings, faults: &mut Faults) {
             );
         }
     }
-    if count(DeviceKind::Enclosure) > 1 {
-        faults.add("devices", "there can be one enclosure only");
+    for (name, device) in &settings.devices {
+        // Better refused than never opened, or never closed.
+        if device.kind == DeviceKind::Enclosure {
+            faults.add(
+                format!("devices.{name}.kind"),
+                "an enclosure apart from the plc is not driven by this version",
+            );
+        }
     }
 }
 

@@ -30,7 +30,8 @@ pub fn due(schedule: &Schedule, book: &Book, now: UtcTime) -> Due {
         book.line(&placed.sequence)
             .is_some_and(|line| line.state == SequenceState::Planned)
     };
-    let Some(placed) = schedule.placed.iter().filter(waiting).min_by_key(|placed| placed.start) else {
+    // A schedule is in time order.
+    let Some(placed) = schedule.placed.iter().find(waiting) else {
         return Due::Empty;
     };
     // What its forerunner did not need of its own time is ours, as far as the sky allows.

@@ -42,6 +42,10 @@ const OPTICS_PX: f64 = 1.2;
 pub struct NoPixels;
 
 impl Renderer for NoPixels {
+    fn sees(&self) -> bool {
+        false
+    }
+
     fn render(&mut self, _: &Shot) -> Pixels {
         Pixels {
             width: 0,
