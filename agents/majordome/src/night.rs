@@ -369,6 +369,10 @@ impl NightMachine {
             self.go(to, "safe and open again", view.now, effects);
             self.replan("observing resumes", view.now, false, effects);
         }
+        if self.state == NightState::Observing && self.task.is_none() {
+            // Ended from outside the plan: retracted, or replaced by a better position.
+            self.go(NightState::Ready, "nothing runs any more", view.now, effects);
+        }
         match self.state {
             NightState::Preparing => self.prepare(view, sky, settings, effects),
             NightState::Ready => self.begin(view, settings, effects),
@@ -674,6 +678,13 @@ mod tests {
         let effects = machine.retract("grb", "retracted");
         assert!(matches!(&effects[0], Effect::Interrupt { next: None, .. }));
         assert!(machine.retract("another", "retracted").is_empty());
+        machine.offer(alert(50.0));
+        let effects = machine.look(&view(11.0, -20.0, true), &settings());
+        let next = effects
+            .iter()
+            .any(|e| matches!(e, Effect::Execute(Task::Sequence { id, .. }) if id == "grb-50"));
+        assert!(next, "the night goes on: {effects:?}");
+        assert_eq!(machine.state, NightState::Observing);
     }
 
     #[test]
