@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cli`] | the commands |
+//! | [`error`] | how a command ends when it does not succeed |
 //! | [`settings`] | the configuration |
 //! | [`topology`] | the message graph |
 //! | [`daemon`] | the agents wired together |
@@ -14,6 +15,7 @@
 pub mod cli;
 pub mod clock;
 pub mod daemon;
+pub mod error;
 pub mod gateway;
 pub mod settings;
 pub mod simulate;

@@ -12,37 +12,11 @@ pub mod run;
 pub mod schedule;
 pub mod status;
 
+pub use crate::error::CliError;
+
 use alidade_model::time::UtcTime;
 use clap::{Parser, Subcommand};
 use std::{io::Write, path::PathBuf, process::ExitCode};
-
-/// Why a command did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CliError {
-    /// Exit code 2.
-    #[error("{0}")]
-    BadInput(String),
-    /// Exit code 1.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl CliError {
-    pub fn bad_input(text: impl Into<String>) -> Self {
-        CliError::BadInput(text.into())
-    }
-
-    pub fn failed(text: impl Into<String>) -> Self {
-        CliError::Failed(text.into())
-    }
-
-    fn code(&self) -> u8 {
-        match self {
-            CliError::BadInput(_) => 2,
-            CliError::Failed(_) => 1,
-        }
-    }
-}
 
 /// Alidade runs a robotic observatory.
 #[derive(Debug, Parser)]

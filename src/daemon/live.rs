@@ -7,8 +7,8 @@ use super::{
     report::{self, Gatherer},
 };
 use crate::{
-    cli::CliError,
     clock::SystemClock,
+    error::CliError,
     gateway::{
         http, mqtt,
         snapshot::{Mode, Snapshot},

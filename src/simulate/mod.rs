@@ -17,7 +17,7 @@ pub mod night;
 pub mod pace;
 pub mod plan;
 
-use crate::cli::CliError;
+use crate::error::CliError;
 use night::{NightOutcome, Serving};
 use pace::Pace;
 use plan::{FaultSource, NightPlan, Scratch};

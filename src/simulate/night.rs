@@ -8,7 +8,6 @@ use super::{
     plan::NightPlan,
 };
 use crate::{
-    cli::CliError,
     clock::TokioClock,
     daemon::{
         self, Daemon, Surroundings, commands,
@@ -16,6 +15,7 @@ use crate::{
         panorama::{self, Chronicle},
         report::{self, Gatherer, NightFacts},
     },
+    error::CliError,
     gateway::{
         command::CommandCall,
         http,

@@ -1,7 +1,7 @@
 //! What a run is made of, read and checked before anything starts.
 
 use super::SimulateArgs;
-use crate::{cli::CliError, settings::Settings};
+use crate::{error::CliError, settings::Settings};
 use alidade_alerts::strategy::{Strategy, from_toml, load_folder};
 use alidade_model::time::UtcTime;
 use alidade_scheduling::Site;
