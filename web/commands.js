@@ -11,9 +11,13 @@ const COMMANDS = [
 ];
 
 let token = null;
+// Numbers the questions.
+let opening = 0;
 
 function confirm(label, text, wantsToken) {
   const dialog = byId("confirm");
+  opening += 1;
+  const mine = opening;
   setText(byId("confirm-title"), `${label}?`);
   setText(byId("confirm-text"), text);
   setText(byId("confirm-yes"), `Yes: ${label.toLowerCase()}`);
@@ -21,10 +25,15 @@ function confirm(label, text, wantsToken) {
   byId("token").value = "";
   dialog.returnValue = "no";
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      if (wantsToken && byId("token").value) token = byId("token").value;
-      resolve(dialog.returnValue === "yes");
-    }, { once: true });
+    const closed = () => {
+      // A closing is told late: what comes while the dialog is open again is about the question before, which was not
+      // answered with yes.
+      if (mine === opening && dialog.open) return;
+      dialog.removeEventListener("close", closed);
+      if (mine === opening && wantsToken && byId("token").value) token = byId("token").value;
+      resolve(mine === opening && dialog.returnValue === "yes");
+    };
+    dialog.addEventListener("close", closed);
     dialog.showModal();
     byId("confirm-no").focus();
   });
