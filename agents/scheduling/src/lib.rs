@@ -6,7 +6,7 @@
 //! - [`ephemeris`]: ICRS to topocentric, Sun, Moon, night phases, rise and set, minor bodies.
 //! - [`constraints`]: what an observation asks of the sky, "is it observable now", and excluded intervals.
 //! - [`problem`]: what the planner is asked. [`mod@plan`]: what it answers. [`reason`]: why not.
-//! - [`agent`], [`messages`]: the actor around it all: the book to a problem, the plan to the book.
+//! - [`agent`], [`messages`]: the actor around it all; `posing` makes a problem of the book.
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
 pub mod agent;
@@ -19,6 +19,7 @@ pub mod kernel;
 mod links;
 pub mod messages;
 pub mod plan;
+mod posing;
 pub mod problem;
 pub mod reason;
 pub mod report;

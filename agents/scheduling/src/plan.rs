@@ -128,6 +128,22 @@ pub fn plan_under(sky: &Arc<Sky>, problem: &Problem, mut options: PlanOptions) -
     Ok(planner.report(&task, &linked, options.explain))
 }
 
+/// Where and why the sky and the windows exclude some of a problem's requests, interval by interval.
+pub fn exclusions_under(
+    sky: &Arc<Sky>,
+    problem: &Problem,
+    wanted: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Vec<Exclusion>> {
+    let planner = Planner {
+        problem,
+        sky: Arc::clone(sky),
+        prepared: Vec::new(),
+        free: Vec::new(),
+    };
+    let asked = problem.requests.iter().filter(|r| wanted(&r.id));
+    asked.map(|r| (r.id.clone(), planner.exclusions(r))).collect()
+}
+
 /// Slot of the loss tables, seconds.
 pub(crate) const LOSS_STEP_S: i64 = 60;
 
@@ -245,7 +261,7 @@ impl<'a> Planner<'a> {
         }
         let jobs = self.problem.requests.iter().zip(&self.prepared).map(|(r, p)| {
             let mut uses = Vec::new();
-            if let Some(account) = accounts.get(r.user.as_str()).filter(|_| r.charged) {
+            for account in self.payers(r).filter_map(|account| accounts.get(account)) {
                 uses.push((*account, p.duration_s));
             }
             if let Some(group) = r.group.as_deref().and_then(|g| groups.get(g)) {
@@ -271,6 +287,15 @@ impl<'a> Planner<'a> {
             capacities,
             loss_step_s: LOSS_STEP_S,
         }
+    }
+
+    /// The accounts that pay for a request: its user's, and the pool that the user shares.
+    pub(crate) fn payers<'r>(&'r self, r: &'r Request) -> impl Iterator<Item = &'r str> {
+        let pool = self.problem.pools.get(&r.user).map(String::as_str);
+        [Some(r.user.as_str()), pool]
+            .into_iter()
+            .flatten()
+            .filter(|_| r.charged)
     }
 
     /// Bonus on the value and the loss against it by slot of the machine start; None when every start is worth alike.
@@ -367,8 +392,8 @@ impl<'a> Planner<'a> {
         }
         for j in starts.keys() {
             let r = &self.problem.requests[*j];
-            if r.charged {
-                *used_s.entry(r.user.clone()).or_default() += r.duration_s;
+            for account in self.payers(r) {
+                *used_s.entry(account.to_owned()).or_default() += r.duration_s;
             }
         }
         let fixed = |r: &Request| {

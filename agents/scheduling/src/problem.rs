@@ -174,6 +174,9 @@ pub struct Problem {
     /// Seconds each user may still be given; a user without an entry is unlimited.
     #[serde(default)]
     pub quotas_s: BTreeMap<String, f64>,
+    /// Accounts that pay beside a user's own: user to a name in `quotas_s`, such as an institute that its members share.
+    #[serde(default)]
+    pub pools: BTreeMap<String, String>,
     #[serde(default)]
     pub groups: BTreeMap<String, GroupRule>,
     /// Seeing and cloud over the night, measured or forecast.
@@ -195,6 +198,7 @@ impl Problem {
             sun_max_alt_deg,
             requests: Vec::new(),
             quotas_s: BTreeMap::new(),
+            pools: BTreeMap::new(),
             groups: BTreeMap::new(),
             conditions: Vec::new(),
             kept: Vec::new(),
