@@ -388,7 +388,11 @@ fn work(settings: &Settings, faults: &mut Faults) {
     }
     for (name, institute) in &settings.institutes {
         faults.within(format!("institutes.{name}.quota_h"), institute.quota_h, 0.0, 100_000.0);
-        if !settings.users.values().any(|user| user.institute == *name) {
+        if !settings
+            .users
+            .values()
+            .any(|user| user.institute.eq_ignore_ascii_case(name))
+        {
             faults.add(format!("institutes.{name}"), "no user belongs to it");
         }
     }

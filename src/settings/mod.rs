@@ -45,7 +45,7 @@ pub struct Settings {
     pub mqtt: MqttSettings,
     /// By account name, as in requests.
     pub users: BTreeMap<String, UserSettings>,
-    /// By the institute's name, as its users name it.
+    /// By the institute's name in small letters.
     pub institutes: BTreeMap<String, InstituteSettings>,
 }
 

@@ -52,7 +52,7 @@ pub struct Walk {
 }
 
 /// Every kind of wish in turn. The numbers survive a text, as people's do.
-fn timing(n: usize, i: usize, at: UtcTime) -> Timing {
+fn timing(request: &str, n: usize, i: usize, at: UtcTime) -> Timing {
     let mut timing = Timing::default();
     match n % 5 {
         1 => {
@@ -71,7 +71,7 @@ fn timing(n: usize, i: usize, at: UtcTime) -> Timing {
         }
         3 if i > 0 => {
             timing.after = Some(After {
-                sequence: format!("before-{i}"),
+                sequence: format!("{request}-{}", i - 1),
                 min_gap_s: 60.0,
                 max_gap_s: Some(600.5),
                 required: false,
@@ -202,7 +202,7 @@ impl Walker {
                     hour_angle_deg: n.is_multiple_of(4).then_some((-45.5, 10.25)),
                     ..Constraints::default()
                 },
-                timing: timing(n, i, at),
+                timing: timing(&id, n, i, at),
                 albums: (0..1 + n % 2).map(|a| album(a, n)).collect(),
             })
             .collect();

@@ -471,15 +471,15 @@ mod tests {
         book.reserve("r1-1", 310.0, &recorder).unwrap();
         let refused = book.reserve("r1-2", 310.0, &recorder).unwrap_err();
         assert!(
-            refused.to_string().contains("institute:IRAP has 90 s free"),
+            refused.to_string().contains("institute:irap has 90 s free"),
             "{refused}"
         );
         let free = |account: &str| book.ledger().balance(account).unwrap().free_us / 1_000_000;
-        assert_eq!((free("ada"), free("institute:IRAP")), (3290, 90));
+        assert_eq!((free("ada"), free("institute:irap")), (3290, 90));
         book.spend("r1-1", &recorder).unwrap();
         book.refund("r1-1", "trailed", &recorder).unwrap();
         let free = |account: &str| book.ledger().balance(account).unwrap().free_us / 1_000_000;
-        assert_eq!((free("ada"), free("institute:IRAP")), (3600, 400));
+        assert_eq!((free("ada"), free("institute:irap")), (3600, 400));
     }
 
     #[test]

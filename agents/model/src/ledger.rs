@@ -53,9 +53,9 @@ impl std::str::FromStr for Side {
 /// Microseconds of observing time: whole numbers, so that sums are exact.
 pub type Micros = i64;
 
-/// The account of an institute.
+/// The account of an institute; capitals make no difference.
 pub fn institute_account(institute: &str) -> UserId {
-    format!("institute:{institute}")
+    format!("institute:{}", institute.to_ascii_lowercase())
 }
 
 /// One movement of observing time between two books of one account.
