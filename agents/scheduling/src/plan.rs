@@ -270,6 +270,7 @@ impl<'a> Planner<'a> {
             jobs: jobs.collect(),
             capacities,
             loss_step_s: LOSS_STEP_S,
+            setup: None,
         }
     }
 

@@ -76,6 +76,8 @@ impl Walk {
         let room = Room {
             from_s,
             until_s,
+            before: first.checked_sub(1).map(|k| self.current.placed[k]),
+            after: self.current.placed.get(last).copied(),
             first: begin,
             end,
             allowed: &|j| !blocked[j],
@@ -96,6 +98,10 @@ impl Walk {
         let mut placed = self.current.placed[..first].to_vec();
         placed.extend(found.placed);
         placed.extend_from_slice(&self.current.placed[last..]);
+        // An emptied stretch makes neighbours of two that were none.
+        if task.setup.is_some() && !task.is_valid(&placed) {
+            return self.maybe_return(search);
+        }
         self.current = task.draft(placed);
         let better = search.offer(self.current.clone());
         if better {

@@ -221,6 +221,9 @@ impl<'a> Search<'a> {
         let mut left = self.task.capacities.clone();
         let mut placed = Vec::new();
         let mut free_from = i64::MIN / 4;
+        let mut before = None;
+        // The path knows no setups: what they cost pushes later jobs back.
+        let patience = self.task.setup.as_ref().map_or(1, |_| g.slots);
         let mut k = 0;
         while k < g.slots {
             let j = choice[k];
@@ -230,14 +233,15 @@ impl<'a> Search<'a> {
             }
             let i = j as usize;
             let job = &self.task.jobs[i];
-            let at = job.next_start(free_from.max(g.origin_s + k as i64 * g.slot_s));
-            if let Some(s) = at
-                && !used[i]
-                && g.slot(s) <= k + 1
+            let from_s = free_from.max(g.origin_s + k as i64 * g.slot_s);
+            if !used[i]
+                && let Some(s) = self.task.earliest(before, from_s, i)
+                && g.slot(s) <= k + patience
                 && self.task.affordable(i, &left)
             {
                 used[i] = true;
                 placed.push((i, s));
+                before = Some((i, s));
                 free_from = s + job.length_s;
                 job.uses.iter().for_each(|(r, a)| left[*r] -= a);
             }
