@@ -197,6 +197,7 @@ impl Scheduling {
                         end: end.chrono(),
                         overhead_s: 0.0,
                         charge: None,
+                        unit: None,
                     });
                 }
                 _ => {}
@@ -216,6 +217,7 @@ impl Scheduling {
                 end: p.end.chrono(),
                 overhead_s: self.settings.overhead_s,
                 charge: None,
+                unit: None,
             }));
         }
         Problem {
@@ -227,9 +229,7 @@ impl Scheduling {
             quotas_s,
             kept,
             weights: self.settings.weights,
-            horizon: crate::HorizonMask::default(),
-            groups: BTreeMap::new(),
-            conditions: Vec::new(),
+            ..Problem::new(self.settings.site, span, -0.833)
         }
     }
 
