@@ -5,6 +5,7 @@ use crate::kernel::Setup;
 use crate::overheads::{Axes, Overheads, Pointing};
 use crate::problem::{Problem, Request};
 use crate::units::Axis;
+use std::cell::OnceCell;
 
 /// Turn of the sky, degrees per second (one sidereal day in 86164.0905 s).
 const SIDEREAL_DEG_S: f64 = 360.0 / 86_164.090_5;
@@ -27,6 +28,9 @@ struct Aim {
     lead_s: i64,
 }
 
+/// Azimuth and altitude at nodes, degrees.
+type Table = Box<[(f32, f32)]>;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Setups {
@@ -37,6 +41,26 @@ pub(crate) struct Setups {
     cos_lat: f64,
     axis: Axis,
     most_s: i64,
+    /// Azimuth and altitude of each request at nodes from the start of the night, made when first asked for.
+    tables: Vec<OnceCell<Table>>,
+    nodes: usize,
+}
+
+/// Distance of the nodes, seconds; between them both angles are taken as linear, which is a degree wrong within about
+/// three degrees of the zenith and a hundredth elsewhere.
+const NODE_S: f64 = 120.0;
+
+/// An hour angle in -180 to 180 degrees.
+fn centred(ha_deg: f64) -> f64 {
+    // Nights are short against these ten turns, which keep the cast's truncation a floor.
+    let turns = (ha_deg + 180.0) / 360.0 + 10.0;
+    ha_deg - 360.0 * (turns as i64 - 10) as f64
+}
+
+/// Rounded up to whole seconds.
+fn whole_s(x: f64) -> i64 {
+    let down = x as i64;
+    down + i64::from(x > down as f64)
 }
 
 /// The overheads of each unit when the problem models them; None: every request's constant overhead.
@@ -87,6 +111,8 @@ impl Setups {
         let (sin_lat, cos_lat) = problem.site.lat_deg.to_radians().sin_cos();
         Self {
             most_s: aims.iter().map(extra).max().unwrap_or(0).max(0),
+            tables: vec![OnceCell::new(); aims.len()],
+            nodes: (sky.length_s() / NODE_S).ceil() as usize + 2,
             aims,
             overheads,
             sin_lat,
@@ -95,24 +121,46 @@ impl Setups {
         }
     }
 
+    /// Azimuth and altitude of a request at a night time, degrees.
+    fn az_alt(&self, aim: &Aim, t: f64) -> (f64, f64) {
+        let (sin_ha, cos_ha) = (aim.ha0_deg + SIDEREAL_DEG_S * t).to_radians().sin_cos();
+        let north = aim.sin_dec * self.cos_lat - aim.cos_dec * cos_ha * self.sin_lat;
+        let up = aim.sin_dec * self.sin_lat + aim.cos_dec * cos_ha * self.cos_lat;
+        let az = (-aim.cos_dec * sin_ha).atan2(north);
+        (az.to_degrees(), up.clamp(-1.0, 1.0).asin().to_degrees())
+    }
+
+    /// The same from the table.
+    fn az_alt_quickly(&self, j: usize, t: f64) -> (f64, f64) {
+        let x = t / NODE_S;
+        if x < 0.0 || x >= (self.nodes - 1) as f64 {
+            return self.az_alt(&self.aims[j], t);
+        }
+        let node = |k: usize| {
+            let (az, alt) = self.az_alt(&self.aims[j], k as f64 * NODE_S);
+            (az as f32, alt as f32)
+        };
+        let table = self.tables[j].get_or_init(|| (0..self.nodes).map(node).collect());
+        let (k, f) = (x as usize, x - (x as usize) as f64);
+        let ((az0, alt0), (az1, alt1)) = (table[k], table[k + 1]);
+        let turn = centred(f64::from(az1 - az0));
+        (f64::from(az0) + f * turn, f64::from(alt0) + f * f64::from(alt1 - alt0))
+    }
+
     /// Where a request points at `t` when its exposure begins at `begins` (night times, seconds).
-    fn pointing(&self, unit: usize, aim: &Aim, t: f64, begins: f64) -> Pointing {
-        let ha = |s: f64| (aim.ha0_deg + SIDEREAL_DEG_S * s + 180.0).rem_euclid(360.0) - 180.0;
-        let ha_deg = ha(t);
-        let o = &self.overheads[unit];
+    fn pointing(&self, unit: usize, j: usize, t: f64, begins: f64) -> Pointing {
+        let (aim, o) = (&self.aims[j], &self.overheads[unit]);
         let mut at = Pointing {
-            axis1_deg: ha_deg,
+            axis1_deg: aim.ha0_deg + SIDEREAL_DEG_S * t,
             axis2_deg: aim.dec_deg,
             az_deg: 0.0,
-            east: ha(begins) < 0.0,
+            east: centred(aim.ha0_deg + SIDEREAL_DEG_S * begins) < 0.0,
         };
         if o.axes == Axes::AltAz || o.dome_deg_s > 0.0 {
-            let (sin_ha, cos_ha) = ha_deg.to_radians().sin_cos();
-            let north = aim.sin_dec * self.cos_lat - aim.cos_dec * cos_ha * self.sin_lat;
-            at.az_deg = (-aim.cos_dec * sin_ha).atan2(north).to_degrees();
+            let (az_deg, alt_deg) = self.az_alt_quickly(j, t);
+            at.az_deg = az_deg;
             if o.axes == Axes::AltAz {
-                let up = aim.sin_dec * self.sin_lat + aim.cos_dec * cos_ha * self.cos_lat;
-                (at.axis1_deg, at.axis2_deg) = (at.az_deg, up.clamp(-1.0, 1.0).asin().to_degrees());
+                (at.axis1_deg, at.axis2_deg) = (az_deg, alt_deg);
             }
         }
         at
@@ -124,8 +172,8 @@ impl Setups {
         let (a, b) = (&self.aims[from], &self.aims[to]);
         let changes = a.last != b.first && a.last != 0 && b.first != 0;
         let (here, there) = (
-            self.pointing(unit, a, ended, began),
-            self.pointing(unit, b, begins, begins),
+            self.pointing(unit, from, ended, began),
+            self.pointing(unit, to, begins, begins),
         );
         self.overheads[unit].setup_s(&here, &there, changes) + b.own_s
     }
@@ -146,7 +194,7 @@ impl Setup for Setups {
         let began = (self.axis.time(start_s) + a.lead_s) as f64;
         let begins = (self.axis.time(at_s) + b.lead_s) as f64;
         let needed = self.between_s(unit, from, (began, began + a.duration_s as f64), to, begins);
-        (needed.ceil() as i64 - b.lead_s).max(0)
+        (whole_s(needed) - b.lead_s).max(0)
     }
 
     fn most_s(&self) -> i64 {

@@ -340,13 +340,12 @@ impl Problem {
 
 impl Problem {
     fn check_units(&self) -> Result<(), ProblemError> {
-        let overheads = self
+        let mut overheads = self
             .overheads
             .iter()
             .chain(self.units.iter().filter_map(|u| u.overheads.as_ref()));
         overheads
-            .map(Overheads::check)
-            .collect::<Result<(), _>>()
+            .try_for_each(Overheads::check)
             .map_err(ProblemError::Overheads)?;
         let mut names = std::collections::BTreeSet::new();
         if let Some(twice) = self.units.iter().find(|u| !names.insert(&u.name)) {

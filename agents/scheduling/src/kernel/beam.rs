@@ -84,6 +84,9 @@ struct Record {
 /// Most jobs a search keeps apart; with more, only the most promising ones take part.
 const MOST_JOBS: usize = 1024;
 
+/// Most jobs tried after a label where setups are worked out.
+const MOST_SETUPS: usize = 48;
+
 /// Labels waiting for a slot.
 #[derive(Default)]
 struct Bucket {
@@ -396,11 +399,18 @@ impl<'a, 's> Beam<'a, 's> {
             arcs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         }
         let later = self.openings.partition_point(|o| o.1 as usize <= slot);
+        // A setup costs more to work out than the rest of a step: only the most promising are.
+        let most = if search.is_guide() { MOST_SETUPS } else { usize::MAX };
         for (id, label) in labels {
+            let mut tried = 0;
             for (promise, j) in &arcs {
-                if label.reduced + promise < room.cut {
+                if label.reduced + promise < room.cut || tried == most {
                     break;
                 }
+                if self.has(id, *j) {
+                    continue;
+                }
+                tried += 1;
                 if let Some(start_s) = self.start(&label, *j as usize, slot) {
                     self.extend(id, &label, slot, *j, start_s);
                 }
@@ -440,12 +450,17 @@ impl<'a, 's> Beam<'a, 's> {
         self.room.reduced[j as usize] + self.room.ahead[end.min(self.room.ahead.len() - 1)]
     }
 
+    /// A record's set holds the job.
+    fn has(&self, id: u32, j: u32) -> bool {
+        let d = self.dense[j as usize];
+        self.set_of(&self.records[id as usize])[d as usize / 64] >> (d % 64) & 1 == 1
+    }
+
     fn extend(&mut self, id: u32, label: &Label, slot: usize, j: u32, start_s: i64) {
         let search = self.search;
         let i = j as usize;
-        let d = self.dense[i];
         let record = self.records[id as usize];
-        if self.set_of(&record)[d as usize / 64] >> (d % 64) & 1 == 1 {
+        if self.has(id, j) {
             return;
         }
         let job = &search.task.jobs[i];
@@ -527,6 +542,9 @@ impl std::hash::Hasher for Plain {
     }
 }
 
+/// A guide may be this much too low, as a share of the best plan's value.
+const GUIDE_SHARE: f64 = 0.01;
+
 impl Search<'_> {
     /// One search over the whole horizon with the best prices; it may prove the best plan optimal.
     pub fn sweep(&mut self, width: usize, meter: &mut Meter) -> bool {
@@ -551,7 +569,14 @@ impl Search<'_> {
             reduced,
             ahead,
             patience: usize::MAX,
-            cut: self.goal() - base - SLACK,
+            cut: self.goal()
+                - base
+                - SLACK
+                - if self.is_guide() {
+                    GUIDE_SHARE * self.best.value
+                } else {
+                    0.0
+                },
         };
         let found = run(self, &room, width, meter);
         let draft: Draft = self.task.draft(found.placed);

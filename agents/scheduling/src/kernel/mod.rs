@@ -245,6 +245,13 @@ impl Task {
         before.is_none_or(|b| follows(b, (j, s))) && after.is_none_or(|a| follows((j, s), a))
     }
 
+    /// Mean setup of a plan, seconds, waiting left out.
+    fn mean_extra_s(&self, placed: &[(usize, i64)]) -> i64 {
+        let extra = |w: &[(usize, i64)]| self.extra_s(w[0], w[1].0, w[1].1);
+        let sum: i64 = placed.windows(2).map(extra).sum();
+        sum / (placed.len() as i64 - 1).max(1)
+    }
+
     /// Every rule a plan must keep; used by tests and as a last check.
     pub fn is_valid(&self, placed: &[(usize, i64)]) -> bool {
         let mut seen = vec![false; self.jobs.len()];
@@ -278,19 +285,47 @@ pub fn solve(task: &Task, budget: &mut Budget) -> Solution {
     if grid.slots == 0 {
         return Solution::default();
     }
-    let mut search = relax::Search::new(task, grid, best);
-    search.tighten(&mut meter, gap);
-    if !meter.stopped && search.gap() > gap {
-        improve::run(&mut search, &mut meter, &mut rng, gap);
-    }
+    let (best, upper_bound) = if task.setup.is_some() {
+        under_setups(task, grid, best, &mut meter, &mut rng, gap)
+    } else {
+        let mut search = relax::Search::new(task, grid, best);
+        search.tighten(&mut meter, gap);
+        if !meter.stopped && search.gap() > gap {
+            improve::run(&mut search, &mut meter, &mut rng, gap);
+        }
+        search.finish()
+    };
     let spent = meter.spent;
-    let (best, upper_bound) = search.finish();
     Solution {
         placed: best.placed,
         value: best.value,
         upper_bound: upper_bound.max(best.value),
         iterations: spent,
     }
+}
+
+/// With setups the relaxation that bounds the plans is a poor guide to them: it knows none. Once the bound is had, the
+/// search follows a second one, in which every job is longer by what a setup cost on average in the plan so far.
+fn under_setups(task: &Task, grid: Grid, best: Draft, meter: &mut Meter, rng: &mut Rng, gap: f64) -> (Draft, f64) {
+    /// Steps for the bound; their prices are the guide's first ones.
+    const BOUND_STEPS: usize = 120;
+    /// The guide is built anew with what the better plan says.
+    const GUIDES: [usize; 2] = [60, usize::MAX];
+    let mut search = relax::Search::new(task, grid, best);
+    let third = usize::try_from(meter.budget.iterations / 3).unwrap_or(usize::MAX);
+    search.descend(meter, BOUND_STEPS.min(third.max(1)), gap);
+    for steps in GUIDES {
+        if meter.stopped || search.gap() <= gap {
+            break;
+        }
+        let extra_s = task.mean_extra_s(&search.best.placed);
+        search = search.guided(Grid::guide(task, extra_s));
+        search.tighten(meter, gap);
+        if !meter.stopped {
+            improve::rounds(&mut search, meter, rng, gap, steps);
+        }
+    }
+    search.finish()
 }
 
 #[cfg(test)]
