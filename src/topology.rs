@@ -36,7 +36,7 @@ const fn edge(from: &'static str, to: &'static str, message: &'static str) -> Ed
 /// Every command edge.
 pub const EDGES: &[Edge] = &[
     edge("gateways", "alerts", "Packet"),
-    edge("gateways", "routine", "Submit, Cancel"),
+    edge("gateways", "routine", "Submit, Cancel, Redo"),
     edge("gateways", "safety", "Latch, Release"),
     edge("gateways", "majordome", "Operate"),
     edge("monitoring", "safety", "Conditions"),

@@ -235,6 +235,9 @@ fn commands_reach_the_daemon_and_its_answer_comes_back() {
         (409, &"the key switch is on local".into())
     );
     assert_eq!(post(http.addr, "/api/v1/sequences/r1-1/cancel", "").status, 409);
+    let redo = "/api/v1/sequences/r1-1/redo";
+    assert_eq!(post(http.addr, redo, r#"{"why":"trailed"}"#).status, 400);
+    assert_eq!(post(http.addr, redo, r#"{"cause":"trailed"}"#).status, 409);
     let request = r#"{"id":"r7","sequences":[]}"#;
     post(http.addr, "/api/v1/requests", request);
     let packet = b"<?xml version='1.0'?><VOEvent/>\xff";
@@ -244,6 +247,10 @@ fn commands_reach_the_daemon_and_its_answer_comes_back() {
         GatewayCommand::CloseNow,
         GatewayCommand::Resume,
         GatewayCommand::CancelSequence("r1-1".into()),
+        GatewayCommand::RedoSequence {
+            sequence: "r1-1".into(),
+            cause: "trailed".into(),
+        },
         GatewayCommand::SubmitRequest(serde_json::from_str(request).unwrap()),
         GatewayCommand::SubmitPacket {
             body: packet.to_vec(),
@@ -251,6 +258,25 @@ fn commands_reach_the_daemon_and_its_answer_comes_back() {
         },
     ];
     assert_eq!(observatory.commands(), wanted);
+}
+
+#[test]
+fn why_a_sequence_has_no_place_is_told_interval_by_interval() {
+    let observatory = Observatory::new("why");
+    let http = observatory.serve_anywhere();
+    let unplanned = get(http.addr, "/api/v1/status").json()["unplanned"][0].clone();
+    assert!(
+        unplanned.get("excluded").is_none(),
+        "the stretches would swell every snapshot"
+    );
+    let id = unplanned["sequence"].as_str().unwrap().to_owned();
+    let why = get(http.addr, &format!("/api/v1/sequences/{id}/why")).json();
+    assert_eq!(why["sentence"], unplanned["sentence"]);
+    assert_eq!(
+        (&why["excluded"][0]["cause"], &why["excluded"][0]["limit"]),
+        (&"below_altitude".into(), &25.0.into())
+    );
+    assert_eq!(get(http.addr, "/api/v1/sequences/nobody/why").status, 404);
 }
 
 #[test]

@@ -153,7 +153,8 @@ fn burst(journal: &Journal, plan: &[String], data: &Path) {
         .unwrap();
     assert_eq!(
         (&refund["posting"]["from"], &refund["posting"]["to"]),
-        (&"reserved".into(), &"free".into())
+        (&"spent".into(), &"free".into()),
+        "its first exposure had spent what was reserved"
     );
     let aborted = journal
         .after(heard, "exposure_ended", |e| e["outcome"]["outcome"] == "aborted")

@@ -61,6 +61,7 @@ fn every_key_that_exists_is_in_the_commented_configuration() {
         "devices.plc.",
         "channels.vis.",
         "users.ada.",
+        "institutes.IRAP.",
         "safety.rules.wind_m_s.",
         "alerts.listeners.drop.",
     ];

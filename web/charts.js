@@ -6,8 +6,8 @@ const WIDTH = 1000;
 const LEFT = 70;
 const HOUR = 3600e3;
 
-function axis(from, to, height) {
-  const x = (time) => LEFT + ((time - from) / (to - from)) * (WIDTH - LEFT - 10);
+function axis(from, to, height, left = LEFT) {
+  const x = (time) => left + ((time - from) / (to - from)) * (WIDTH - left - 10);
   const hours = [];
   const step = to - from > 10 * HOUR ? 2 * HOUR : HOUR;
   for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
@@ -49,6 +49,27 @@ export function gantt(state) {
   return s("svg", { viewBox: `0 0 ${WIDTH} 104`, role: "img", "aria-label": `${state.schedule.length} sequences tonight, ${done} executed; the table below says the same` },
     bands, hours, s("text", { class: "soft", x: 0, y: 26 }, "planned"), s("text", { class: "soft", x: 0, y: 68 }, "executed"),
     planned, executed, s("line", { class: "now", x1: x(now), x2: x(now), y1: 0, y2: 88 }));
+}
+
+// Why a sequence has no place: a row a cause, its excluded stretches as bars.
+export function exclusions(stretches, night) {
+  const time = (iso) => Date.parse(iso);
+  const edges = stretches.flatMap((stretch) => [time(stretch.start), time(stretch.end)]);
+  const known = [night.sunset, night.sunrise].filter((iso) => iso).map(time).concat(edges);
+  const causes = [...new Set(stretches.map((stretch) => stretch.cause))];
+  const height = 22 * causes.length;
+  const [x, hours] = axis(Math.min(...known), Math.max(...known), height, LEFT + 60);
+  const words = (cause) => cause.replaceAll("_", " ");
+  const bar = (row) => (stretch) => {
+    const [from, to] = [x(time(stretch.start)), x(time(stretch.end))];
+    const numbers = stretch.worst === undefined || stretch.limit === undefined ? "" : ` (${stretch.worst.toFixed(1)}, limit ${stretch.limit.toFixed(1)})`;
+    return s("g", {}, s("title", {}, `${words(stretch.cause)} ${hhmm(stretch.start)} to ${hhmm(stretch.end)}${numbers}`),
+      s("rect", { class: "excluded", x: from, width: Math.max(2, to - from), y: 22 * row + 4, height: 14 }));
+  };
+  const rows = causes.map((cause, row) => s("g", {}, s("text", { class: "soft", x: 0, y: 22 * row + 16 }, words(cause)),
+    stretches.filter((stretch) => stretch.cause === cause).map(bar(row))));
+  const label = stretches.map((stretch) => `${words(stretch.cause)} from ${hhmm(stretch.start)} to ${hhmm(stretch.end)}`).join("; ");
+  return s("svg", { viewBox: `0 0 ${WIDTH} ${height + 20}`, role: "img", "aria-label": label }, hours, rows);
 }
 
 // One quantity: the curve with its holes, and the limit.

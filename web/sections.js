@@ -1,6 +1,6 @@
 // What each card shows, from one snapshot. `extra` is the time in seconds that has passed since it was taken.
 
-import { gantt, strip } from "./charts.js";
+import { exclusions, gantt, strip } from "./charts.js";
 import { ageText, byId, fixed, h, hhmm, hhmmss, setText, show } from "./elements.js";
 import { skyPlot } from "./sky.js";
 
@@ -77,7 +77,26 @@ export function night(state) {
     h("td", {}, hhmm(row.executed_start ?? row.start)), h("td", {}, hhmm(row.executed_end ?? row.end)),
     h("td", {}, row.target), h("td", {}, row.user), h("td", {}, row.from_alert ? `${row.state} (alert)` : row.state))));
   setText(byId("unplanned-title"), `Not planned: ${state.unplanned.length}`);
-  show(byId("unplanned"), state.unplanned, () => state.unplanned.map((row) => h("li", {}, h("strong", {}, row.target), ` (${row.user}): ${row.sentence}`)));
+  show(byId("unplanned"), state.unplanned, () => state.unplanned.map((row) => unplanned(row, state.night)));
+}
+
+// The reason in a sentence; opened, the night with everything that stands in the way.
+function unplanned(row, night) {
+  const picture = h("div", {});
+  const details = h("details", { "data-sequence": row.sequence },
+    h("summary", {}, h("strong", {}, row.target), ` (${row.user}): ${row.sentence}`), picture);
+  details.addEventListener("toggle", async () => {
+    if (!details.open || picture.hasChildNodes()) return;
+    try {
+      const answer = await fetch(`/api/v1/sequences/${encodeURIComponent(row.sequence)}/why`);
+      if (!answer.ok) throw new Error(`answer ${answer.status}`);
+      const { excluded } = await answer.json();
+      picture.replaceChildren(excluded.length ? exclusions(excluded, night) : h("p", { class: "legend" }, "The sky would allow it all night."));
+    } catch (error) {
+      picture.replaceChildren(h("p", { class: "legend" }, `Not known: ${error.message}`));
+    }
+  });
+  return h("li", {}, details);
 }
 
 export function weather(state, extra) {

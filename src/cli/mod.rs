@@ -11,6 +11,7 @@ pub mod request;
 pub mod run;
 pub mod schedule;
 pub mod status;
+mod stored_schedules;
 
 pub use crate::error::CliError;
 

@@ -14,7 +14,7 @@ use crate::{
         queries::{RequestSummary, SequenceDetail, Verdict},
     },
 };
-use alidade_model::{request::Request, time::UtcTime};
+use alidade_model::{request::Request, schedule::Excluded, time::UtcTime};
 use alidade_simulations::scenario;
 use serde_json::json;
 use std::{
@@ -50,6 +50,13 @@ enum RequestCommand {
     Show { id: String },
     /// Give a sequence up; its reserved quota is refunded
     Cancel { sequence: String },
+    /// Give back the quota of an executed sequence whose data are bad, and observe it again
+    Redo {
+        sequence: String,
+        /// What is wrong with the data
+        #[arg(long)]
+        cause: String,
+    },
     /// Say where a request or a sequence stands, and why
     Why { id: String },
 }
@@ -60,6 +67,11 @@ pub fn run(args: &RequestArgs, now: UtcTime, stdout: &mut dyn Write) -> Result<u
         RequestCommand::Cancel { sequence } => {
             let answer = Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{sequence}/cancel"), &json!({}))?;
             said(args, &answer, || format!("{sequence}: cancelled\n"))
+        }
+        RequestCommand::Redo { sequence, cause } => {
+            let path = format!("/api/v1/sequences/{sequence}/redo");
+            let answer = Remote::of(&args.daemon)?.post(&path, &json!({ "cause": cause }))?;
+            said(args, &answer, || format!("{sequence}: to be observed again\n"))
         }
         RequestCommand::List { user, limit } => {
             let list = store(args)?.requests(user.as_deref(), *limit).map_err(failed)?;
@@ -157,6 +169,22 @@ fn why(store: &mut Store, id: &str) -> Result<Vec<SequenceDetail>, CliError> {
     Ok(details)
 }
 
+/// One excluded stretch of the night.
+fn interval(excluded: &Excluded) -> String {
+    let clock = |t: UtcTime| t.chrono().format("%H:%M:%S").to_string();
+    let cause = excluded.cause.replace('_', " ");
+    let numbers = match (excluded.worst, excluded.limit) {
+        (Some(worst), Some(limit)) => format!(" ({worst:.2}, limit {limit:.2})"),
+        (Some(worst), None) => format!(" ({worst:.2})"),
+        _ => String::new(),
+    };
+    format!(
+        "    {} to {}  {cause}{numbers}\n",
+        clock(excluded.start),
+        clock(excluded.end)
+    )
+}
+
 fn reason(detail: &SequenceDetail) -> String {
     let id = &detail.sequence.id;
     let cause = detail.why.as_deref().unwrap_or("no cause recorded");
@@ -173,6 +201,7 @@ fn reason(detail: &SequenceDetail) -> String {
                 "  schedule {schedule}: not planned ({}): {}\n",
                 reason.reason, reason.sentence
             ));
+            reason.excluded.iter().for_each(|e| text.push_str(&interval(e)));
         }
         None => text.push_str("  no schedule has considered it yet\n"),
     }

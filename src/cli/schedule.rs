@@ -1,5 +1,7 @@
-//! `alidade schedule INSTANCE.json`: plan one night offline; `alidade schedule --compare OLD NEW`: what changed.
+//! `alidade schedule INSTANCE.json`: plan one night offline; `--compare OLD NEW`: what changed; `--stored`: what the daemon
+//! has planned.
 
+use super::stored_schedules;
 use alidade_scheduling::compare::{compare, parse_schedule};
 use alidade_scheduling::export;
 use alidade_scheduling::instance::{Instance, MOST_BYTES, parse_instance, schedule_document};
@@ -13,9 +15,18 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, clap::Args)]
 pub struct ScheduleArgs {
     /// The instance (obs-schedule-instance/1)
-    #[arg(required_unless_present = "compare")]
+    #[arg(required_unless_present_any = ["compare", "stored"])]
     pub instance: Option<PathBuf>,
-    /// Compare two written schedules (obs-schedule/1) instead of planning
+    /// Show the schedules that the daemon has made, newest first, or the one of this id
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "ID", conflicts_with_all = ["instance", "out", "compare"])]
+    pub stored: Option<String>,
+    /// How many stored schedules to list
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// Configuration that names the database of stored schedules
+    #[arg(long, default_value = "config/alidade.toml")]
+    pub config: PathBuf,
+    /// Compare two schedules instead of planning: files (obs-schedule/1) or ids of stored ones
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["instance", "out"])]
     pub compare: Option<Vec<PathBuf>>,
     /// Write the schedule to this file
@@ -62,6 +73,10 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
     // The deadline is real time by meaning: it bounds how long a person or a script waits for this command.
     #[allow(clippy::disallowed_methods)]
     let began = Instant::now();
+    if let Some(id) = &args.stored {
+        let text = stored_schedules::shown(&args.config, id, args.limit, args.json)?;
+        return say(stdout, text.trim_end());
+    }
     let Some(path) = &args.instance else {
         return difference(args, stdout);
     };
@@ -125,6 +140,9 @@ fn difference(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), Command
         return Err(CommandError::BadInput("--compare takes two schedules".into()));
     };
     let written = |path: &PathBuf| {
+        if !path.exists() && path.components().count() == 1 && path.extension().is_none() {
+            return stored_schedules::written(&args.config, &path.to_string_lossy());
+        }
         let name = path.display().to_string();
         parse_schedule(&name, &text_of(path)?).map_err(|e| CommandError::BadInput(e.to_string()))
     };

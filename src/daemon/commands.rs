@@ -6,7 +6,7 @@ use actix::prelude::*;
 use alidade_alerts::agent::Packet;
 use alidade_majordome::messages::{Disposition, Operate, OperatorOrder};
 use alidade_model::request::Request;
-use alidade_routine::messages::{Cancel, Submit};
+use alidade_routine::messages::{Cancel, Redo, Submit};
 use alidade_safety::messages::{Latch, Release};
 use std::fmt::Display;
 use tokio::sync::mpsc;
@@ -49,6 +49,10 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
         },
         GatewayCommand::CancelSequence(sequence) => {
             let answer = judged(daemon.routine.send(Cancel { who, sequence }).await);
+            kept(daemon, gathered, answer).await
+        }
+        GatewayCommand::RedoSequence { sequence, cause } => {
+            let answer = judged(daemon.routine.send(Redo { who, sequence, cause }).await);
             kept(daemon, gathered, answer).await
         }
     }

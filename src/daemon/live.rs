@@ -177,14 +177,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     }
     let book = Rc::new(RefCell::new(restored.book));
     release_interrupted(&book, &recorder).map_err(|e| failed(&e))?;
-    for (user, account) in &settings.users {
-        let known = book.borrow().ledger().balance(user).is_some();
-        if !known {
-            book.borrow_mut()
-                .grant(user, &account.institute, account.quota_h * 3600.0, &recorder)
-                .map_err(|e| failed(&e))?;
-        }
-    }
+    super::grant_quotas(&settings, &book, &recorder).map_err(|e| failed(&e))?;
     let observatory = simulated(&settings, &clock)?;
     let devices = connect::devices(&settings, &clock, |name, kind, channel| {
         way(&settings, &observatory, name, kind, channel)

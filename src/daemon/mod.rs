@@ -27,8 +27,9 @@ use alidade_analysis::agent::{Analysis, AnalysisPorts};
 use alidade_delivery::{agent::Delivery, service::Units};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
-    book::SharedBook,
+    book::{BookError, SharedBook},
     journal::{Fact, Recorder},
+    ledger::institute_account,
     offload::Offload,
     schedule::Schedule,
     time::{Night, UtcTime},
@@ -331,6 +332,22 @@ fn cool(settings: &Settings, devices: &Devices) {
             }
         });
     }
+}
+
+/// Opens the accounts that the ledger does not know yet.
+pub fn grant_quotas(settings: &Settings, book: &SharedBook, recorder: &Recorder) -> Result<(), BookError> {
+    let known = |account: &str| book.borrow().ledger().balance(account).is_some();
+    for (user, account) in settings.users.iter().filter(|(user, _)| !known(user)) {
+        let quota_s = account.quota_h * 3600.0;
+        book.borrow_mut().grant(user, &account.institute, quota_s, recorder)?;
+    }
+    for (name, institute) in &settings.institutes {
+        if !known(&institute_account(name)) {
+            let quota_s = institute.quota_h * 3600.0;
+            book.borrow_mut().grant_institute(name, quota_s, recorder)?;
+        }
+    }
+    Ok(())
 }
 
 /// The packets of earlier runs, in the order of their arrival; copies were not stored again.

@@ -506,6 +506,7 @@ fn schedule(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
                     user: line.sequence.user.clone(),
                     reason: u.reason.clone(),
                     sentence: u.sentence.clone(),
+                    excluded: u.excluded.clone(),
                 })
             })
             .collect();

@@ -11,7 +11,7 @@ use alidade_observation::{
 };
 use alidade_routine::catalogue::Catalogue;
 use alidade_safety::{agent::SafetySettings, enclosure, verdict};
-use alidade_scheduling::{Site, Weights, agent::SchedulingSettings};
+use alidade_scheduling::{HorizonMask, Site, Weights, agent::SchedulingSettings};
 
 pub fn site(settings: &Settings) -> Site {
     let site = &settings.site;
@@ -70,6 +70,10 @@ pub fn scheduling(settings: &Settings) -> SchedulingSettings {
         },
         readout_s: readout_s(settings),
         overhead_s: scheduling.overhead_s,
+        horizon: HorizonMask {
+            points: settings.site.horizon.clone(),
+        },
+        lowest_alt_deg: settings.site.horizon_limit_deg,
         iterations: scheduling.iterations,
         seed: scheduling.seed,
     }

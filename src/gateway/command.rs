@@ -28,6 +28,11 @@ pub enum GatewayCommand {
         channel: String,
     },
     CancelSequence(String),
+    /// The data of an executed sequence are bad: refund it and observe it again.
+    RedoSequence {
+        sequence: String,
+        cause: String,
+    },
 }
 
 impl GatewayCommand {
@@ -43,6 +48,7 @@ impl GatewayCommand {
             GatewayCommand::SubmitRequest(_) => "submit_request",
             GatewayCommand::SubmitPacket { .. } => "submit_packet",
             GatewayCommand::CancelSequence(_) => "cancel_sequence",
+            GatewayCommand::RedoSequence { .. } => "redo_sequence",
         }
     }
 

@@ -7,6 +7,7 @@
 use alidade_model::{
     journal::Severity,
     reading::Reading,
+    schedule::Excluded,
     states::{EnclosureState, MountState, NightState, SequenceState},
     time::UtcTime,
 };
@@ -314,6 +315,9 @@ pub struct UnplannedRow {
     pub reason: String,
     /// The same with its numbers.
     pub sentence: String,
+    /// Where the sky excludes it, interval by interval; long, and told by `/api/v1/sequences/{id}/why` only.
+    #[serde(skip)]
+    pub excluded: Vec<Excluded>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

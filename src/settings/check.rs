@@ -386,6 +386,12 @@ fn work(settings: &Settings, faults: &mut Faults) {
         faults.filled(format!("users.{name}.name"), &user.name);
         faults.within(format!("users.{name}.quota_h"), user.quota_h, 0.0, 10_000.0);
     }
+    for (name, institute) in &settings.institutes {
+        faults.within(format!("institutes.{name}.quota_h"), institute.quota_h, 0.0, 100_000.0);
+        if !settings.users.values().any(|user| user.institute == *name) {
+            faults.add(format!("institutes.{name}"), "no user belongs to it");
+        }
+    }
 }
 
 fn alerts(settings: &Settings, faults: &mut Faults) {

@@ -45,6 +45,8 @@ pub struct Settings {
     pub mqtt: MqttSettings,
     /// By account name, as in requests.
     pub users: BTreeMap<String, UserSettings>,
+    /// By the institute's name, as its users name it.
+    pub institutes: BTreeMap<String, InstituteSettings>,
 }
 
 /// One thing that is wrong with the configuration.

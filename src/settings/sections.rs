@@ -564,3 +564,11 @@ pub struct UserSettings {
     /// Hours of observing time.
     pub quota_h: f64,
 }
+
+/// A quota that the users of an institute share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstituteSettings {
+    /// Hours of observing time, for all its members together.
+    pub quota_h: f64,
+}

@@ -389,11 +389,8 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
     let failed = |e: alidade_model::book::BookError| CliError::failed(e.to_string());
     release_interrupted(&book, recorder).map_err(failed)?;
     if first {
+        daemon::grant_quotas(settings, &book, recorder).map_err(failed)?;
         let mut book = book.borrow_mut();
-        for (user, account) in &settings.users {
-            book.grant(user, &account.institute, account.quota_h * 3600.0, recorder)
-                .map_err(failed)?;
-        }
         let catalogue = daemon::translate::catalogue(settings);
         for request in &stage.plan.scenario.requests {
             match catalogue.accept(request) {

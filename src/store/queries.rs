@@ -16,7 +16,7 @@ use alidade_model::{
     ledger::{Balance, Posting},
     reading::NoData,
     request::{Request, Sequence},
-    schedule::{Placed, Schedule, Unplaced},
+    schedule::{Excluded, Placed, Schedule, Unplaced},
     states::SequenceState,
     time::{Night, UtcTime},
 };
@@ -266,6 +266,19 @@ impl Store {
         })
     }
 
+    /// The newest schedule of that id.
+    pub fn schedule(&mut self, id: &str) -> Result<Option<Schedule>, StoreError> {
+        self.read(|c| {
+            let row: Option<ScheduleRow> = schedules::table
+                .filter(schedules::id.eq(id))
+                .order(schedules::seq.desc())
+                .select(ScheduleRow::as_select())
+                .first(c)
+                .optional()?;
+            row.map(|row| schedule_of(c, row)).transpose()
+        })
+    }
+
     pub fn products_of_sequence(&mut self, sequence: &str) -> Result<Vec<Product>, StoreError> {
         self.read(|c| {
             let rows = products::table
@@ -458,17 +471,36 @@ fn verdict(c: &mut AnyConnection, id: &str) -> Result<Option<Verdict>, ReadError
             place,
         }
     } else {
-        let reason = Unplaced {
-            sequence: place.sequence_id,
-            reason: place.reason.unwrap_or_default(),
-            sentence: place.sentence.unwrap_or_default(),
-        };
+        let mut reason = place.into_unplaced().map_err(garbled("schedule_sequences"))?;
+        if reason.excluded.is_empty() {
+            reason.excluded = excluded(c, id, made_at)?;
+        }
         Verdict::Unplaced {
             schedule,
             made_at,
             reason,
         }
     }))
+}
+
+/// The excluded stretches that an earlier schedule of the same night has told: later ones do not repeat them.
+fn excluded(c: &mut AnyConnection, id: &str, made_at: UtcTime) -> Result<Vec<Excluded>, ReadError> {
+    const NIGHT_S: f64 = 18.0 * 3600.0;
+    let told: Option<(PlaceRow, ScheduleRow)> = schedule_sequences::table
+        .inner_join(schedules::table.on(schedules::seq.eq(schedule_sequences::schedule_seq)))
+        .filter(schedule_sequences::sequence_id.eq(id))
+        .filter(schedule_sequences::excluded.is_not_null())
+        .order(schedule_sequences::schedule_seq.desc())
+        .select((PlaceRow::as_select(), ScheduleRow::as_select()))
+        .first(c)
+        .optional()?;
+    match told {
+        Some((place, schedule)) if made_at.seconds_since(utc(schedule.made_at)) < NIGHT_S => {
+            let told = place.into_unplaced().map_err(garbled("schedule_sequences"))?;
+            Ok(told.excluded)
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 fn into_packets(rows: Vec<PacketRow>) -> Result<Vec<Packet>, ReadError> {

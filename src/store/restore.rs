@@ -7,7 +7,7 @@ use super::{
     schema::*,
 };
 use alidade_model::{
-    book::Book,
+    book::{Book, Standing},
     exposure::Exposure,
     ledger::Ledger,
     request::{Album, Request, Sequence, SequenceId},
@@ -127,7 +127,8 @@ fn book(c: &mut AnyConnection) -> Result<Book, ReadError> {
         let state: SequenceState = row.state.parse().map_err(garbled("sequences"))?;
         let done: BTreeMap<String, u32> =
             serde_json::from_str(&row.progress).map_err(|e| ReadError::Garbled("sequences", e.to_string()))?;
-        states.insert(row.id.clone(), (state, done));
+        let moved_at = utc(row.moved_at);
+        states.insert(row.id.clone(), Standing { state, moved_at, done });
         reasons.extend(row.why.clone().map(|why| (row.id.clone(), why)));
     }
     let request_rows: Vec<RequestRow> = requests::table
@@ -143,7 +144,8 @@ fn book(c: &mut AnyConnection) -> Result<Book, ReadError> {
         .select(PlanRow::as_select())
         .load(c)?;
     let requests = assemble(request_rows, rows, albums, plans)?;
-    let mut book = Book::restored(requests, states, ledger(c)?);
+    let institutes: Vec<(String, String)> = users::table.select((users::id, users::institute)).load(c)?;
+    let mut book = Book::restored(requests, states, institutes.into_iter().collect(), ledger(c)?);
     for (id, why) in reasons {
         book.explain(&id, &why);
     }
@@ -181,7 +183,7 @@ pub(super) fn assemble(
         sequences_of
             .entry(row.request_id.clone())
             .or_default()
-            .push(row.into_sequence(albums));
+            .push(row.into_sequence(albums).map_err(garbled("sequences"))?);
     }
     Ok(requests
         .into_iter()

@@ -136,6 +136,31 @@ pub(super) struct SequenceRow {
     pub why: Option<String>,
     pub moved_at: NaiveDateTime,
     pub progress: String,
+    pub constraints: Option<String>,
+    pub timing: Option<String>,
+}
+
+/// A document in a column; NULL for what is as usual.
+fn document<T: Serialize + Default + PartialEq>(value: &T) -> Option<String> {
+    // What the model holds can always be written: its maps have text for keys.
+    (*value != T::default())
+        .then(|| serde_json::to_string(value).ok())
+        .flatten()
+}
+
+fn from_document<T: DeserializeOwned>(text: Option<String>) -> Result<Option<T>, Garbled> {
+    text.map(|text| serde_json::from_str(&text).map_err(|e| e.to_string()))
+        .transpose()
+}
+
+/// The three numbers that have columns of their own, and no other limit.
+fn plain(min_alt_deg: f64, moon_sep_deg: f64, sun_max_alt_deg: f64) -> Constraints {
+    Constraints {
+        min_alt_deg,
+        moon_sep_deg,
+        sun_max_alt_deg,
+        ..Constraints::default()
+    }
 }
 
 impl SequenceRow {
@@ -159,11 +184,20 @@ impl SequenceRow {
             why: None,
             moved_at: at,
             progress: "{}".into(),
+            constraints: {
+                let c = &sequence.constraints;
+                (*c != plain(c.min_alt_deg, c.moon_sep_deg, c.sun_max_alt_deg))
+                    .then(|| document(c))
+                    .flatten()
+            },
+            timing: document(&sequence.timing),
         }
     }
 
-    pub fn into_sequence(self, albums: Vec<Album>) -> Sequence {
-        Sequence {
+    pub fn into_sequence(self, albums: Vec<Album>) -> Result<Sequence, Garbled> {
+        let constraints = from_document(self.constraints)?
+            .unwrap_or_else(|| plain(self.min_alt_deg, self.moon_sep_deg, self.sun_max_alt_deg));
+        Ok(Sequence {
             id: self.id,
             request: self.request_id,
             user: self.user_id,
@@ -175,13 +209,10 @@ impl SequenceRow {
             priority: self.priority,
             window: self.window_start.map(utc).zip(self.window_end.map(utc)),
             t_prefered: self.t_prefered.map(utc),
-            constraints: Constraints {
-                min_alt_deg: self.min_alt_deg,
-                moon_sep_deg: self.moon_sep_deg,
-                sun_max_alt_deg: self.sun_max_alt_deg,
-            },
+            constraints,
+            timing: from_document(self.timing)?.unwrap_or_default(),
             albums,
-        }
+        })
     }
 }
 
@@ -272,11 +303,7 @@ impl ScheduleRow {
             if place.placed {
                 schedule.placed.push(place.into_placed()?);
             } else {
-                schedule.unplaced.push(Unplaced {
-                    sequence: place.sequence_id,
-                    reason: place.reason.unwrap_or_default(),
-                    sentence: place.sentence.unwrap_or_default(),
-                });
+                schedule.unplaced.push(place.into_unplaced()?);
             }
         }
         Ok(schedule)
@@ -296,6 +323,9 @@ pub(super) struct PlaceRow {
     pub delta_tr_s: Option<f64>,
     pub reason: Option<String>,
     pub sentence: Option<String>,
+    pub earliest: Option<NaiveDateTime>,
+    pub detail: Option<String>,
+    pub excluded: Option<String>,
 }
 
 impl PlaceRow {
@@ -311,6 +341,9 @@ impl PlaceRow {
             delta_tr_s: finite(p.delta_tr_s),
             reason: None,
             sentence: None,
+            earliest: p.earliest.map(naive),
+            detail: None,
+            excluded: None,
         });
         let unplaced = schedule.unplaced.iter().map(|u| Self {
             schedule_seq: whole(seq),
@@ -323,6 +356,9 @@ impl PlaceRow {
             delta_tr_s: None,
             reason: Some(u.reason.clone()),
             sentence: Some(u.sentence.clone()),
+            earliest: None,
+            detail: document(&u.detail),
+            excluded: document(&u.excluded),
         });
         placed
             .chain(unplaced)
@@ -344,7 +380,17 @@ impl PlaceRow {
             end: utc(end),
             delta_tl_s: self.delta_tl_s.unwrap_or_default(),
             delta_tr_s: self.delta_tr_s.unwrap_or_default(),
-            earliest: None,
+            earliest: self.earliest.map(utc),
+        })
+    }
+
+    pub fn into_unplaced(self) -> Result<Unplaced, Garbled> {
+        Ok(Unplaced {
+            sequence: self.sequence_id,
+            reason: self.reason.unwrap_or_default(),
+            sentence: self.sentence.unwrap_or_default(),
+            detail: from_document(self.detail)?.unwrap_or_default(),
+            excluded: from_document(self.excluded)?.unwrap_or_default(),
         })
     }
 }

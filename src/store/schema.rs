@@ -98,6 +98,8 @@ diesel::table! {
         why -> Nullable<Text>,
         moved_at -> Timestamp,
         progress -> Text,
+        constraints -> Nullable<Text>,
+        timing -> Nullable<Text>,
     }
 }
 
@@ -146,6 +148,9 @@ diesel::table! {
         delta_tr_s -> Nullable<Double>,
         reason -> Nullable<Text>,
         sentence -> Nullable<Text>,
+        earliest -> Nullable<Timestamp>,
+        detail -> Nullable<Text>,
+        excluded -> Nullable<Text>,
     }
 }
 

@@ -9,8 +9,8 @@ use alidade_model::{
     exposure::{Exposure, ExposureOutcome, FrameKind, Product, ProductKind},
     journal::{Entry, Fact, Recorder, Severity, Sink},
     reading::NoData,
-    request::{Album, Constraints, Origin, Plan, Request, Sequence, Target},
-    schedule::{Placed, Schedule, Unplaced},
+    request::{After, Album, Constraints, Group, Origin, Phase, Plan, Request, Sequence, Target, Timing},
+    schedule::{Excluded, Placed, Schedule, Unplaced},
     states::{EventState, LifeCycle, NightState, RunState, SequenceState, UnitState},
     time::{Night, UtcTime},
 };
@@ -49,6 +49,44 @@ pub struct Walk {
     pub schedule: Option<Schedule>,
     pub runs: BTreeMap<String, RunState>,
     pub units: BTreeMap<String, UnitState>,
+}
+
+/// Every kind of wish in turn. The numbers survive a text, as people's do.
+fn timing(n: usize, i: usize, at: UtcTime) -> Timing {
+    let mut timing = Timing::default();
+    match n % 5 {
+        1 => {
+            timing.windows = vec![
+                (at, at.plus_seconds(60.0)),
+                (at.plus_seconds(90.0), at.plus_seconds(120.5)),
+            ]
+        }
+        2 => {
+            timing.phase = Some(Phase {
+                epoch: at,
+                period_s: 7000.25,
+                from: 0.9,
+                to: 0.1,
+            })
+        }
+        3 if i > 0 => {
+            timing.after = Some(After {
+                sequence: format!("before-{i}"),
+                min_gap_s: 60.0,
+                max_gap_s: Some(600.5),
+                required: false,
+            })
+        }
+        4 => {
+            timing.group = Some(Group {
+                name: "pair".into(),
+                at_least: 2,
+                at_most: Some(3),
+            })
+        }
+        _ => {}
+    }
+    timing
 }
 
 pub fn walk(steps: &[u16]) -> Walk {
@@ -160,8 +198,11 @@ impl Walker {
                 t_prefered: (n.is_multiple_of(5)).then(|| at.plus_seconds(60.0)),
                 constraints: Constraints {
                     min_alt_deg: 30.0 + i as f64,
+                    max_airmass: n.is_multiple_of(3).then_some(1.75),
+                    hour_angle_deg: n.is_multiple_of(4).then_some((-45.5, 10.25)),
                     ..Constraints::default()
                 },
+                timing: timing(n, i, at),
                 albums: (0..1 + n % 2).map(|a| album(a, n)).collect(),
             })
             .collect();
@@ -296,12 +337,22 @@ impl Walker {
             end: at.plus_seconds(n as f64),
             delta_tl_s: 0.1,
             delta_tr_s: n as f64 / 3.0,
-            earliest: None,
+            earliest: n.is_multiple_of(2).then(|| at.plus_seconds(-0.5)),
         });
         let unplaced = rest.iter().map(|id| Unplaced {
             sequence: id.clone(),
             reason: "never_rises".into(),
             sentence: format!("{id} stays below 25\u{b0}"),
+            detail: serde_json::json!({"kind": "never_rises", "highest_deg": n as f64 / 4.0}),
+            excluded: (0..n % 3)
+                .map(|k| Excluded {
+                    cause: "below_altitude".into(),
+                    start: at,
+                    end: at.plus_seconds(60.0 * (k + 1) as f64),
+                    worst: k.is_multiple_of(2).then_some(-0.25),
+                    limit: Some(25.0),
+                })
+                .collect(),
         });
         let schedule = Schedule {
             // The same name twice in a walk: names need not be unique, places in the journal are.

@@ -10,6 +10,7 @@ use alidade::gateway::{
     snapshot::*,
 };
 use alidade_model::{
+    schedule::Excluded,
     states::{EnclosureState, MountState, NightState, SequenceState},
     time::UtcTime,
 };
@@ -266,6 +267,13 @@ fn rows(snapshot: &mut Snapshot, start: UtcTime) {
         });
     }
     snapshot.unplanned.push(UnplannedRow {
+        excluded: vec![Excluded {
+            cause: "below_altitude".into(),
+            start: start.plus_seconds(-3600.0),
+            end: start.plus_seconds(7200.0),
+            worst: Some(12.5),
+            limit: Some(25.0),
+        }],
         sequence: "s9".into(),
         target: "LMC".into(),
         user: "tycho".into(),

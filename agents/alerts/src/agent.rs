@@ -15,7 +15,7 @@ use alidade_majordome::messages::{Retract, TargetOfOpportunity};
 use alidade_model::{
     book::SharedBook,
     journal::{Fact, Recorder, Severity},
-    request::{Album, Constraints, Origin, Plan, Request, Sequence, Target},
+    request::{Album, Constraints, Origin, Plan, Request, Sequence, Target, Timing},
     states::{EventState as Moved, SequenceState},
     time::UtcTime,
 };
@@ -416,12 +416,7 @@ impl Alerts {
     fn observable(&self, sequence: &Sequence, now: UtcTime) -> Result<(), String> {
         let request = ObservabilityRequest {
             target: Icrs::new(sequence.target.ra_deg, sequence.target.dec_deg),
-            constraints: alidade_scheduling::Constraints {
-                min_alt_deg: sequence.constraints.min_alt_deg,
-                moon_sep_deg: sequence.constraints.moon_sep_deg,
-                sun_max_alt_deg: Some(sequence.constraints.sun_max_alt_deg),
-                ..Default::default()
-            },
+            constraints: (&sequence.constraints).into(),
             horizon: alidade_scheduling::HorizonMask::default(),
         };
         // A minute of sky is worth a slew; the rest of the sequence is cut by the limits if it must be.
@@ -527,6 +522,8 @@ impl Alerts {
                 .constraints
                 .max_sun_altitude_deg
                 .unwrap_or(self.settings.sun_max_alt_deg),
+            max_airmass: proposal.constraints.max_airmass,
+            ..Constraints::default()
         };
         let pointings: Vec<(f64, f64)> = if proposal.tiles.is_empty() {
             vec![(proposal.ra_deg, proposal.dec_deg)]
@@ -558,6 +555,7 @@ impl Alerts {
                     window: (end > start).then_some((start, end)),
                     t_prefered: Some(start),
                     constraints: constraints.clone(),
+                    timing: Timing::default(),
                     albums: albums.clone(),
                 });
             }

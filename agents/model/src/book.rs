@@ -6,15 +6,15 @@
 
 use crate::{
     journal::{Fact, Recorder},
-    ledger::{Ledger, Posting, Refused, Side},
-    request::{Origin, Request, Sequence, SequenceId},
+    ledger::{Ledger, Posting, Refused, Side, institute_account},
+    request::{Origin, Request, RequestFault, Sequence, SequenceId, UserId},
     states::{IllegalTransition, LifeCycle, SequenceState},
     time::UtcTime,
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// Why the book refused a change.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BookError {
     #[error("sequence {0} is unknown")]
     UnknownSequence(SequenceId),
@@ -24,6 +24,8 @@ pub enum BookError {
     Illegal(#[from] IllegalTransition),
     #[error(transparent)]
     Quota(#[from] Refused),
+    #[error(transparent)]
+    Fault(#[from] RequestFault),
 }
 
 /// A sequence with what has happened to it.
@@ -37,6 +39,16 @@ pub struct Line {
     /// Exposures on disk per channel; a resumed sequence starts after them.
     pub done: BTreeMap<String, u32>,
     pub submitted_at: UtcTime,
+    /// When it came into its state.
+    pub moved_at: UtcTime,
+}
+
+/// What a store keeps of a sequence beside its request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub state: SequenceState,
+    pub moved_at: UtcTime,
+    pub done: BTreeMap<String, u32>,
 }
 
 /// See the module's text.
@@ -44,6 +56,8 @@ pub struct Line {
 pub struct Book {
     lines: BTreeMap<SequenceId, Line>,
     requests: BTreeMap<String, Request>,
+    /// The institute of each user.
+    institutes: BTreeMap<UserId, String>,
     ledger: Ledger,
 }
 
@@ -54,10 +68,12 @@ impl Book {
     /// Rebuilds a book from what a store has kept.
     pub fn restored(
         requests: Vec<Request>,
-        states: BTreeMap<SequenceId, (SequenceState, BTreeMap<String, u32>)>,
+        states: BTreeMap<SequenceId, Standing>,
+        institutes: BTreeMap<UserId, String>,
         ledger: Ledger,
     ) -> Self {
         let mut book = Self {
+            institutes,
             ledger,
             ..Self::default()
         };
@@ -65,10 +81,11 @@ impl Book {
             book.admit(&request);
             book.requests.insert(request.id.clone(), request);
         }
-        for (id, (state, done)) in states {
+        for (id, standing) in states {
             if let Some(line) = book.lines.get_mut(&id) {
-                line.state = state;
-                line.done = done;
+                line.state = standing.state;
+                line.done = standing.done;
+                line.moved_at = standing.moved_at;
             }
         }
         book
@@ -87,6 +104,7 @@ impl Book {
                 why: None,
                 done: BTreeMap::new(),
                 submitted_at: request.submitted_at,
+                moved_at: request.submitted_at,
             };
             self.lines.insert(sequence.id.clone(), line);
         }
@@ -119,6 +137,7 @@ impl Book {
             institute: institute.into(),
             quota_s,
         });
+        self.institutes.insert(user.into(), institute.into());
         self.post(
             user,
             Side::Granted,
@@ -130,11 +149,32 @@ impl Book {
         )
     }
 
+    /// Gives an institute a quota that its members share; without one only their own count.
+    pub fn grant_institute(&mut self, institute: &str, quota_s: f64, recorder: &Recorder) -> Result<(), BookError> {
+        let account = institute_account(institute);
+        self.post(
+            &account,
+            Side::Granted,
+            Side::Free,
+            micros(quota_s),
+            None,
+            "quota granted",
+            recorder,
+        )
+    }
+
+    /// The shared account that pays for a user beside the own one, if the institute has a quota.
+    pub fn shared_account(&self, user: &str) -> Option<UserId> {
+        let account = institute_account(self.institutes.get(user)?);
+        self.ledger.balance(&account).map(|_| account)
+    }
+
     /// Admits a checked request; its sequences become observable.
     pub fn submit(&mut self, request: Request, recorder: &Recorder) -> Result<(), BookError> {
         if self.requests.contains_key(&request.id) {
             return Err(BookError::DuplicateRequest(request.id));
         }
+        self.fits(&request)?;
         recorder.record(Fact::RequestSubmitted {
             request: request.clone(),
         });
@@ -143,6 +183,26 @@ impl Book {
         self.requests.insert(request.id.clone(), request);
         for id in ids {
             self.move_to(&id, SequenceState::Observable, "request accepted", recorder)?;
+        }
+        Ok(())
+    }
+
+    /// A request may name no sequence of another as its own, and wait for none that nobody knows.
+    fn fits(&self, request: &Request) -> Result<(), RequestFault> {
+        for sequence in &request.sequences {
+            if self.lines.contains_key(&sequence.id) {
+                return Err(RequestFault::DuplicateId {
+                    id: sequence.id.clone(),
+                });
+            }
+            let Some(after) = &sequence.timing.after else { continue };
+            let other = &after.sequence;
+            if !self.lines.contains_key(other) && !request.sequences.iter().any(|s| s.id == *other) {
+                return Err(RequestFault::UnknownPredecessor {
+                    sequence: sequence.id.clone(),
+                    other: other.clone(),
+                });
+            }
         }
         Ok(())
     }
@@ -159,12 +219,13 @@ impl Book {
         let from = line.state;
         line.state = from.step(to)?;
         line.why = Some(cause.to_owned());
-        recorder.record(Fact::SequenceMoved {
+        let fact = Fact::SequenceMoved {
             sequence: id.into(),
             from,
             to,
             cause: cause.into(),
-        });
+        };
+        line.moved_at = recorder.record_timed(fact).1;
         Ok(())
     }
 
@@ -202,67 +263,80 @@ impl Book {
         }
     }
 
-    /// Reserves observing time for a planned sequence. Alerts are exempt from quota.
+    /// Reserves observing time for a planned sequence, on every account that pays for it or on none. Alerts are exempt
+    /// from quota.
     pub fn reserve(&mut self, id: &str, seconds: f64, recorder: &Recorder) -> Result<(), BookError> {
-        let Some((user, false)) = self.account_of(id)? else {
-            return Ok(());
-        };
-        if self.ledger.of_sequence(id).0 > 0 {
-            return Ok(());
-        }
-        self.post(
-            &user,
-            Side::Free,
-            Side::Reserved,
-            micros(seconds),
-            Some(id),
-            "planned",
-            recorder,
-        )
-    }
-
-    /// Turns what is reserved for a sequence into spent time.
-    pub fn spend(&mut self, id: &str, recorder: &Recorder) -> Result<(), BookError> {
-        let (reserved, _) = self.ledger.of_sequence(id);
-        let Some((user, false)) = self.account_of(id)? else {
-            return Ok(());
-        };
-        if reserved == 0 {
-            return Ok(());
-        }
-        self.post(
-            &user,
-            Side::Reserved,
-            Side::Spent,
-            reserved,
-            Some(id),
-            "observed",
-            recorder,
-        )
-    }
-
-    /// Gives back everything reserved and spent for a sequence.
-    pub fn refund(&mut self, id: &str, cause: &str, recorder: &Recorder) -> Result<(), BookError> {
-        let (reserved, spent) = self.ledger.of_sequence(id);
-        let Some((user, _)) = self.account_of(id)? else {
-            return Ok(());
-        };
-        if reserved > 0 {
-            self.post(&user, Side::Reserved, Side::Free, reserved, Some(id), cause, recorder)?;
-        }
-        if spent > 0 {
-            self.post(&user, Side::Spent, Side::Free, spent, Some(id), cause, recorder)?;
+        let mut paid: Vec<UserId> = Vec::new();
+        for account in self.payers(id)? {
+            if self.ledger.of_sequence(id, &account).0 > 0 {
+                continue;
+            }
+            let amount = micros(seconds);
+            let posted = self.post(
+                &account,
+                Side::Free,
+                Side::Reserved,
+                amount,
+                Some(id),
+                "planned",
+                recorder,
+            );
+            if let Err(refused) = posted {
+                for account in paid {
+                    let cause = "another account cannot pay its part";
+                    self.post(&account, Side::Reserved, Side::Free, amount, Some(id), cause, recorder)?;
+                }
+                return Err(refused);
+            }
+            paid.push(account);
         }
         Ok(())
     }
 
-    /// The account of a sequence, and whether it is exempt because it follows an alert.
-    fn account_of(&self, id: &str) -> Result<Option<(String, bool)>, BookError> {
+    /// Turns what is reserved for a sequence into spent time.
+    pub fn spend(&mut self, id: &str, recorder: &Recorder) -> Result<(), BookError> {
+        for account in self.payers(id)? {
+            let (reserved, _) = self.ledger.of_sequence(id, &account);
+            if reserved > 0 {
+                self.post(
+                    &account,
+                    Side::Reserved,
+                    Side::Spent,
+                    reserved,
+                    Some(id),
+                    "observed",
+                    recorder,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back everything reserved and spent for a sequence.
+    pub fn refund(&mut self, id: &str, cause: &str, recorder: &Recorder) -> Result<(), BookError> {
+        for account in self.payers(id)? {
+            let (reserved, spent) = self.ledger.of_sequence(id, &account);
+            for (side, amount) in [(Side::Reserved, reserved), (Side::Spent, spent)] {
+                if amount > 0 {
+                    self.post(&account, side, Side::Free, amount, Some(id), cause, recorder)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The accounts that pay for a sequence; none when it follows an alert.
+    fn payers(&self, id: &str) -> Result<Vec<UserId>, BookError> {
         let line = self
             .lines
             .get(id)
             .ok_or_else(|| BookError::UnknownSequence(id.into()))?;
-        Ok(Some((line.sequence.user.clone(), line.from_alert.is_some())))
+        if line.from_alert.is_some() {
+            return Ok(Vec::new());
+        }
+        let user = line.sequence.user.clone();
+        let shared = self.shared_account(&user);
+        Ok([Some(user), shared].into_iter().flatten().collect())
     }
 
     #[allow(clippy::too_many_arguments, reason = "one posting is these seven things")]
@@ -301,7 +375,7 @@ mod tests {
     use crate::{
         clock::Clock,
         journal::{Entry, Sink},
-        request::{Album, Constraints, Plan, Target},
+        request::{After, Album, Constraints, Plan, Target, Timing},
     };
 
     struct Noon;
@@ -339,6 +413,7 @@ mod tests {
                 window: None,
                 t_prefered: None,
                 constraints: Constraints::default(),
+                timing: Timing::default(),
                 albums: vec![Album {
                     channel: "vis".into(),
                     plans: vec![Plan {
@@ -383,6 +458,31 @@ mod tests {
     }
 
     #[test]
+    fn an_institute_pays_with_its_member_or_nobody_pays() {
+        let recorder = Recorder::new(Rc::new(Noon), 0, vec![]);
+        let mut book = Book::default();
+        book.grant("ada", "IRAP", 3600.0, &recorder).unwrap();
+        book.grant_institute("IRAP", 400.0, &recorder).unwrap();
+        let mut two = request();
+        let mut second = two.sequences[0].clone();
+        second.id = "r1-2".into();
+        two.sequences.push(second);
+        book.submit(two, &recorder).unwrap();
+        book.reserve("r1-1", 310.0, &recorder).unwrap();
+        let refused = book.reserve("r1-2", 310.0, &recorder).unwrap_err();
+        assert!(
+            refused.to_string().contains("institute:IRAP has 90 s free"),
+            "{refused}"
+        );
+        let free = |account: &str| book.ledger().balance(account).unwrap().free_us / 1_000_000;
+        assert_eq!((free("ada"), free("institute:IRAP")), (3290, 90));
+        book.spend("r1-1", &recorder).unwrap();
+        book.refund("r1-1", "trailed", &recorder).unwrap();
+        let free = |account: &str| book.ledger().balance(account).unwrap().free_us / 1_000_000;
+        assert_eq!((free("ada"), free("institute:IRAP")), (3600, 400));
+    }
+
+    #[test]
     fn a_request_is_taken_once() {
         let recorder = Recorder::new(Rc::new(Noon), 0, vec![]);
         let mut book = Book::default();
@@ -391,5 +491,19 @@ mod tests {
             book.submit(request(), &recorder),
             Err(BookError::DuplicateRequest("r1".into()))
         );
+        let mut other = request();
+        other.id = "r2".into();
+        let taken = book.submit(other.clone(), &recorder).unwrap_err();
+        assert_eq!(taken.to_string(), "identifier r1-1 is used twice");
+        other.sequences[0].id = "r2-1".into();
+        other.sequences[0].timing.after = Some(After {
+            sequence: "r9-1".into(),
+            min_gap_s: 0.0,
+            max_gap_s: None,
+            required: true,
+        });
+        let alone = book.submit(other, &recorder).unwrap_err();
+        assert!(alone.to_string().contains("waits for r9-1"), "{alone}");
+        assert!(book.request("r2").is_none());
     }
 }

@@ -261,9 +261,14 @@ impl Recorder {
 
     /// Appends one fact with the present instant and returns its number.
     pub fn record(&self, fact: Fact) -> u64 {
+        self.record_timed(fact).0
+    }
+
+    /// The same, with the instant under which it stands in the journal.
+    pub fn record_timed(&self, fact: Fact) -> (u64, UtcTime) {
         let mut inner = self.inner.borrow_mut();
         if inner.silent {
-            return inner.next_seq - 1;
+            return (inner.next_seq - 1, self.clock.now());
         }
         let entry = Entry {
             seq: inner.next_seq,
@@ -274,7 +279,7 @@ impl Recorder {
         for sink in &mut inner.sinks {
             sink.append(&entry);
         }
-        entry.seq
+        (entry.seq, entry.at)
     }
 
     /// The number of the last entry.

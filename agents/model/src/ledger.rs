@@ -1,11 +1,14 @@
 //! Observing-time quotas as a double-entry ledger (OBS-7).
 //!
+//! Accounts are users and, under [`institute_account`], institutes whose members share a quota.
+//!
 //! Every posting moves seconds from one book to another of the same account, so the sum over the books of an account
 //! is zero by construction, and [`Ledger::balances`] proves it again from the postings. The books:
 //!
 //! ```text
 //! granted  --grant-->  free  --reserve-->  reserved  --spend-->  spent
-//!                       ^-------refund-------'  ^-------refund-----'  (pre-emption, weather, bad data)
+//!                       ^-------refund-------'                    |
+//!                       '-----------------refund------------------'  (pre-emption, weather, bad data)
 //! ```
 
 use crate::{
@@ -49,6 +52,11 @@ impl std::str::FromStr for Side {
 
 /// Microseconds of observing time: whole numbers, so that sums are exact.
 pub type Micros = i64;
+
+/// The account of an institute.
+pub fn institute_account(institute: &str) -> UserId {
+    format!("institute:{institute}")
+}
 
 /// One movement of observing time between two books of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +120,8 @@ impl Balance {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ledger {
     accounts: BTreeMap<UserId, Balance>,
-    by_sequence: BTreeMap<SequenceId, (Micros, Micros)>,
+    /// Reserved and spent, by sequence and account.
+    by_sequence: BTreeMap<(SequenceId, UserId), (Micros, Micros)>,
 }
 
 impl Ledger {
@@ -124,9 +133,12 @@ impl Ledger {
         &self.accounts
     }
 
-    /// Reserved and spent microseconds of one sequence.
-    pub fn of_sequence(&self, sequence: &str) -> (Micros, Micros) {
-        self.by_sequence.get(sequence).copied().unwrap_or_default()
+    /// Reserved and spent microseconds that an account holds for one sequence.
+    pub fn of_sequence(&self, sequence: &str, account: &str) -> (Micros, Micros) {
+        self.by_sequence
+            .get(&(sequence.to_owned(), account.to_owned()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// True when every account sums to zero and nothing but the counter-book is negative.
@@ -164,7 +176,8 @@ impl Ledger {
         *balance.side(posting.to) += amount;
         self.accounts.insert(posting.account.clone(), balance);
         if let Some(sequence) = &posting.sequence {
-            let entry = self.by_sequence.entry(sequence.clone()).or_default();
+            let key = (sequence.clone(), posting.account.clone());
+            let entry = self.by_sequence.entry(key).or_default();
             for (side, sign) in [(posting.from, -1), (posting.to, 1)] {
                 match side {
                     Side::Reserved => entry.0 += sign * amount,

@@ -28,6 +28,27 @@ pub struct Unplaced {
     pub reason: String,
     /// The same as a sentence with its numbers.
     pub sentence: String,
+    /// The reason's numbers by name; its `kind` is `reason`.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub detail: serde_json::Value,
+    /// Where the sky or its windows exclude it this night, interval by interval. They change with the weather classes
+    /// only, and are told once a night.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Excluded>,
+}
+
+/// A stretch of the night in which a sequence cannot be observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// Machine-readable cause, e.g. `below_altitude`, `moon_too_close`.
+    pub cause: String,
+    pub start: UtcTime,
+    pub end: UtcTime,
+    /// The worst value of the stretch, and what was asked, in the unit of the constraint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
 }
 
 /// Who planned what, when and why.

@@ -91,7 +91,7 @@ life_cycle!(
     Observable = "observable" => [Planned, Executing, Cancelled, Expired, Rejected],
     Planned = "planned" => [Observable, Executing, Cancelled, Expired],
     Executing = "executing" => [Executed, Incomplete, Observable, Cancelled],
-    Executed = "executed" => [],
+    Executed = "executed" => [Observable],
     Incomplete = "incomplete" => [Observable, Cancelled, Expired],
     Cancelled = "cancelled" => [],
     Rejected = "rejected" => [],
@@ -182,7 +182,6 @@ mod tests {
     #[test]
     fn a_finished_sequence_stays_finished() {
         for end in [
-            SequenceState::Executed,
             SequenceState::Cancelled,
             SequenceState::Rejected,
             SequenceState::Expired,

@@ -201,6 +201,11 @@ async fn run_album(
                 pointing: Some((sequence.target.ra_deg, sequence.target.dec_deg)),
                 alt_az: mount.map(|m| (m.alt_deg, m.az_deg)),
             };
+            if ins.book.borrow().line(&sequence.id).is_some() {
+                // The quota is spent with the first exposure; what is lost later is given back.
+                let spent = ins.book.borrow_mut().spend(&sequence.id, &ins.room.recorder);
+                spent.map_err(|e| Broken::Failed(e.to_string()))?;
+            }
             take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
             if ins.book.borrow().line(&sequence.id).is_some() {
                 let counted = ins

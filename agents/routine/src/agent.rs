@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue::Catalogue,
-    messages::{Cancel, Denied, Submit},
+    messages::{Cancel, Denied, Redo, Submit},
 };
 use actix::prelude::*;
 use alidade_majordome::messages::BookChanged;
@@ -67,6 +67,31 @@ impl Handler<Cancel> for Routine {
             .map_err(|e| Denied::Book(e.to_string()))?;
         self.majordome.do_send(BookChanged {
             cause: format!("sequence {} cancelled", message.sequence),
+        });
+        Ok(())
+    }
+}
+
+impl Handler<Redo> for Routine {
+    type Result = Result<(), Denied>;
+
+    fn handle(&mut self, message: Redo, _: &mut Self::Context) -> Self::Result {
+        let Redo { who, sequence, cause } = message;
+        let mut book = self.book.borrow_mut();
+        match book.line(&sequence).map(|line| line.state) {
+            Some(SequenceState::Executed | SequenceState::Incomplete) => {}
+            Some(SequenceState::Executing) => return Err(Denied::Running(sequence)),
+            Some(_) => return Err(Denied::NotObserved(sequence)),
+            None => return Err(Denied::Book(format!("sequence {sequence} is unknown"))),
+        }
+        let cause = format!("bad data, says {who}: {cause}");
+        book.refund(&sequence, &cause, &self.recorder)
+            .map_err(|e| Denied::Book(e.to_string()))?;
+        book.start_over(&sequence, &self.recorder);
+        book.move_to(&sequence, SequenceState::Observable, &cause, &self.recorder)
+            .map_err(|e| Denied::Book(e.to_string()))?;
+        self.majordome.do_send(BookChanged {
+            cause: format!("sequence {sequence} to be observed again"),
         });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A request under construction: each part is added to its parent by the number that the parent was given.
 
 use alidade_model::{
-    request::{Album, Constraints, Origin, Plan, Request, RequestFault, Sequence, Target},
+    request::{Album, Constraints, Origin, Plan, Request, RequestFault, Sequence, Target, Timing},
     time::UtcTime,
 };
 
@@ -54,6 +54,7 @@ impl RequestBuilder {
             window: None,
             t_prefered: None,
             constraints,
+            timing: Timing::default(),
             albums: Vec::new(),
         });
         number

@@ -16,6 +16,15 @@ pub struct Cancel {
     pub sequence: String,
 }
 
+/// The data of an executed sequence are bad: its quota is given back and it is observed anew.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), Denied>")]
+pub struct Redo {
+    pub who: String,
+    pub sequence: String,
+    pub cause: String,
+}
+
 /// Why it was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Denied {
@@ -25,4 +34,6 @@ pub enum Denied {
     Book(String),
     #[error("sequence {0} is on the instruments: abort it first")]
     Running(String),
+    #[error("sequence {0} has not been observed: there is nothing to do again")]
+    NotObserved(String),
 }

@@ -4,19 +4,27 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Constraints, Icrs, KeptBlock, KeptKind, Plan, PlanOptions, Problem, Request, Site, Span, Weights, constraints::Sky,
-    ephemeris, messages::Replan,
+    Exclusion, HorizonMask, Plan, PlanOptions, ProblemError, Site, Span, Weights,
+    constraints::Sky,
+    ephemeris,
+    messages::Replan,
+    posing::{Posing, hopeless},
 };
 use actix::prelude::*;
 use alidade_model::{
-    book::{Line, SharedBook},
+    book::SharedBook,
     journal::{Fact, Recorder},
     offload::Offload,
-    schedule::{Placed, Schedule, Unplaced},
+    request::SequenceId,
+    schedule::{Excluded, Placed, Schedule, Unplaced},
     states::SequenceState,
     time::{Night, UtcTime},
 };
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 use tokio::sync::watch;
 
 /// The planner's numbers.
@@ -28,6 +36,9 @@ pub struct SchedulingSettings {
     pub readout_s: f64,
     /// Slew, filter and focus before a sequence, seconds.
     pub overhead_s: f64,
+    /// The local horizon, and the mount's lowest altitude in degrees.
+    pub horizon: HorizonMask,
+    pub lowest_alt_deg: f64,
     /// Kernel work of one plan: equal iterations, seed and book give equal plans.
     pub iterations: u64,
     pub seed: u64,
@@ -45,6 +56,8 @@ pub struct Scheduling {
     made: u64,
     /// What the ephemerides say of one night.
     sky: Option<(Night, Span, Arc<Sky>)>,
+    /// Sequences whose excluded stretches of this night are in the journal.
+    told: BTreeMap<SequenceId, Vec<Excluded>>,
 }
 
 impl Scheduling {
@@ -65,6 +78,7 @@ impl Scheduling {
             waiting: None,
             made: 0,
             sky: None,
+            told: BTreeMap::new(),
         }
     }
 
@@ -76,20 +90,37 @@ impl Scheduling {
             self.computing = false;
             return;
         };
-        let problem = self.problem(now, order.first, span);
+        let problem = Posing {
+            settings: &self.settings,
+            book: &self.book.borrow(),
+            promised: self.schedule.borrow().as_deref(),
+            conditions: &[],
+            now,
+            first: order.first,
+            night: span,
+        }
+        .problem();
         let (iterations, seed) = (self.settings.iterations, self.settings.seed);
         let offload = self.offload.clone();
+        let told: BTreeSet<SequenceId> = self.told.keys().cloned().collect();
         let work = async move {
             offload
                 .run(move || {
-                    // Nobody asks the daemon why the sky excludes an interval: the sentence is enough.
                     let options = PlanOptions {
                         iterations,
                         seed,
                         explain: false,
                         ..PlanOptions::default()
                     };
-                    crate::plan::plan_under(&sky, &problem, options)
+                    let mut plan = crate::plan::plan_under(&sky, &problem, options)?;
+                    // The stretches are long and change little within a night: each sequence's are told once.
+                    let new: BTreeSet<&str> = plan.unplanned.iter().map(|u| u.id.as_str()).collect();
+                    let mut stretches =
+                        crate::plan::exclusions_under(&sky, &problem, |id| new.contains(id) && !told.contains(id));
+                    for u in &mut plan.unplanned {
+                        u.exclusions = stretches.remove(&u.id).unwrap_or_default();
+                    }
+                    Ok::<Plan, ProblemError>(plan)
                 })
                 .await
         };
@@ -115,47 +146,29 @@ impl Scheduling {
         });
     }
 
-    /// Sequences whose window is over will never be observed.
+    /// Sequences that will never be observed leave the queue.
     fn expire(&self, now: UtcTime) {
-        let over: Vec<String> = self
-            .book
-            .borrow()
-            .lines()
-            .filter(|line| {
+        let over: Vec<(String, String)> = {
+            let book = self.book.borrow();
+            let waiting = book.lines().filter(|line| {
                 matches!(
                     line.state,
                     SequenceState::Observable | SequenceState::Planned | SequenceState::Incomplete
                 )
-            })
-            .filter(|line| line.sequence.window.is_some_and(|(_, end)| end <= now))
-            .map(|line| line.sequence.id.clone())
-            .collect();
+            });
+            waiting
+                .filter_map(|line| Some((line.sequence.id.clone(), hopeless(line, &book, now)?)))
+                .collect()
+        };
         let mut book = self.book.borrow_mut();
-        for id in over {
+        for (id, cause) in over {
             let outcome = book
-                .refund(&id, "window over", &self.recorder)
-                .and_then(|()| book.move_to(&id, SequenceState::Expired, "its window is over", &self.recorder));
+                .refund(&id, &cause, &self.recorder)
+                .and_then(|()| book.move_to(&id, SequenceState::Expired, &cause, &self.recorder));
             if let Err(error) = outcome {
                 self.failed(&error.to_string());
             }
         }
-    }
-
-    fn remaining_s(&self, line: &Line) -> f64 {
-        let full = line.sequence.duration_s(self.settings.readout_s);
-        let left = line.sequence.albums.iter().map(|album| {
-            let mut skip = line.done.get(&album.channel).copied().unwrap_or(0);
-            album
-                .plans
-                .iter()
-                .map(|plan| {
-                    let skipped = skip.min(plan.count);
-                    skip -= skipped;
-                    f64::from(plan.count - skipped) * (plan.exposure_s + self.settings.readout_s)
-                })
-                .sum::<f64>()
-        });
-        left.fold(0.0, f64::max).clamp(1.0, full.max(1.0))
     }
 
     /// The span in which the Sun is down and its sky; nothing where it never sets. Computed once a night.
@@ -166,100 +179,9 @@ impl Scheduling {
             let phases = ephemeris::night_phases(site, night.0);
             let span = phases.sun_down.span(phases.night)?;
             self.sky = Some((night, span, Arc::new(Sky::new(site, span, 60.0))));
+            self.told.clear();
         }
         self.sky.as_ref().map(|(_, span, sky)| (*span, sky.clone()))
-    }
-
-    fn problem(&self, now: UtcTime, first: bool, span: Span) -> Problem {
-        let book = self.book.borrow();
-        let mut requests = Vec::new();
-        let mut kept = Vec::new();
-        let mut quotas_s: BTreeMap<String, f64> = book
-            .ledger()
-            .balances()
-            .iter()
-            .map(|(user, b)| (user.clone(), (b.free_us + b.reserved_us) as f64 / 1e6))
-            .collect();
-        for line in book.lines() {
-            let id = line.sequence.id.clone();
-            match line.state {
-                SequenceState::Observable | SequenceState::Planned => requests.push(self.request(line)),
-                SequenceState::Executing => {
-                    let end = now.plus_seconds(self.remaining_s(line));
-                    // Its time is reserved already and no longer free for others.
-                    if let Some(left) = quotas_s.get_mut(&line.sequence.user) {
-                        *left = (*left - book.ledger().of_sequence(&id).0 as f64 / 1e6).max(0.0);
-                    }
-                    kept.push(KeptBlock {
-                        id,
-                        kind: KeptKind::Fixed,
-                        start: now.chrono(),
-                        end: end.chrono(),
-                        overhead_s: 0.0,
-                        charge: None,
-                        unit: None,
-                    });
-                }
-                _ => {}
-            }
-        }
-        if let Some(schedule) = self.schedule.borrow().as_ref() {
-            let promised = schedule.placed.iter().filter(|p| {
-                p.start > now
-                    && book
-                        .line(&p.sequence)
-                        .is_some_and(|l| l.state == SequenceState::Planned)
-            });
-            kept.extend(promised.map(|p| KeptBlock {
-                id: p.sequence.clone(),
-                kind: KeptKind::Promised,
-                start: p.start.plus_seconds(self.settings.overhead_s).chrono(),
-                end: p.end.chrono(),
-                overhead_s: self.settings.overhead_s,
-                charge: None,
-                unit: None,
-            }));
-        }
-        Problem {
-            site: self.settings.site,
-            night: Span::new(span.start, span.end),
-            now: (!first || now.chrono() > span.start).then(|| now.chrono()),
-            sun_max_alt_deg: -0.833,
-            requests,
-            quotas_s,
-            kept,
-            weights: self.settings.weights,
-            ..Problem::new(self.settings.site, span, -0.833)
-        }
-    }
-
-    fn request(&self, line: &Line) -> Request {
-        let sequence = &line.sequence;
-        let target = Icrs::new(sequence.target.ra_deg, sequence.target.dec_deg);
-        // Whole minutes keep the planner on its coarse, fast grid; what is left of the last one is slack.
-        let duration_s = (self.remaining_s(line) / 60.0).ceil() * 60.0;
-        let mut request = Request::new(
-            sequence.id.clone(),
-            sequence.user.clone(),
-            target,
-            duration_s,
-            sequence.priority.max(1e-3),
-        );
-        request.overhead_s = self.settings.overhead_s;
-        request.constraints = Constraints {
-            min_alt_deg: sequence.constraints.min_alt_deg,
-            moon_sep_deg: sequence.constraints.moon_sep_deg,
-            sun_max_alt_deg: Some(sequence.constraints.sun_max_alt_deg),
-            ..Constraints::default()
-        };
-        request.windows = sequence
-            .window
-            .iter()
-            .map(|(start, end)| Span::new(start.chrono(), end.chrono()))
-            .collect();
-        request.preferred = sequence.t_prefered.map(UtcTime::chrono);
-        request.charged = line.from_alert.is_none();
-        request
     }
 
     /// Books a plan: reserves for what got a place, gives back what lost it, and publishes.
@@ -273,6 +195,8 @@ impl Scheduling {
                 sequence: u.id.clone(),
                 reason: u.reason.code().to_owned(),
                 sentence: u.sentence.clone(),
+                detail: serde_json::to_value(&u.reason).unwrap_or_default(),
+                excluded: u.exclusions.iter().map(excluded).collect(),
             })
             .collect();
         let mut book = self.book.borrow_mut();
@@ -312,13 +236,15 @@ impl Scheduling {
                 }),
                 Err(error) => unplaced.push(Unplaced {
                     sequence: p.id.clone(),
-                    reason: "quota".into(),
+                    reason: "quota_exhausted".into(),
                     sentence: error.to_string(),
+                    detail: serde_json::Value::Null,
+                    excluded: Vec::new(),
                 }),
             }
         }
         drop(book);
-        let schedule = Schedule {
+        let mut schedule = Schedule {
             id: format!("{}-{:03}", asked_at.chrono().format("%Y%m%dT%H%M%S"), self.made),
             made_at: self.recorder.now(),
             cause: order.cause.clone(),
@@ -331,8 +257,31 @@ impl Scheduling {
         self.recorder.record(Fact::ScheduleMade {
             schedule: schedule.clone(),
         });
+        // Who reads the schedule gets all stretches; the journal has them once.
+        for u in &mut schedule.unplaced {
+            if u.excluded.is_empty() {
+                u.excluded = self.told.get(&u.sequence).cloned().unwrap_or_default();
+            } else {
+                self.told.insert(u.sequence.clone(), u.excluded.clone());
+            }
+        }
         self.schedule.send_replace(Some(Rc::new(schedule)));
     }
+}
+
+fn excluded(exclusion: &Exclusion) -> Excluded {
+    Excluded {
+        cause: exclusion.cause.code().into(),
+        start: UtcTime::new(exclusion.span.start),
+        end: UtcTime::new(exclusion.span.end),
+        worst: exclusion.worst.filter(|w| w.is_finite()).map(to_thousandths),
+        limit: exclusion.limit,
+    }
+}
+
+/// What is told to people needs no more digits.
+fn to_thousandths(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
 }
 
 impl Actor for Scheduling {

@@ -1,6 +1,7 @@
 //! What changed between two schedules of the same night: documents of the format `obs-schedule/1`.
 
 use crate::instance::InstanceError;
+use alidade_model::schedule::Schedule;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +50,21 @@ pub struct Difference {
     pub new_objective: f64,
     pub old_observed_s: f64,
     pub new_observed_s: f64,
+}
+
+impl Written {
+    /// A schedule that the daemon made.
+    pub fn of(schedule: &Schedule) -> Self {
+        let blocks = schedule.placed.iter();
+        let sentences = schedule.unplaced.iter();
+        Self {
+            blocks: blocks
+                .map(|p| (p.sequence.clone(), (p.start.chrono(), p.end.chrono())))
+                .collect(),
+            sentences: sentences.map(|u| (u.sequence.clone(), u.sentence.clone())).collect(),
+            objective: schedule.objective,
+        }
+    }
 }
 
 /// Reads a schedule document; `file` names it in errors.

@@ -77,6 +77,22 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// A stable word, the same as in JSON.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::BelowAltitude => "below_altitude",
+            Self::AboveAltitude => "above_altitude",
+            Self::HorizonMask => "horizon_mask",
+            Self::MoonTooClose => "moon_too_close",
+            Self::MoonTooBright => "moon_too_bright",
+            Self::SunTooHigh => "sun_too_high",
+            Self::HourAngle => "hour_angle",
+            Self::WindowClosed => "window_closed",
+            Self::SeeingTooPoor => "seeing_too_poor",
+            Self::CloudTooThick => "cloud_too_thick",
+        }
+    }
+
     pub fn describe(self) -> &'static str {
         match self {
             Self::BelowAltitude => "the target is below its lowest altitude",
@@ -113,6 +129,21 @@ impl std::fmt::Display for Exclusion {
             write!(f, " ({worst:.2}, limit {limit:.2})")?;
         }
         Ok(())
+    }
+}
+
+impl From<&alidade_model::request::Constraints> for Constraints {
+    /// Seeing and cloud are the weather's and not here.
+    fn from(asked: &alidade_model::request::Constraints) -> Self {
+        Self {
+            min_alt_deg: asked.min_alt_deg,
+            max_alt_deg: asked.max_alt_deg,
+            max_airmass: asked.max_airmass,
+            moon_sep_deg: asked.moon_sep_deg,
+            max_moon_illumination: asked.max_moon_illumination,
+            sun_max_alt_deg: Some(asked.sun_max_alt_deg),
+            hour_angle_deg: asked.hour_angle_deg,
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! - [`constraints`]: what an observation asks of the sky, "is it observable now", and excluded intervals.
 //! - [`problem`]: what the planner is asked. [`mod@plan`]: what it answers. [`reason`]: why not.
 //! - [`overheads`]: how long a change of target takes. [`units`]: several telescopes. [`outlook`]: the nights to come.
-//! - [`agent`], [`messages`]: the actor around it all: the book to a problem, the plan to the book.
+//! - [`agent`], [`messages`]: the actor around it all; `posing` makes a problem of the book.
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
 pub mod agent;
@@ -23,6 +23,7 @@ pub mod outlook;
 pub mod overheads;
 pub mod plan;
 mod pointing;
+mod posing;
 pub mod problem;
 pub mod reason;
 pub mod report;

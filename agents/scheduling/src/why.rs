@@ -4,6 +4,7 @@ use crate::constraints::{Cause, Exclusion, SKY_CAUSES};
 use crate::ephemeris::Span;
 use crate::kernel::Task;
 use crate::plan::{LOSS_STEP_S, Planner, weather_limits};
+use crate::posing::account_title;
 use crate::problem::Request;
 use crate::reason::Reason;
 use crate::stretches::{complement, intersect, longest, merged};
@@ -62,11 +63,14 @@ impl Planner<'_> {
                 .map(|(_, b)| self.at(b - r.duration_s));
             return Reason::NoTimeLeft { last_start: last };
         }
-        if let Some(quota) = self.problem.quotas_s.get(&r.user).filter(|_| r.charged) {
-            let used_s = used.get(&r.user).copied().unwrap_or(0.0);
+        for account in self.payers(r) {
+            let Some(quota) = self.problem.quotas_s.get(account) else {
+                continue;
+            };
+            let used_s = used.get(account).copied().unwrap_or(0.0);
             if used_s + r.duration_s > *quota {
                 return Reason::QuotaExhausted {
-                    user: r.user.clone(),
+                    user: account_title(account),
                     quota_s: *quota,
                     used_s,
                     needed_s: r.duration_s,

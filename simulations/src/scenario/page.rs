@@ -3,7 +3,10 @@
 //!
 //! The first row of the first table names the columns, in any order and case: `id`, `user`, `target`, `ra_deg`,
 //! `dec_deg`, `priority`, `channel`, `filter`, `exposure_s`, `count`; and if wanted `title`, `jd1`, `jd2`, `t_prefered`
-//! (Julian dates, UTC), `binning`, `dither_arcsec`, `min_alt_deg`, `moon_sep_deg`, `sun_max_alt_deg`. An empty optional
+//! (Julian dates, UTC), `binning`, `dither_arcsec`, `min_alt_deg`, `moon_sep_deg`, `sun_max_alt_deg`, `max_alt_deg`,
+//! `max_airmass`, `max_moon_illumination`, `hour_angle_from_deg`, `hour_angle_to_deg`, `max_seeing_arcsec`,
+//! `max_cloud_cover`; `after` (the id of a sequence, `ID-NUMBER`) with `min_gap_s` and `max_gap_s`; `group` with
+//! `group_at_least` and `group_at_most`; `repeat_count` with `repeat_every_s` and `repeat_tolerance_s`. An empty optional
 //! cell stands for the default. Other columns are not read.
 //!
 //! A row is a plan. Rows of one `id` make one request: with the target of the row before they add an album, or a plan to
@@ -11,7 +14,7 @@
 
 use super::sequences::Wrong;
 use alidade_model::{
-    request::{Album, Constraints, Origin, Plan, Request, Sequence, Target},
+    request::{After, Album, Constraints, Group, Origin, Plan, Repeat, Request, Sequence, Target, Timing},
     time::UtcTime,
 };
 use std::collections::BTreeMap;
@@ -123,6 +126,7 @@ pub fn from_html(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wron
         return Err(("header".into(), format!("column {wanted} is missing")));
     }
     let mut all: Vec<Request> = Vec::new();
+    let mut repeats = BTreeMap::new();
     for (index, row) in rows.enumerate() {
         let place = format!("row {}", index + 1);
         let cells: Vec<String> = elements(row, &["td", "th"]).into_iter().map(plain).collect();
@@ -134,7 +138,25 @@ pub fn from_html(text: &str, submitted_at: UtcTime) -> Result<Vec<Request>, Wron
             .map(String::as_str)
             .zip(cells.iter().map(String::as_str))
             .collect());
-        row.join(&mut all, submitted_at).map_err(|cause| (place, cause))?;
+        let repeat = row.repeat().map_err(|cause| (place.clone(), cause))?;
+        let sequence = row
+            .join(&mut all, submitted_at)
+            .map_err(|cause| (place.clone(), cause))?;
+        if let (Some(repeat), Some(sequence)) = (repeat, sequence) {
+            repeats.insert(sequence, (place, repeat));
+        }
+    }
+    for request in &mut all {
+        let once = std::mem::take(&mut request.sequences);
+        for sequence in once {
+            match repeats.remove(&sequence.id) {
+                None => request.sequences.push(sequence),
+                Some((place, repeat)) => {
+                    let series = repeat.series(&sequence).map_err(|e| (place, e.to_string()))?;
+                    request.sequences.extend(series);
+                }
+            }
+        }
     }
     Ok(all)
 }
@@ -164,6 +186,58 @@ impl Row<'_> {
         } else {
             self.number(column)
         }
+    }
+
+    /// The number of a cell that may be empty.
+    fn asked<T: std::str::FromStr>(&self, column: &str) -> Result<Option<T>, String> {
+        if self.word(column).is_empty() {
+            Ok(None)
+        } else {
+            self.number(column).map(Some)
+        }
+    }
+
+    fn hour_angle(&self) -> Result<Option<(f64, f64)>, String> {
+        match (self.asked("hour_angle_from_deg")?, self.asked("hour_angle_to_deg")?) {
+            (None, None) => Ok(None),
+            (from, to) => Ok(Some((from.unwrap_or(-180.0), to.unwrap_or(180.0)))),
+        }
+    }
+
+    fn timing(&self) -> Result<Timing, String> {
+        let after = match self.word("after") {
+            "" => None,
+            other => Some(After {
+                sequence: other.into(),
+                min_gap_s: self.number_or("min_gap_s", 0.0)?,
+                max_gap_s: self.asked("max_gap_s")?,
+                required: true,
+            }),
+        };
+        let group = match self.word("group") {
+            "" => None,
+            name => Some(Group {
+                name: name.into(),
+                at_least: self.number_or("group_at_least", 0)?,
+                at_most: self.asked("group_at_most")?,
+            }),
+        };
+        Ok(Timing {
+            after,
+            group,
+            ..Timing::default()
+        })
+    }
+
+    fn repeat(&self) -> Result<Option<Repeat>, String> {
+        let Some(count) = self.asked("repeat_count")? else {
+            return Ok(None);
+        };
+        Ok(Some(Repeat {
+            count,
+            every_s: self.number("repeat_every_s")?,
+            tolerance_s: self.number("repeat_tolerance_s")?,
+        }))
     }
 
     fn date(&self, column: &str) -> Result<Option<UtcTime>, String> {
@@ -201,13 +275,20 @@ impl Row<'_> {
                 min_alt_deg: self.number_or("min_alt_deg", usual.min_alt_deg)?,
                 moon_sep_deg: self.number_or("moon_sep_deg", usual.moon_sep_deg)?,
                 sun_max_alt_deg: self.number_or("sun_max_alt_deg", usual.sun_max_alt_deg)?,
+                max_alt_deg: self.asked("max_alt_deg")?,
+                max_airmass: self.asked("max_airmass")?,
+                max_moon_illumination: self.asked("max_moon_illumination")?,
+                hour_angle_deg: self.hour_angle()?,
+                max_seeing_arcsec: self.asked("max_seeing_arcsec")?,
+                max_cloud_cover: self.asked("max_cloud_cover")?,
             },
+            timing: self.timing()?,
             albums: Vec::new(),
         })
     }
 
-    /// Adds this row to the requests of the rows before.
-    fn join(&self, all: &mut Vec<Request>, submitted_at: UtcTime) -> Result<(), String> {
+    /// Adds this row to the requests of the rows before; the id of the sequence that it began, if it began one.
+    fn join(&self, all: &mut Vec<Request>, submitted_at: UtcTime) -> Result<Option<String>, String> {
         let (id, user) = (self.word("id"), self.word("user"));
         if id.is_empty() {
             return Err("id is empty".to_owned());
@@ -243,11 +324,13 @@ impl Row<'_> {
             return Err(format!("request {id} belongs to {:?}, not {user:?}", request.user));
         }
         let sequence = self.sequence(id, request.sequences.len() + 1)?;
+        let mut begun = None;
         if request
             .sequences
             .last()
             .is_none_or(|last| last.target != sequence.target)
         {
+            begun = Some(sequence.id.clone());
             request.sequences.push(sequence);
         }
         if let Some(sequence) = request.sequences.last_mut() {
@@ -260,7 +343,7 @@ impl Row<'_> {
                 }),
             }
         }
-        Ok(())
+        Ok(begun)
     }
 }
 
@@ -319,6 +402,25 @@ mod tests {
             .map(|al| (al.channel.as_str(), al.plans.len()))
             .collect();
         assert_eq!(shape, [("vis", 2), ("nir", 1)]);
+    }
+
+    #[test]
+    fn optional_columns_ask_for_airmass_order_and_visits() {
+        let columns = "<th>max_airmass</th><th>hour_angle_to_deg</th><th>after</th><th>min_gap_s</th>\
+            <th>repeat_count</th><th>repeat_every_s</th><th>repeat_tolerance_s</th></tr></thead>";
+        let cells = "<td>1.8</td><td>0</td><td>p0-1</td><td>600</td><td>2</td><td>3600</td><td>60</td></tr>";
+        let page = PAGE
+            .replace("</tr>        </thead>", columns)
+            .replace("</tr></thead>", columns)
+            .replace("2461114.60</td></tr>", &format!("2461114.60</td>{cells}"));
+        let sequences = &from_html(&page, noon()).unwrap()[0].sequences;
+        assert_eq!(sequences.len(), 2);
+        assert_eq!(sequences[0].constraints.max_airmass, Some(1.8));
+        assert_eq!(sequences[0].constraints.hour_angle_deg, Some((-180.0, 0.0)));
+        assert_eq!(sequences[0].timing.after.as_ref().unwrap().sequence, "p0-1");
+        assert_eq!(sequences[1].timing.after.as_ref().unwrap().sequence, "p1-1");
+        let wrong = from_html(&page.replace("<td>1.8<", "<td>thin<"), noon()).unwrap_err();
+        assert_eq!(wrong, ("row 1".into(), "max_airmass \"thin\" is not a number".into()));
     }
 
     #[test]

@@ -136,3 +136,24 @@ pub async fn cancel_sequence(
     let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
     send_and_answer(&shared, GatewayCommand::CancelSequence(id.into_inner()), who).await
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Verdict {
+    cause: String,
+}
+
+/// `{"cause": "trailed"}`: what is wrong with the data.
+pub async fn redo_sequence(
+    request: HttpRequest,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    must_be_json(&request)?;
+    let body = read_body(payload, REQUEST_LIMIT).await?;
+    let Verdict { cause } = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let sequence = id.into_inner();
+    send_and_answer(&shared, GatewayCommand::RedoSequence { sequence, cause }, who).await
+}

@@ -9,7 +9,9 @@
 //! /api/v1/products/{path}    previews and FITS files below the data folder
 //! /api/v1/commands           POST {"command": "close_now"}
 //! /api/v1/requests           POST a request; /api/v1/packets POST an alert packet
+//! /api/v1/sequences/{id}/why      why it has no place tonight, interval by interval
 //! /api/v1/sequences/{id}/cancel   POST
+//! /api/v1/sequences/{id}/redo     POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
@@ -243,7 +245,9 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(write_only("/api/v1/commands", commands::command))
         .service(write_only("/api/v1/requests", commands::submit_request))
         .service(write_only("/api/v1/packets", commands::submit_packet))
+        .service(read_only("/api/v1/sequences/{id}/why", reads::why))
         .service(write_only("/api/v1/sequences/{id}/cancel", commands::cancel_sequence))
+        .service(write_only("/api/v1/sequences/{id}/redo", commands::redo_sequence))
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))
         .service(write_only("/status/command", status_page::carry_out));

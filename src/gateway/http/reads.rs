@@ -4,7 +4,7 @@ use super::{Problem, Shared};
 use crate::gateway::{LineHead, snapshot::STALE_AFTER_S};
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Query, block},
+    web::{Data, Path, Query, block},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -19,6 +19,22 @@ pub async fn status(shared: Data<Shared>) -> HttpResponse {
             format!("{:.3}", state.published.elapsed().as_secs_f64()),
         ))
         .body(state.json.to_string())
+}
+
+/// Why a sequence has no place tonight: the reason, its sentence, and the excluded stretches of the night. 404 for one
+/// that has a place or was not considered.
+pub async fn why(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let snapshot = shared.ports.snapshot.borrow().clone();
+    let row = snapshot.unplanned.iter().find(|row| row.sequence == *id);
+    let row = row.ok_or_else(|| Problem::not_found(format!("sequence {id} is not among those without a place")))?;
+    Ok(HttpResponse::Ok().json(json!({
+        "sequence": row.sequence,
+        "target": row.target,
+        "user": row.user,
+        "reason": row.reason,
+        "sentence": row.sentence,
+        "excluded": row.excluded,
+    })))
 }
 
 /// 200 while the daemon publishes; 503 when only the gateway is still alive.
