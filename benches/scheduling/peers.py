@@ -221,6 +221,19 @@ def one(peer, path, limit_s, out):
     return 0
 
 
+def judge(checker, path, plan, lenient):
+    """The checker's verdict. astroplan cannot hold quotas: its plans are judged as if there were none, which favours it."""
+    instance = json.load(open(path))
+    if lenient:
+        instance["quotas_s"] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = [os.path.join(folder, name) for name in ("instance.json", "schedule.json")]
+        for file, document in zip(files, (instance, plan)):
+            json.dump(document, open(file, "w"))
+        out = subprocess.run([sys.executable, checker, *files], capture_output=True, text=True)
+    return json.loads(out.stdout) if out.stdout else {"valid": False, "violations": [[out.stderr.strip()[-200:]]]}
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--corpus", required=True)
@@ -252,13 +265,7 @@ def main():
             if answer["failed"]:
                 row["failed"] = answer["failed"]
             if answer["plan"] is not None:
-                with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
-                    json.dump(answer["plan"], f)
-                    f.flush()
-                    # astroplan cannot hold quotas: it is judged as if there were none, which favours it.
-                    lenient = ["--ignore-quotas"] if peer.startswith("astroplan") else []
-                    verdict = json.loads(subprocess.run([sys.executable, checker, path, f.name, *lenient],
-                                                        capture_output=True, text=True).stdout)
+                verdict = judge(checker, path, answer["plan"], peer.startswith("astroplan"))
                 row |= {"objective": verdict.get("objective"), "valid": verdict["valid"],
                         "violations": sorted({v[0] for v in verdict.get("violations", [])})}
             rows.append(row)

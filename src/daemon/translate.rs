@@ -66,6 +66,7 @@ pub fn scheduling(settings: &Settings) -> SchedulingSettings {
             preferred_scale_s: scheduling.preferred_scale_s,
             airmass: scheduling.weight_airmass,
             promise: scheduling.weight_promise,
+            ..Weights::default()
         },
         readout_s: readout_s(settings),
         overhead_s: scheduling.overhead_s,

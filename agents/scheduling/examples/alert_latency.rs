@@ -43,6 +43,7 @@ fn alerted(problem: &Problem) -> Result<Problem, Box<dyn std::error::Error>> {
         end: b.end,
         overhead_s: 60.0,
         charge: None,
+        unit: None,
     };
     after.kept = first.planned.iter().filter(|b| b.start > now).map(promised).collect();
     let alert = KeptBlock {
@@ -52,6 +53,7 @@ fn alerted(problem: &Problem) -> Result<Problem, Box<dyn std::error::Error>> {
         end: add_seconds(now, 2400.0),
         overhead_s: 0.0,
         charge: None,
+        unit: None,
     };
     after.kept.push(alert);
     let done: Vec<&str> = first

@@ -1,9 +1,10 @@
 //! Plans an instance and prints one JSON line of figures: `plan_instance FILE [--iterations N] [--deadline-ms N] [--cpu-ms N]
-//! [--seed N] [--out FILE]`. `--cpu-ms` is a deadline in processor time (Linux), fair on a busy machine. Used by the benchmarks; the full command is `alidade schedule`.
+//! [--seed N] [--out FILE] [--units N] [--slew]`. `--units` plans for N equal telescopes, `--slew` with modelled changes of
+//! target ([`SLEW`]) in place of the instance's constant. `--cpu-ms` is a deadline in processor time (Linux), fair on a busy machine. Used by the benchmarks; the full command is `alidade schedule`.
 #![allow(clippy::disallowed_methods)] // A benchmark measures the wall clock.
 
 use alidade_scheduling::instance::{parse_instance, schedule_document};
-use alidade_scheduling::{PlanOptions, plan, verify};
+use alidade_scheduling::{Overheads, PlanOptions, Unit, plan, verify};
 use std::time::{Duration, Instant};
 
 /// Processor time of this thread so far, milliseconds (Linux; 0 elsewhere).
@@ -16,12 +17,36 @@ fn cpu_ms() -> u64 {
         / 1_000_000
 }
 
+/// A German equatorial metre-class mount under a dome: 0 to 70 s and a flip of a minute and a half.
+const SLEW: Overheads = Overheads {
+    axes: alidade_scheduling::Axes::Equatorial,
+    axis1_deg_s: 3.0,
+    axis2_deg_s: 3.0,
+    axis1_deg_s2: 1.0,
+    axis2_deg_s2: 1.0,
+    settle_s: 3.0,
+    flip_s: 60.0,
+    dome_deg_s: 4.0,
+    filter_s: 8.0,
+    readout_s: 10.0,
+    focus_s: 0.0,
+};
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|k| args.get(k + 1));
     let file = args.get(1).ok_or("usage: plan_instance FILE ...")?;
     let began = Instant::now();
-    let instance = parse_instance(file, &std::fs::read_to_string(file)?)?;
+    let mut instance = parse_instance(file, &std::fs::read_to_string(file)?)?;
+    if let Some(units) = option("--units") {
+        instance.problem.units = (0..units.parse::<usize>()?)
+            .map(|k| Unit::new(format!("t{k}")))
+            .collect();
+    }
+    if args.iter().any(|a| a == "--slew") {
+        instance.problem.overheads = Some(SLEW);
+        instance.problem.requests.iter_mut().for_each(|r| r.overhead_s = 0.0);
+    }
     let read_s = began.elapsed().as_secs_f64();
     let deadline = option("--deadline-ms").map(|s| s.parse::<u64>()).transpose()?;
     let iterations = option("--iterations").map(|s| s.parse::<u64>()).transpose()?;

@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         end: b.end,
         overhead_s: 60.0,
         charge: None,
+        unit: None,
     };
     later.kept = first.planned.iter().filter(|b| b.start > now).map(promise).collect();
     let sky_ms = timed(|| Sky::new(&problem.site, problem.night, 60.0));

@@ -10,6 +10,7 @@ use crate::kernel::{self, Budget, Solution, Task};
 use crate::plan::PlanOptions;
 use crate::problem::{After, KeptKind, Problem};
 use crate::reason::Reason;
+use crate::units::Axis;
 use std::collections::BTreeMap;
 
 /// A solution that keeps every tie, and the requests left out for one.
@@ -25,6 +26,8 @@ const PASS_ITERATIONS: u64 = 300;
 
 struct Ties<'a> {
     problem: &'a Problem,
+    /// The units' nights behind one another: ties hold between night times, also across units.
+    axis: Axis,
     /// Seconds between the kernel's start (machine busy) and the exposure's.
     overhead_s: Vec<i64>,
     /// Position of each id among the requests.
@@ -38,7 +41,13 @@ struct Ties<'a> {
 }
 
 /// Solves the task with the problem's ties.
-pub(crate) fn solve(problem: &Problem, task: &Task, overhead_s: Vec<i64>, options: &mut PlanOptions) -> Linked {
+pub(crate) fn solve(
+    problem: &Problem,
+    task: &Task,
+    overhead_s: Vec<i64>,
+    axis: Axis,
+    options: &mut PlanOptions,
+) -> Linked {
     let mut never = || false;
     let stop: &mut dyn FnMut() -> bool = match options.stop.take() {
         Some(stop) => stop,
@@ -64,7 +73,7 @@ pub(crate) fn solve(problem: &Problem, task: &Task, overhead_s: Vec<i64>, option
             dropped: BTreeMap::new(),
         };
     }
-    let ties = Ties::new(problem, overhead_s);
+    let ties = Ties::new(problem, overhead_s, axis);
     let passes = (ties.order.len().min(ties.depth) + 3).min(MOST_PASSES);
     let each = (total / (passes as u64 + 1)).clamp(1, PASS_ITERATIONS);
     let mut solution = run(task, each, 0);
@@ -110,19 +119,8 @@ pub(crate) fn solve(problem: &Problem, task: &Task, overhead_s: Vec<i64>, option
     Linked { solution, dropped }
 }
 
-/// Parts of ascending ranges inside `[first, last]`.
-fn cut(ranges: &[(i64, i64)], first: i64, last: i64) -> Vec<(i64, i64)> {
-    let parts = ranges.iter().map(|(a, b)| ((*a).max(first), (*b).min(last)));
-    parts.filter(|(a, b)| a <= b).collect()
-}
-
-/// First and last of ascending ranges.
-fn hull(ranges: &[(i64, i64)]) -> Option<(i64, i64)> {
-    Some((ranges.first()?.0, ranges.last()?.1))
-}
-
 impl<'a> Ties<'a> {
-    fn new(problem: &'a Problem, overhead_s: Vec<i64>) -> Self {
+    fn new(problem: &'a Problem, overhead_s: Vec<i64>, axis: Axis) -> Self {
         let index = problem
             .requests
             .iter()
@@ -135,6 +133,7 @@ impl<'a> Ties<'a> {
             .collect();
         let mut ties = Self {
             problem,
+            axis,
             overhead_s,
             index,
             fixed_end,
@@ -168,7 +167,7 @@ impl<'a> Ties<'a> {
         }
         let j = *self.index.get(id)?;
         let (_, s) = solution.placed.iter().find(|p| p.0 == j)?;
-        Some(((s + task.jobs[j].length_s) as f64, Some(j)))
+        Some(((self.axis.time(*s) + task.jobs[j].length_s) as f64, Some(j)))
     }
 
     /// First and last exposure start a tie allows after an end.
@@ -188,7 +187,7 @@ impl<'a> Ties<'a> {
                 continue;
             };
             let other = after.id.clone();
-            let start = s + self.overhead_s[*j];
+            let start = self.axis.time(*s) + self.overhead_s[*j];
             match self.end_of(task, solution, &after.id) {
                 None => drop(out.insert(
                     *j,
@@ -246,13 +245,13 @@ impl<'a> Ties<'a> {
             Some(end) => (*end, *end),
             None => {
                 let f = &task.jobs[*self.index.get(after.id.as_str())?];
-                let (a, b) = hull(&f.starts)?;
+                let (a, b) = self.axis.hull(&f.starts)?;
                 ((a + f.length_s) as f64, (b + f.length_s) as f64)
             }
         };
         let o = self.overhead_s[j];
         let (first, last) = (Self::allowed(after, low).0, Self::allowed(after, high).1);
-        Some(cut(&task.jobs[j].starts, first - o, last - o))
+        Some(self.axis.cut(&task.jobs[j].starts, first - o, last - o))
     }
 
     /// Cuts a follower's starts to what is left, and says why when nothing is.
@@ -285,7 +284,8 @@ impl<'a> Ties<'a> {
             let Some(after) = &self.problem.requests[*j].after else {
                 continue;
             };
-            let (Some((a, b)), Some(f)) = (hull(&task.jobs[*j].starts), self.index.get(after.id.as_str())) else {
+            let (Some((a, b)), Some(f)) = (self.axis.hull(&task.jobs[*j].starts), self.index.get(after.id.as_str()))
+            else {
                 continue;
             };
             let (o, length) = (self.overhead_s[*j], task.jobs[*f].length_s);
@@ -293,7 +293,7 @@ impl<'a> Ties<'a> {
             let first = after
                 .max_gap_s
                 .map_or(i64::MIN / 4, |gap| ((a + o) as f64 - gap).ceil() as i64 - length);
-            let kept = cut(&task.jobs[*f].starts, first, last);
+            let kept = self.axis.cut(&task.jobs[*f].starts, first, last);
             if !kept.is_empty() {
                 task.jobs[*f].starts = kept;
             }

@@ -1,16 +1,22 @@
 //! From a night to a plan: start ranges from the sky, the kernel's choice, slacks, and a reason for every "no".
 
+mod prepare;
+mod report;
+
 use crate::constraints::{Cause, Exclusion, ObservabilityRequest, Sky, verify_block};
-use crate::ephemeris::{Span, add_seconds, seconds_between};
-use crate::kernel::{Job, Solution, Task};
-use crate::links::{self, Linked};
-use crate::problem::{Conditions, KeptKind, Problem, ProblemError, Request};
+use crate::ephemeris::{Span, seconds_between};
+use crate::links;
+use crate::pointing::{self, Setups};
+use crate::problem::{Problem, ProblemError};
 use crate::reason::Reason;
-use crate::stretches::{complement, intersect, longest, merged};
+use crate::units::Axis;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
+
+pub(crate) use prepare::weather_limits;
 
 /// How long to plan, and with which seed.
 pub struct PlanOptions<'a> {
@@ -50,6 +56,13 @@ pub struct Planned {
     pub earliest: DateTime<Utc>,
     /// Its part of the objective.
     pub value: f64,
+    /// Name of its unit; None where the problem names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What the telescope needs before the start, after the block before it: the setup where overheads are modelled,
+    /// else the request's constant overhead, seconds.
+    #[serde(default)]
+    pub setup_s: f64,
 }
 
 /// A request left out.
@@ -84,20 +97,26 @@ pub struct Plan {
 /// A request with its seconds.
 pub(crate) struct Prepared {
     pub(crate) duration_s: i64,
+    /// Time before the exposure that the machine is busy in any case.
     pub(crate) overhead_s: i64,
     /// Good stretches (sky and windows), seconds from the start of the night.
     pub(crate) good: Vec<(f64, f64)>,
-    /// Allowed starts of the exposure.
+    /// Allowed starts of the exposure, axis time, ascending.
     pub(crate) starts: Vec<(i64, i64)>,
 }
 
 pub(crate) struct Planner<'a> {
     pub(crate) problem: &'a Problem,
     pub(crate) sky: Arc<Sky>,
+    pub(crate) axis: Axis,
+    setups: Option<Rc<Setups>>,
     pub(crate) prepared: Vec<Prepared>,
-    /// Free stretches of the machine, seconds from the start of the night.
-    free: Vec<(f64, f64)>,
+    /// Free stretches of each unit, seconds from the start of the night, with the request that ends before.
+    free: Vec<Vec<prepare::Free>>,
 }
+
+/// Slot of the loss tables, seconds.
+pub(crate) const LOSS_STEP_S: i64 = 60;
 
 /// Plans one night.
 pub fn plan(problem: &Problem, options: PlanOptions) -> Result<Plan, ProblemError> {
@@ -123,8 +142,9 @@ pub fn plan_under(sky: &Arc<Sky>, problem: &Problem, mut options: PlanOptions) -
     let planner = Planner::new(problem, sky);
     let task = planner.task();
     let overhead_s = planner.prepared.iter().map(|p| p.overhead_s).collect();
-    let mut linked = links::solve(problem, &task, overhead_s, &mut options);
+    let mut linked = links::solve(problem, &task, overhead_s, planner.axis, &mut options);
     planner.hold_promises(&task, &mut linked.solution);
+    planner.keep_setups(&task, &mut linked.solution);
     Ok(planner.report(&task, &linked, options.explain))
 }
 
@@ -137,6 +157,8 @@ pub fn exclusions_under(
     let planner = Planner {
         problem,
         sky: Arc::clone(sky),
+        axis: Axis::new(1, sky.length_s(), 0),
+        setups: None,
         prepared: Vec::new(),
         free: Vec::new(),
     };
@@ -144,335 +166,40 @@ pub fn exclusions_under(
     asked.map(|r| (r.id.clone(), planner.exclusions(r))).collect()
 }
 
-/// Slot of the loss tables, seconds.
-pub(crate) const LOSS_STEP_S: i64 = 60;
+/// What [`verify`] found: a block, an instant, and what is wrong there.
+pub type Fault = (String, DateTime<Utc>, Broken);
 
-impl<'a> Planner<'a> {
-    fn new(problem: &'a Problem, sky: Arc<Sky>) -> Self {
-        let free = free_stretches(problem);
-        let mut planner = Self {
-            problem,
-            sky,
-            prepared: Vec::new(),
-            free,
-        };
-        planner.prepared = problem.requests.iter().map(|r| planner.prepare(r)).collect();
-        planner
-    }
+/// A rule that a block breaks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Broken {
+    /// The sky does not give what it asks.
+    Sky(Cause),
+    /// The block before leaves too little time for the change between the two.
+    Setup { needed_s: f64, left_s: f64 },
+}
 
-    pub(crate) fn offset(&self, t: DateTime<Utc>) -> f64 {
-        seconds_between(self.problem.night.start, t)
-    }
-
-    pub(crate) fn at(&self, s: f64) -> DateTime<Utc> {
-        add_seconds(self.problem.night.start, s)
-    }
-
-    pub(crate) fn windows(&self, r: &Request) -> Vec<(f64, f64)> {
-        if r.windows.is_empty() {
-            return vec![(0.0, self.sky.length_s())];
-        }
-        merged(
-            r.windows
-                .iter()
-                .map(|w| (self.offset(w.start), self.offset(w.end)))
-                .collect(),
-        )
-    }
-
-    /// Stretches whose seeing or cloud a request does not accept, with the value, within the night.
-    pub(crate) fn weather(&self, r: &Request, cause: Cause) -> Vec<(f64, f64, f64)> {
-        let limit = weather_limits(r).find(|(c, _)| *c == cause).map(|(_, limit)| limit);
-        let value = |c: &Conditions| match cause {
-            Cause::SeeingTooPoor => c.seeing_arcsec,
-            _ => c.cloud_cover,
-        };
-        let stretch = |c: &Conditions| {
-            let worst = value(c).filter(|v| limit.is_some_and(|most| *v > most))?;
-            let (a, b) = (
-                self.offset(c.span.start).max(0.0),
-                self.offset(c.span.end).min(self.sky.length_s()),
-            );
-            (b > a).then_some((a, b, worst))
-        };
-        self.problem.conditions.iter().filter_map(stretch).collect()
-    }
-
-    fn prepare(&self, r: &Request) -> Prepared {
-        let (duration_s, overhead_s) = (r.duration_s.ceil() as i64, r.overhead_s.ceil() as i64);
-        let night = [(0.0, self.sky.length_s())];
-        let open = intersect(&self.windows(r), &night);
-        let fixed = self
-            .problem
-            .kept
-            .iter()
-            .any(|k| k.kind == KeptKind::Fixed && k.id == r.id);
-        let mut good = Vec::new();
-        if !fixed && longest(&open) >= r.duration_s {
-            let p = self.problem;
-            good = intersect(
-                &self.sky.good(&r.target, &r.constraints, &p.horizon, p.sun_max_alt_deg),
-                &open,
-            );
-            let night_s = self.sky.length_s();
-            for (cause, ..) in weather_limits(r) {
-                let bad = self.weather(r, cause).into_iter().map(|(a, b, _)| (a, b)).collect();
-                good = intersect(&good, &complement(&merged(bad), night_s));
+impl Broken {
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Sky(cause) => cause.describe().to_owned(),
+            Self::Setup { needed_s, left_s } => {
+                format!("the change of target takes {needed_s:.1} s, the block before leaves {left_s:.1} s")
             }
-        }
-        let mut starts = Vec::new();
-        for (a, b) in &good {
-            for (f0, f1) in &self.free {
-                let from = a.max(f0 + overhead_s as f64).ceil() as i64;
-                let to = (b.min(*f1) - duration_s as f64).floor() as i64;
-                if from <= to {
-                    starts.push((from, to));
-                }
-            }
-        }
-        Prepared {
-            duration_s,
-            overhead_s,
-            good,
-            starts,
-        }
-    }
-
-    /// The kernel's view: the machine is busy from the start of the overhead to the end of the exposure.
-    fn task(&self) -> Task {
-        let mut capacities = Vec::new();
-        let mut accounts: BTreeMap<&str, usize> = BTreeMap::new();
-        for (user, quota) in &self.problem.quotas_s {
-            accounts.insert(user, capacities.len());
-            let fixed = self
-                .problem
-                .kept
-                .iter()
-                .filter(|k| k.kind == KeptKind::Fixed && k.charge.as_deref() == Some(user.as_str()));
-            let spent: f64 = fixed.map(|k| seconds_between(k.start, k.end)).sum();
-            capacities.push((quota - spent).clamp(0.0, 1e12).floor() as i64);
-        }
-        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
-        for (name, rule) in &self.problem.groups {
-            if let Some(most) = rule.at_most {
-                groups.insert(name, capacities.len());
-                capacities.push(i64::try_from(most).unwrap_or(i64::MAX / 2));
-            }
-        }
-        let jobs = self.problem.requests.iter().zip(&self.prepared).map(|(r, p)| {
-            let mut uses = Vec::new();
-            for account in self.payers(r).filter_map(|account| accounts.get(account)) {
-                uses.push((*account, p.duration_s));
-            }
-            if let Some(group) = r.group.as_deref().and_then(|g| groups.get(g)) {
-                uses.push((*group, 1));
-            }
-            let value = r.priority * r.duration_s;
-            let starts = p
-                .starts
-                .iter()
-                .map(|(a, b)| (a - p.overhead_s, b - p.overhead_s))
-                .collect();
-            let (bonus, loss) = self.loss(r, p, value);
-            Job {
-                value: value + bonus,
-                length_s: p.duration_s + p.overhead_s,
-                starts,
-                uses,
-                loss,
-            }
-        });
-        Task {
-            jobs: jobs.collect(),
-            capacities,
-            loss_step_s: LOSS_STEP_S,
-        }
-    }
-
-    /// The accounts that pay for a request: its user's, and the pool that the user shares.
-    pub(crate) fn payers<'r>(&'r self, r: &'r Request) -> impl Iterator<Item = &'r str> {
-        let pool = self.problem.pools.get(&r.user).map(String::as_str);
-        [Some(r.user.as_str()), pool]
-            .into_iter()
-            .flatten()
-            .filter(|_| r.charged)
-    }
-
-    /// Bonus on the value and the loss against it by slot of the machine start; None when every start is worth alike.
-    fn loss(&self, r: &Request, p: &Prepared, value: f64) -> (f64, Option<Vec<f32>>) {
-        let w = &self.problem.weights;
-        let promised = self
-            .problem
-            .kept
-            .iter()
-            .find(|k| k.kind == KeptKind::Promised && k.id == r.id);
-        let promised = promised.filter(|_| w.promise > 0.0).map(|k| self.offset(k.start));
-        let preferred = r.preferred.filter(|_| w.preferred > 0.0).map(|t| self.offset(t));
-        if promised.is_none() && preferred.is_none() && w.airmass == 0.0 {
-            return (0.0, None);
-        }
-        let bonus = if promised.is_some() { w.promise * value } else { 0.0 };
-        let direction = self.sky.track.direction(&r.target);
-        let best = self.sky.highest_deg(&r.target).to_radians().sin().max(1e-3);
-        let end = p.starts.last().map_or(0, |s| s.1 - p.overhead_s).max(0);
-        let table = (0..=end / LOSS_STEP_S).map(|k| {
-            // The exposure starts this long after the night for a machine start in the middle of slot k.
-            let s = ((k * LOSS_STEP_S + p.overhead_s) + LOSS_STEP_S / 2) as f64;
-            let off = preferred.map_or(0.0, |t| ((s - t).abs() / w.preferred_scale_s).min(1.0));
-            let low = if w.airmass > 0.0 {
-                let alt = self.sky.alt_deg(&direction, s + r.duration_s / 2.0).to_radians().sin();
-                (1.0 - alt / best).clamp(0.0, 1.0)
-            } else {
-                0.0
-            };
-            let moved = promised.is_some_and(|t| (s - t).abs() > 90.0);
-            let lost = value * (w.preferred * off + w.airmass * low) + if moved { bonus } else { 0.0 };
-            lost.min((value + bonus) * 0.999) as f32
-        });
-        (bonus, Some(table.collect()))
-    }
-
-    /// Moves a block that lies within a few minutes of its promised start onto it, where its neighbours leave room.
-    fn hold_promises(&self, task: &Task, solution: &mut Solution) {
-        const NEAR_S: i64 = 300;
-        // A follower's gap was met at the start it has: ties are left alone.
-        if self.problem.requests.iter().any(|r| r.after.is_some()) {
-            return;
-        }
-        for n in 0..solution.placed.len() {
-            let (j, s) = solution.placed[n];
-            let id = &self.problem.requests[j].id;
-            let promised = self
-                .problem
-                .kept
-                .iter()
-                .find(|k| k.kind == KeptKind::Promised && k.id == *id);
-            let Some(wanted) = promised.map(|k| self.offset(k.start).round() as i64 - self.prepared[j].overhead_s)
-            else {
-                continue;
-            };
-            let ends = |k: usize| solution.placed[k].1 + task.jobs[solution.placed[k].0].length_s;
-            let from = n.checked_sub(1).map_or(i64::MIN, ends);
-            let until = solution.placed.get(n + 1).map_or(i64::MAX, |p| p.1);
-            let job = &task.jobs[j];
-            let fits = from <= wanted && wanted + job.length_s <= until;
-            let allowed = job.starts.iter().any(|(a, b)| (*a..=*b).contains(&wanted));
-            let gained = job.worth(wanted, LOSS_STEP_S) - job.worth(s, LOSS_STEP_S);
-            if wanted != s && (wanted - s).abs() <= NEAR_S && fits && allowed && gained >= 0.0 {
-                solution.placed[n].1 = wanted;
-                solution.value += gained;
-            }
-        }
-        solution.upper_bound = solution.upper_bound.max(solution.value);
-    }
-
-    fn report(&self, task: &Task, linked: &Linked, explain: bool) -> Plan {
-        let solution = &linked.solution;
-        let starts: BTreeMap<usize, i64> = solution
-            .placed
-            .iter()
-            .map(|(j, s)| (*j, s + self.prepared[*j].overhead_s))
-            .collect();
-        let mut blocks: Vec<(f64, f64)> = Vec::new();
-        for (j, s) in &starts {
-            let p = &self.prepared[*j];
-            blocks.push(((*s - p.overhead_s) as f64, (*s + p.duration_s) as f64));
-        }
-        blocks.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut planned: Vec<Planned> = starts
-            .iter()
-            .map(|(j, s)| self.planned(task, *j, *s, &blocks))
-            .collect();
-        planned.sort_by_key(|p| p.start);
-        let mut used_s: BTreeMap<String, f64> = BTreeMap::new();
-        for k in self.problem.kept.iter().filter(|k| k.kind == KeptKind::Fixed) {
-            if let Some(user) = &k.charge {
-                *used_s.entry(user.clone()).or_default() += seconds_between(k.start, k.end);
-            }
-        }
-        for j in starts.keys() {
-            let r = &self.problem.requests[*j];
-            for account in self.payers(r) {
-                *used_s.entry(account.to_owned()).or_default() += r.duration_s;
-            }
-        }
-        let fixed = |r: &Request| {
-            self.problem
-                .kept
-                .iter()
-                .any(|k| k.kind == KeptKind::Fixed && k.id == r.id)
-        };
-        let mut unplanned = Vec::new();
-        for (j, r) in self.problem.requests.iter().enumerate() {
-            if starts.contains_key(&j) || fixed(r) {
-                continue;
-            }
-            let tied = linked
-                .dropped
-                .get(&j)
-                .filter(|_| longest(&self.prepared[j].good) >= r.duration_s);
-            let reason = tied.cloned().unwrap_or_else(|| self.reason(task, j, &starts, &used_s));
-            let exclusions = if explain { self.exclusions(r) } else { Vec::new() };
-            unplanned.push(Unplanned {
-                id: r.id.clone(),
-                sentence: reason.to_string(),
-                reason,
-                exclusions,
-            });
-        }
-        Plan {
-            planned,
-            unplanned,
-            objective: solution.value,
-            upper_bound: solution.upper_bound,
-            gap: solution.gap(),
-            used_s,
-            iterations: solution.iterations,
-        }
-    }
-
-    fn planned(&self, task: &Task, j: usize, s: i64, blocks: &[(f64, f64)]) -> Planned {
-        let (r, p) = (&self.problem.requests[j], &self.prepared[j]);
-        let (start, end) = (s as f64, (s + p.duration_s) as f64);
-        let mine = start - p.overhead_s as f64;
-        let holds = |(a, b): &&(f64, f64)| *a <= mine.max(*a) && *a <= start && end <= *b + 1e-6;
-        let stretch = p.good.iter().find(holds).copied().unwrap_or((start, end));
-        let free = self
-            .free
-            .iter()
-            .find(|(a, b)| *a <= mine && end <= *b)
-            .copied()
-            .unwrap_or((mine, end));
-        let before = blocks
-            .iter()
-            .filter(|b| b.1 <= mine)
-            .map(|b| b.1)
-            .fold(free.0, f64::max);
-        let after = blocks.iter().filter(|b| b.0 >= end).map(|b| b.0).fold(free.1, f64::min);
-        Planned {
-            id: r.id.clone(),
-            start: self.at(start),
-            end: self.at(start + r.duration_s),
-            delta_tl_s: (start - stretch.0.max(before + p.overhead_s as f64)).max(0.0),
-            delta_tr_s: (stretch.1.min(after) - end).max(0.0),
-            earliest: self.at(stretch.0.min(start)),
-            value: task.jobs[j].worth(s - p.overhead_s, LOSS_STEP_S),
         }
     }
 }
 
-/// The weather classes a request asks for, with their limits.
-pub(crate) fn weather_limits(r: &Request) -> impl Iterator<Item = (Cause, f64)> {
-    let seeing = r.max_seeing_arcsec.map(|x| (Cause::SeeingTooPoor, x));
-    seeing
-        .into_iter()
-        .chain(r.max_cloud_cover.map(|x| (Cause::CloudTooThick, x)))
-}
-
-/// Confirms every planned block with the full ephemeris chain; the first failure is returned with its instant.
-pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), (String, DateTime<Utc>, crate::constraints::Cause)> {
+/// Confirms every planned block with the full ephemeris chain, and the setup between neighbours of a unit where overheads
+/// are modelled; the first failure is returned with its instant.
+pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), Fault> {
+    let index: BTreeMap<&str, usize> = problem
+        .requests
+        .iter()
+        .enumerate()
+        .map(|(k, r)| (r.id.as_str(), k))
+        .collect();
     for block in &plan.planned {
-        let Some(r) = problem.requests.iter().find(|r| r.id == block.id) else {
+        let Some(r) = index.get(block.id.as_str()).map(|k| &problem.requests[*k]) else {
             continue;
         };
         let request = ObservabilityRequest {
@@ -487,26 +214,31 @@ pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), (String, DateTime<Ut
             Span::new(block.start, block.end),
             300.0,
         )
-        .map_err(|(t, cause)| (block.id.clone(), t, cause))?;
+        .map_err(|(t, cause)| (block.id.clone(), t, Broken::Sky(cause)))?;
+    }
+    let Some(overheads) = pointing::modelled(problem) else {
+        return Ok(());
+    };
+    let axis = Axis::new(1, problem.night.length_s(), 0);
+    let setups = Setups::new(problem, &sky_of(problem), axis, overheads);
+    let at = |t| seconds_between(problem.night.start, t);
+    for (n, block) in plan.planned.iter().enumerate() {
+        let before = plan.planned[..n].iter().rev().find(|b| b.unit == block.unit);
+        let unit = problem
+            .units
+            .iter()
+            .position(|u| Some(&u.name) == block.unit.as_ref())
+            .unwrap_or(0);
+        if let Some(before) = before
+            && let (Some(a), Some(b)) = (index.get(before.id.as_str()), index.get(block.id.as_str()))
+        {
+            let needed_s = setups.between_s(unit, *a, (at(before.start), at(before.end)), *b, at(block.start));
+            let left_s = at(block.start) - at(before.end);
+            // A millisecond is less than the instants are told to.
+            if needed_s > left_s + 1e-3 {
+                return Err((block.id.clone(), block.start, Broken::Setup { needed_s, left_s }));
+            }
+        }
     }
     Ok(())
-}
-
-/// The machine's free stretches: after `now`, around the fixed blocks.
-fn free_stretches(problem: &Problem) -> Vec<(f64, f64)> {
-    let from = |t: DateTime<Utc>| seconds_between(problem.night.start, t);
-    const FAR: f64 = 1e7;
-    let begin = problem.now.map_or(-FAR, from);
-    let fixed = problem.kept.iter().filter(|k| k.kind == KeptKind::Fixed);
-    let busy = merged(fixed.map(|k| (from(k.start) - k.overhead_s, from(k.end))).collect());
-    let mut out = Vec::new();
-    let mut open = begin;
-    for (a, b) in busy {
-        if a > open {
-            out.push((open, a));
-        }
-        open = open.max(b);
-    }
-    out.push((open, FAR));
-    out
 }

@@ -129,6 +129,7 @@ impl Posing<'_> {
             end: self.now.plus_seconds(self.remaining_s(line)).chrono(),
             overhead_s: 0.0,
             charge: None,
+            unit: None,
         }
     }
 
@@ -145,6 +146,7 @@ impl Posing<'_> {
                 end: p.end.chrono(),
                 overhead_s,
                 charge: None,
+                unit: None,
             })
             .collect()
     }

@@ -2,6 +2,8 @@
 
 use crate::constraints::{Constraints, HorizonMask};
 use crate::ephemeris::{Icrs, Site, Span};
+use crate::overheads::Overheads;
+use crate::units::Unit;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ pub struct Request {
     pub target: Icrs,
     /// Observing time, seconds.
     pub duration_s: f64,
-    /// Time needed before the start (slew, filter, focus, read-out of the one before), seconds.
+    /// Time needed before the start (slew, filter, focus, read-out of the one before), seconds. Where overheads are
+    /// modelled ([`Problem::overheads`]): what this request needs beyond the modelled setup.
     pub overhead_s: f64,
     /// Weight per second observed; higher is better, positive.
     pub priority: f64,
@@ -42,6 +45,16 @@ pub struct Request {
     /// Largest share of the sky under cloud it accepts, 0 to 1.
     #[serde(default)]
     pub max_cloud_cover: Option<f64>,
+    /// Name of a unit, or of a class of units, it must run on; None: any.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// Filters of its first and its last frame; None: it never causes a change.
+    #[serde(default)]
+    pub filters: Option<(String, String)>,
+    /// What tonight is worth to its completion, 0 (any night will do) to 1 (tonight or never); see
+    /// [`crate::outlook::Outlook::urgency`].
+    #[serde(default)]
+    pub urgency: f64,
 }
 
 fn yes() -> bool {
@@ -65,6 +78,9 @@ impl Request {
             group: None,
             max_seeing_arcsec: None,
             max_cloud_cover: None,
+            unit: None,
+            filters: None,
+            urgency: 0.0,
         }
     }
 }
@@ -125,15 +141,23 @@ pub struct KeptBlock {
     /// User charged for a `Fixed` block; None when its time is already off the quota.
     #[serde(default)]
     pub charge: Option<String>,
+    /// Name of its unit; None: the only one, and with several units a fixed block stands on all of them.
+    #[serde(default)]
+    pub unit: Option<String>,
 }
 
-/// Weights of the objective. A request placed at `s` is worth
+/// Weights of the objective. A plan's objective is the sum over its requests, fixed blocks left out, of what each is worth
+/// when its exposure starts at `s`:
 ///
-/// `priority x duration_s x (1 - preferred x min(1, |s - s_pref| / preferred_scale_s)
-///   - airmass x (1 - sin(alt) / sin(alt_best)) + promise x [s within a minute of the promised start])`
+/// `priority x duration_s x (1 + urgency x u + balance x b - preferred x min(1, |s - s_pref| / preferred_scale_s)
+///   - airmass x (1 - sin(alt) / sin(alt_best)) + promise x [s within a minute of the promised start, on its unit])`
 ///
-/// where `alt` is the altitude at the middle of the exposure and `alt_best` its highest of the night. A plan's
-/// objective is the sum over its requests, fixed blocks left out.
+/// - `u` is the request's urgency: the share of its chance to be completed that is lost when it does not get tonight.
+/// - `b` is how far its user is behind the others: the share of the user's quota that is left, less the share of all
+///   quotas that is left, -1 to 1 ([`Problem::granted_s`]); 0 for what no quota is charged for.
+/// - `alt` is the altitude at the middle of the exposure and `alt_best` its highest of the night.
+///
+/// A request is never worth less than a thousandth of `priority x duration_s`, so that a free place is used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Weights {
@@ -144,6 +168,10 @@ pub struct Weights {
     pub airmass: f64,
     /// Share gained by keeping a promised start, 0 or more.
     pub promise: f64,
+    /// Share gained by a request that has tonight or never, 0 to 10.
+    pub urgency: f64,
+    /// Share gained by a user with the whole quota left where the others' is spent, and lost the other way, 0 to 1.
+    pub balance: f64,
 }
 
 impl Default for Weights {
@@ -153,6 +181,8 @@ impl Default for Weights {
             preferred_scale_s: 3600.0,
             airmass: 0.0,
             promise: 0.05,
+            urgency: 0.5,
+            balance: 0.2,
         }
     }
 }
@@ -177,6 +207,9 @@ pub struct Problem {
     /// Accounts that pay beside a user's own: user to a name in `quotas_s`, such as an institute that its members share.
     #[serde(default)]
     pub pools: BTreeMap<String, String>,
+    /// The whole quota of each user's period, of which [`Problem::quotas_s`] is left, seconds. It moves the objective only.
+    #[serde(default)]
+    pub granted_s: BTreeMap<String, f64>,
     #[serde(default)]
     pub groups: BTreeMap<String, GroupRule>,
     /// Seeing and cloud over the night, measured or forecast.
@@ -186,6 +219,12 @@ pub struct Problem {
     pub kept: Vec<KeptBlock>,
     #[serde(default)]
     pub weights: Weights,
+    /// Telescopes planned together; empty: one without a name.
+    #[serde(default)]
+    pub units: Vec<Unit>,
+    /// How long changes between targets take; None: every request's constant [`Request::overhead_s`].
+    #[serde(default)]
+    pub overheads: Option<Overheads>,
 }
 
 impl Problem {
@@ -199,11 +238,37 @@ impl Problem {
             requests: Vec::new(),
             quotas_s: BTreeMap::new(),
             pools: BTreeMap::new(),
+            granted_s: BTreeMap::new(),
             groups: BTreeMap::new(),
             conditions: Vec::new(),
             kept: Vec::new(),
             weights: Weights::default(),
+            units: Vec::new(),
+            overheads: None,
         }
+    }
+
+    /// Term `b` of the objective for each user with a grant; see [`Weights`].
+    pub(crate) fn balances(&self) -> BTreeMap<&str, f64> {
+        let left = |user: &String, granted: f64| self.quotas_s.get(user).copied().unwrap_or(granted).min(granted);
+        let granted = || self.granted_s.iter().filter(|(_, g)| **g > 0.0);
+        let total: f64 = granted().map(|(_, g)| g).sum();
+        let mean = granted().map(|(user, g)| left(user, *g)).sum::<f64>() / total.max(1e-9);
+        let of = |(user, g): (&'_ String, &f64)| (left(user, *g) / g - mean).clamp(-1.0, 1.0);
+        self.granted_s
+            .iter()
+            .filter(|(_, g)| **g > 0.0)
+            .map(|e| (e.0.as_str(), of(e)))
+            .collect()
+    }
+
+    /// Indices of the units that a name or class stands for; None stands for all.
+    pub(crate) fn units_of(&self, wanted: Option<&str>) -> Vec<usize> {
+        if self.units.is_empty() {
+            return vec![0];
+        }
+        let answers = |u: &Unit| wanted.is_none_or(|name| u.answers_to(name));
+        (0..self.units.len()).filter(|k| answers(&self.units[*k])).collect()
     }
 }
 
@@ -226,6 +291,12 @@ pub enum ProblemError {
     Weights,
     #[error("the quota of {0} is negative or not a number")]
     Quota(String),
+    #[error("{what} asks for the unit {unit}, which is none of the units and classes here")]
+    UnknownUnit { what: String, unit: String },
+    #[error("two units have the name {0}")]
+    DuplicateUnit(String),
+    #[error("the overheads: a {0}")]
+    Overheads(&'static str),
 }
 
 impl Problem {
@@ -241,7 +312,10 @@ impl Problem {
         self.site.check().map_err(ProblemError::Site)?;
         let w = &self.weights;
         let unit = |x: f64| (0.0..=1.0).contains(&x);
-        if !unit(w.preferred) || !unit(w.airmass) || !(0.0..=10.0).contains(&w.promise) || w.preferred_scale_s <= 0.0 {
+        let shares = [w.preferred, w.airmass, w.balance];
+        let gains = [w.promise, w.urgency];
+        let fine = shares.into_iter().all(unit) && gains.iter().all(|x| (0.0..=10.0).contains(x));
+        if !fine || w.preferred_scale_s.is_nan() || w.preferred_scale_s <= 0.0 {
             return Err(ProblemError::Weights);
         }
         let mut ids = std::collections::BTreeSet::new();
@@ -251,7 +325,8 @@ impl Problem {
                 return Err(ProblemError::DuplicateId(r.id.clone()));
             }
         }
-        for (user, q) in &self.quotas_s {
+        self.check_units()?;
+        for (user, q) in self.quotas_s.iter().chain(&self.granted_s) {
             if q.is_nan() || *q < 0.0 {
                 return Err(ProblemError::Quota(user.clone()));
             }
@@ -260,6 +335,36 @@ impl Problem {
             Some(k) => Err(ProblemError::Kept(k.id.clone())),
             None => Ok(()),
         }
+    }
+}
+
+impl Problem {
+    fn check_units(&self) -> Result<(), ProblemError> {
+        let mut overheads = self
+            .overheads
+            .iter()
+            .chain(self.units.iter().filter_map(|u| u.overheads.as_ref()));
+        overheads
+            .try_for_each(Overheads::check)
+            .map_err(ProblemError::Overheads)?;
+        let mut names = std::collections::BTreeSet::new();
+        if let Some(twice) = self.units.iter().find(|u| !names.insert(&u.name)) {
+            return Err(ProblemError::DuplicateUnit(twice.name.clone()));
+        }
+        let requests = self.requests.iter().map(|r| ("request", &r.id, &r.unit));
+        for (kind, id, unit) in requests.chain(self.kept.iter().map(|k| ("kept block", &k.id, &k.unit))) {
+            if let Some(unit) = unit
+                .as_ref()
+                .filter(|u| !self.units.is_empty() && self.units_of(Some(u)).is_empty())
+            {
+                let what = format!("{kind} {id}");
+                return Err(ProblemError::UnknownUnit {
+                    what,
+                    unit: unit.clone(),
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -297,6 +402,8 @@ impl Request {
             "the seeing limit is not in 0 to 100 arcseconds"
         } else if !optional(self.max_cloud_cover, 0.0, 1.0) {
             "the cloud limit is not in 0 to 1"
+        } else if !inside(self.urgency, 0.0, 1.0) {
+            "the urgency is not in 0 to 1"
         } else if self.windows.iter().any(|w| w.end <= w.start) {
             "a window ends before it starts"
         } else {

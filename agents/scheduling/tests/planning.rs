@@ -264,6 +264,7 @@ fn a_re_plan_leaves_the_past_and_the_running_block_alone() {
         end: running.end,
         overhead_s: 0.0,
         charge: None,
+        unit: None,
     });
     let second = made(&p);
     assert!(second.planned.iter().all(|b| b.id != running.id));
@@ -288,6 +289,7 @@ fn promises_are_kept_when_they_cost_little() {
         end: b.end,
         overhead_s: 45.0,
         charge: None,
+        unit: None,
     };
     p.kept = first.planned.iter().map(promised).collect();
     // A newcomer that takes ten minutes somewhere.
@@ -323,6 +325,7 @@ fn a_promised_start_is_held_to_the_second_where_nothing_changed() {
         end: add_seconds(promised, 900.0),
         overhead_s: 60.0,
         charge: None,
+        unit: None,
     });
     assert_eq!(made(&p).planned[0].start, promised);
 }

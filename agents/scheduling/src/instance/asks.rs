@@ -82,6 +82,8 @@ pub(super) fn of_night(root: &Map<String, Value>, problem: &mut Problem) -> Chec
             preferred_scale_s: of("preferred_scale_s", 1e6, usual.preferred_scale_s)?,
             airmass: of("airmass", 1.0, usual.airmass)?,
             promise: of("promise", 10.0, usual.promise)?,
+            urgency: of("urgency", 10.0, usual.urgency)?,
+            balance: of("balance", 1.0, usual.balance)?,
         };
     }
     Ok(())

@@ -18,6 +18,9 @@ pub(super) struct Room<'a> {
     pub from_s: i64,
     /// .. and must be free again here.
     pub until_s: i64,
+    /// (job, start) of the neighbours, for the setups.
+    pub before: Option<(usize, i64)>,
+    pub after: Option<(usize, i64)>,
     /// Slots searched: `first..end`.
     pub first: usize,
     pub end: usize,
@@ -55,6 +58,14 @@ struct Label {
     parent: u32,
     /// `NONE`: the machine waited, and only a job whose range opens now may follow.
     job: u32,
+    /// The job before, also across a wait, with its start; `NONE` where there is none.
+    last: (u32, i64),
+}
+
+impl Label {
+    fn before(&self) -> Option<(usize, i64)> {
+        (self.last.0 != NONE).then_some((self.last.0 as usize, self.last.1))
+    }
 }
 
 const NONE: u32 = u32::MAX;
@@ -72,6 +83,9 @@ struct Record {
 
 /// Most jobs a search keeps apart; with more, only the most promising ones take part.
 const MOST_JOBS: usize = 1024;
+
+/// Most jobs tried after a label where setups are worked out.
+const MOST_SETUPS: usize = 48;
 
 /// Labels waiting for a slot.
 #[derive(Default)]
@@ -174,7 +188,8 @@ impl<'a, 's> Beam<'a, 's> {
                 .collect(),
             openings: Vec::new(),
             best: (0.0, NONE, NONE, 0),
-            exhaustive: true,
+            // With setups a job may also start late in a way that the slots do not tell apart: nothing is proved.
+            exhaustive: search.task.setup.is_none(),
         };
         beam.choose_jobs();
         let inside =
@@ -190,6 +205,7 @@ impl<'a, 's> Beam<'a, 's> {
             value: 0.0,
             parent: NONE,
             job: NONE,
+            last: room.before.map_or((NONE, 0), |(j, s)| (j as u32, s)),
         };
         if let Some(bucket) = beam.buckets.first_mut() {
             bucket.labels.push(root);
@@ -292,7 +308,11 @@ impl<'a, 's> Beam<'a, 's> {
                 .iter()
                 .for_each(|(r, a)| left[base + r] -= a);
         }
-        let mut hash = 0;
+        // Under setups labels compare only after the same job.
+        let mut hash = match label.last.0 {
+            last if last != NONE && self.search.task.setup.is_some() => job_hash(!last),
+            _ => 0,
+        };
         for (w, mask) in alive.iter().enumerate() {
             set[at + w] &= mask;
             let mut rest = set[at + w];
@@ -379,11 +399,18 @@ impl<'a, 's> Beam<'a, 's> {
             arcs.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         }
         let later = self.openings.partition_point(|o| o.1 as usize <= slot);
+        // A setup costs more to work out than the rest of a step: only the most promising are.
+        let most = if search.is_guide() { MOST_SETUPS } else { usize::MAX };
         for (id, label) in labels {
+            let mut tried = 0;
             for (promise, j) in &arcs {
-                if label.reduced + promise < room.cut {
+                if label.reduced + promise < room.cut || tried == most {
                     break;
                 }
+                if self.has(id, *j) {
+                    continue;
+                }
+                tried += 1;
                 if let Some(start_s) = self.start(&label, *j as usize, slot) {
                     self.extend(id, &label, slot, *j, start_s);
                 }
@@ -408,7 +435,9 @@ impl<'a, 's> Beam<'a, 's> {
                 if opens - slot > room.patience || label.reduced + room.ahead[opens] < room.cut {
                     break;
                 }
-                if label.reduced + promise >= room.cut {
+                if label.reduced + promise >= room.cut
+                    && let Some(start_s) = search.task.earliest(label.before(), start_s, j as usize)
+                {
                     self.extend(id, &label, opens, j, start_s);
                 }
             }
@@ -421,12 +450,17 @@ impl<'a, 's> Beam<'a, 's> {
         self.room.reduced[j as usize] + self.room.ahead[end.min(self.room.ahead.len() - 1)]
     }
 
+    /// A record's set holds the job.
+    fn has(&self, id: u32, j: u32) -> bool {
+        let d = self.dense[j as usize];
+        self.set_of(&self.records[id as usize])[d as usize / 64] >> (d % 64) & 1 == 1
+    }
+
     fn extend(&mut self, id: u32, label: &Label, slot: usize, j: u32, start_s: i64) {
         let search = self.search;
         let i = j as usize;
-        let d = self.dense[i];
         let record = self.records[id as usize];
-        if self.set_of(&record)[d as usize / 64] >> (d % 64) & 1 == 1 {
+        if self.has(id, j) {
             return;
         }
         let job = &search.task.jobs[i];
@@ -441,7 +475,8 @@ impl<'a, 's> Beam<'a, 's> {
         let loss = job.loss_at(start_s, search.task.loss_step_s.max(1));
         let reduced = label.reduced + self.room.reduced[i] - loss;
         let value = label.value + job.value - loss;
-        if value > self.best.0 + SLACK {
+        let after = self.room.after.filter(|_| search.task.setup.is_some());
+        if value > self.best.0 + SLACK && after.is_none_or(|a| search.task.fits_between(None, (i, start_s), Some(a))) {
             self.best = (value, id, j, start_s);
         }
         let next = Label {
@@ -451,6 +486,7 @@ impl<'a, 's> Beam<'a, 's> {
             value,
             parent: id,
             job: j,
+            last: (j, start_s),
         };
         self.push(next, search.grid.slot(end_s).max(slot + 1));
     }
@@ -468,7 +504,11 @@ impl<'a, 's> Beam<'a, 's> {
         // After a wait only an opening range (or a loss that may have fallen) is a reason to start now.
         let waited = label.job == NONE && label.parent != NONE;
         let opens = waited && job.starts.iter().any(|r| r.0 == start && r.0 >= slot_s);
-        (!waited || opens || job.loss.is_some()).then_some(start)
+        if waited && !opens && job.loss.is_none() {
+            return None;
+        }
+        // What a setup adds may lead into a later slot.
+        self.search.task.earliest(label.before(), start, i)
     }
 }
 
@@ -502,6 +542,9 @@ impl std::hash::Hasher for Plain {
     }
 }
 
+/// A guide may be this much too low, as a share of the best plan's value.
+const GUIDE_SHARE: f64 = 0.01;
+
 impl Search<'_> {
     /// One search over the whole horizon with the best prices; it may prove the best plan optimal.
     pub fn sweep(&mut self, width: usize, meter: &mut Meter) -> bool {
@@ -517,6 +560,8 @@ impl Search<'_> {
         let room = Room {
             from_s: i64::MIN / 4,
             until_s: i64::MAX / 4,
+            before: None,
+            after: None,
             first: 0,
             end: self.grid.slots,
             allowed: &|_| true,
@@ -524,7 +569,14 @@ impl Search<'_> {
             reduced,
             ahead,
             patience: usize::MAX,
-            cut: self.goal() - base - SLACK,
+            cut: self.goal()
+                - base
+                - SLACK
+                - if self.is_guide() {
+                    GUIDE_SHARE * self.best.value
+                } else {
+                    0.0
+                },
         };
         let found = run(self, &room, width, meter);
         let draft: Draft = self.task.draft(found.placed);

@@ -44,28 +44,40 @@ pub(super) fn fill(task: &Task, draft: &mut Draft) {
 fn best_place(task: &Task, draft: &Draft, j: usize) -> Option<(usize, i64)> {
     let job = &task.jobs[j];
     let mut best: Option<(f64, usize, i64)> = None;
-    let mut free_from = i64::MIN / 4;
+    let mut before: Option<(usize, i64)> = None;
     for at in 0..=draft.placed.len() {
-        let until = draft.placed.get(at).map_or(i64::MAX / 4, |p| p.1);
+        let after = draft.placed.get(at).copied();
+        let free_from = before.map_or(i64::MIN / 4, |(k, s)| s + task.jobs[k].length_s);
+        let until = after.map_or(i64::MAX / 4, |p| p.1);
         if until - free_from >= job.length_s {
-            let latest = until - job.length_s;
+            let latest = task.latest(j, after);
             for (a, b) in &job.starts {
-                let (from, to) = ((*a).max(free_from), (*b).min(latest));
+                let (low, to) = ((*a).max(free_from), (*b).min(latest));
+                let Some(from) = (low <= to).then(|| task.earliest(before, low, j)).flatten() else {
+                    continue;
+                };
                 if from > to {
                     continue;
                 }
                 let (worth, s) = best_start(task, j, from, to);
-                if best.is_none_or(|x| worth > x.0) {
+                // Setups differ along a range: its earliest start is the one that was worked out.
+                let fits = |s: i64| task.setup.is_none() || task.fits_between(before, (j, s), after);
+                let found = if fits(s) {
+                    Some((worth, s))
+                } else {
+                    fits(from).then(|| (task.worth(j, from), from))
+                };
+                if let Some((worth, s)) = found
+                    && best.is_none_or(|x| worth > x.0)
+                {
                     best = Some((worth, at, s));
                 }
-                if job.loss.is_none() {
+                if job.loss.is_none() && best.is_some() {
                     return best.map(|x| (x.1, x.2));
                 }
             }
         }
-        if let Some((k, s)) = draft.placed.get(at) {
-            free_from = s + task.jobs[*k].length_s;
-        }
+        before = after;
     }
     best.filter(|x| x.0 > 0.0).map(|x| (x.1, x.2))
 }

@@ -28,6 +28,30 @@ const MOST_ARCS: i64 = 8_000_000;
 
 impl Grid {
     pub fn new(task: &Task) -> Self {
+        let slot_s = Self::fitting(task);
+        Self::of(task, slot_s, |length_s, slot_s| length_s / slot_s)
+    }
+
+    /// A coarse grid on which every job is longer by `extra_s`, and lengths are rounded: it guides and bounds nothing.
+    pub fn guide(task: &Task, extra_s: i64) -> Self {
+        Self::of(task, COARSE_S, |length_s, slot_s| {
+            (length_s + extra_s + slot_s / 2) / slot_s
+        })
+    }
+
+    /// Slot that suits the jobs' lengths, seconds.
+    fn fitting(task: &Task) -> i64 {
+        let usable = task.jobs.iter().filter(|j| !j.starts.is_empty());
+        let slot_s = usable.fold(0, |g, j| super::gcd(g, j.length_s.unsigned_abs())) as i64;
+        // A common divisor makes the cut lengths exact; otherwise a fine grid keeps the loss small.
+        if slot_s >= COARSE_S {
+            largest_divisor_up_to(slot_s, COARSE_S)
+        } else {
+            slot_s.max(FINE_S)
+        }
+    }
+
+    fn of(task: &Task, mut slot_s: i64, slots_of: impl Fn(i64, i64) -> i64) -> Self {
         let usable = || task.jobs.iter().filter(|j| !j.starts.is_empty());
         let origin_s = usable()
             .filter_map(|j| j.starts.first())
@@ -38,20 +62,17 @@ impl Grid {
             .filter_map(|j| j.starts.last().map(|r| r.1 + j.length_s))
             .max()
             .unwrap_or(origin_s);
-        let mut slot_s = usable().fold(0, |g, j| super::gcd(g, j.length_s.unsigned_abs())) as i64;
-        // A common divisor makes the cut lengths exact; otherwise a fine grid keeps the loss small.
-        slot_s = if slot_s >= COARSE_S {
-            largest_divisor_up_to(slot_s, COARSE_S)
-        } else {
-            slot_s.max(FINE_S)
-        };
         let reach: i64 = usable().flat_map(|j| &j.starts).map(|(a, b)| b - a + slot_s).sum();
         while reach / slot_s > MOST_ARCS {
             slot_s *= 2;
         }
         let slots = usize::try_from((end_s - origin_s).max(0) / slot_s + 1).unwrap_or(0);
         let slots = if usable().next().is_none() { 0 } else { slots };
-        let length = task.jobs.iter().map(|j| (j.length_s / slot_s).max(1) as u32).collect();
+        let length = task
+            .jobs
+            .iter()
+            .map(|j| slots_of(j.length_s, slot_s).max(1) as u32)
+            .collect();
         let mut grid = Self {
             origin_s,
             slot_s,

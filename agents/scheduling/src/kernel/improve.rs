@@ -16,6 +16,11 @@ const LONGEST_WAIT_S: i64 = 1800;
 const PATIENCE: u32 = 150;
 
 pub(super) fn run(search: &mut Search, meter: &mut Meter, rng: &mut Rng, gap: f64) {
+    rounds(search, meter, rng, gap, usize::MAX);
+}
+
+/// At most `most` neighbourhoods.
+pub(super) fn rounds(search: &mut Search, meter: &mut Meter, rng: &mut Rng, gap: f64, most: usize) {
     let mut walk = Walk {
         current: search.best.clone(),
         ahead: Vec::new(),
@@ -24,7 +29,7 @@ pub(super) fn run(search: &mut Search, meter: &mut Meter, rng: &mut Rng, gap: f6
     let mut width = 64;
     let mut next_sweep = 150;
     let mut rounds = 0u32;
-    while search.gap() > gap && meter.go_on() {
+    while (rounds as usize) < most && search.gap() > gap && meter.go_on() {
         rounds += 1;
         if walk.step(search, meter, rng) {
             search.strike();
@@ -76,6 +81,8 @@ impl Walk {
         let room = Room {
             from_s,
             until_s,
+            before: first.checked_sub(1).map(|k| self.current.placed[k]),
+            after: self.current.placed.get(last).copied(),
             first: begin,
             end,
             allowed: &|j| !blocked[j],
@@ -96,6 +103,10 @@ impl Walk {
         let mut placed = self.current.placed[..first].to_vec();
         placed.extend(found.placed);
         placed.extend_from_slice(&self.current.placed[last..]);
+        // An emptied stretch makes neighbours of two that were none.
+        if task.setup.is_some() && !task.is_valid(&placed) {
+            return self.maybe_return(search);
+        }
         self.current = task.draft(placed);
         let better = search.offer(self.current.clone());
         if better {

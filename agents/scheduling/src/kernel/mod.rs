@@ -15,6 +15,9 @@
 //! 4. `improve`: large neighbourhood search: free a stretch of the plan, re-solve it by the same search with shaken
 //!    prices, accept by annealing.
 //!
+//! A **setup** is time that a change from one job to the next takes beyond what the next one's length already holds; it
+//! depends on both and on when they run. The relaxation ignores it, so that the bound stays valid; every plan keeps it.
+//!
 //! No clock: the caller gives a number of iterations, or a closure that says when to stop, or both. Everything random
 //! comes from the seed.
 
@@ -27,6 +30,17 @@ mod rng;
 
 use grid::Grid;
 use rng::Rng;
+use std::rc::Rc;
+
+/// Sequence-dependent setup times.
+pub trait Setup: std::fmt::Debug {
+    /// Seconds that must pass, at least, between the end of `from` (job, start) and the start `at_s` of `to`; never
+    /// negative. The least over all neighbours belongs into [`Job::length_s`], so that the bound knows it.
+    fn extra_s(&self, from: (usize, i64), to: usize, at_s: i64) -> i64;
+
+    /// No setup is longer than this, seconds.
+    fn most_s(&self) -> i64;
+}
 
 /// One job.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +88,8 @@ pub struct Task {
     pub capacities: Vec<i64>,
     /// Step of the `loss` tables, seconds, positive.
     pub loss_step_s: i64,
+    /// Setups between neighbours; None: lengths hold everything.
+    pub setup: Option<Rc<dyn Setup>>,
 }
 
 /// How long to work.
@@ -185,15 +201,67 @@ impl Task {
         self.jobs.iter().fold(0u64, |g, j| gcd(g, j.value as u64)) as f64
     }
 
+    /// Seconds between the end of a placed job and the start of the next, at least.
+    pub fn extra_s(&self, from: (usize, i64), to: usize, at_s: i64) -> i64 {
+        self.setup.as_ref().map_or(0, |setup| setup.extra_s(from, to, at_s))
+    }
+
+    /// Earliest allowed start of a job from `from_s` on, when it follows `before`.
+    pub fn earliest(&self, before: Option<(usize, i64)>, from_s: i64, j: usize) -> Option<i64> {
+        /// A setup changes slowly with the start: more rounds than this and the longest setup decides.
+        const ROUNDS: usize = 5;
+        let job = &self.jobs[j];
+        let mut s = job.next_start(from_s)?;
+        let (Some(setup), Some((k, at))) = (&self.setup, before) else {
+            return Some(s);
+        };
+        let end = at + self.jobs[k].length_s;
+        for _ in 0..ROUNDS {
+            let needed = end + setup.extra_s((k, at), j, s);
+            if s >= needed {
+                return Some(s);
+            }
+            s = job.next_start(needed)?;
+        }
+        job.next_start(s.max(end + setup.most_s()))
+    }
+
+    /// Latest start of a job that leaves room for the setup of `after`.
+    pub fn latest(&self, j: usize, after: Option<(usize, i64)>) -> i64 {
+        let Some((k, at)) = after else { return i64::MAX / 4 };
+        let s = at - self.jobs[j].length_s;
+        s - self.extra_s((j, s), k, at)
+    }
+
+    /// The setups before and after a job are kept.
+    pub fn fits_between(
+        &self,
+        before: Option<(usize, i64)>,
+        (j, s): (usize, i64),
+        after: Option<(usize, i64)>,
+    ) -> bool {
+        let follows =
+            |a: (usize, i64), (k, at): (usize, i64)| a.1 + self.jobs[a.0].length_s + self.extra_s(a, k, at) <= at;
+        before.is_none_or(|b| follows(b, (j, s))) && after.is_none_or(|a| follows((j, s), a))
+    }
+
+    /// Mean setup of a plan, seconds, waiting left out.
+    fn mean_extra_s(&self, placed: &[(usize, i64)]) -> i64 {
+        let extra = |w: &[(usize, i64)]| self.extra_s(w[0], w[1].0, w[1].1);
+        let sum: i64 = placed.windows(2).map(extra).sum();
+        sum / (placed.len() as i64 - 1).max(1)
+    }
+
     /// Every rule a plan must keep; used by tests and as a last check.
     pub fn is_valid(&self, placed: &[(usize, i64)]) -> bool {
         let mut seen = vec![false; self.jobs.len()];
-        let mut free_from = i64::MIN;
+        let mut before = None;
         for (j, s) in placed {
-            if std::mem::replace(&mut seen[*j], true) || !self.jobs[*j].allows(*s) || *s < free_from {
+            let repeated = std::mem::replace(&mut seen[*j], true);
+            if repeated || !self.jobs[*j].allows(*s) || !self.fits_between(before, (*j, *s), None) {
                 return false;
             }
-            free_from = s + self.jobs[*j].length_s;
+            before = Some((*j, *s));
         }
         self.draft(placed.to_vec()).left.iter().all(|l| *l >= 0)
     }
@@ -217,19 +285,47 @@ pub fn solve(task: &Task, budget: &mut Budget) -> Solution {
     if grid.slots == 0 {
         return Solution::default();
     }
-    let mut search = relax::Search::new(task, grid, best);
-    search.tighten(&mut meter, gap);
-    if !meter.stopped && search.gap() > gap {
-        improve::run(&mut search, &mut meter, &mut rng, gap);
-    }
+    let (best, upper_bound) = if task.setup.is_some() {
+        under_setups(task, grid, best, &mut meter, &mut rng, gap)
+    } else {
+        let mut search = relax::Search::new(task, grid, best);
+        search.tighten(&mut meter, gap);
+        if !meter.stopped && search.gap() > gap {
+            improve::run(&mut search, &mut meter, &mut rng, gap);
+        }
+        search.finish()
+    };
     let spent = meter.spent;
-    let (best, upper_bound) = search.finish();
     Solution {
         placed: best.placed,
         value: best.value,
         upper_bound: upper_bound.max(best.value),
         iterations: spent,
     }
+}
+
+/// With setups the relaxation that bounds the plans is a poor guide to them: it knows none. Once the bound is had, the
+/// search follows a second one, in which every job is longer by what a setup cost on average in the plan so far.
+fn under_setups(task: &Task, grid: Grid, best: Draft, meter: &mut Meter, rng: &mut Rng, gap: f64) -> (Draft, f64) {
+    /// Steps for the bound; their prices are the guide's first ones.
+    const BOUND_STEPS: usize = 120;
+    /// The guide is built anew with what the better plan says.
+    const GUIDES: [usize; 2] = [60, usize::MAX];
+    let mut search = relax::Search::new(task, grid, best);
+    let third = usize::try_from(meter.budget.iterations / 3).unwrap_or(usize::MAX);
+    search.descend(meter, BOUND_STEPS.min(third.max(1)), gap);
+    for steps in GUIDES {
+        if meter.stopped || search.gap() <= gap {
+            break;
+        }
+        let extra_s = task.mean_extra_s(&search.best.placed);
+        search = search.guided(Grid::guide(task, extra_s));
+        search.tighten(meter, gap);
+        if !meter.stopped {
+            improve::rounds(&mut search, meter, rng, gap, steps);
+        }
+    }
+    search.finish()
 }
 
 #[cfg(test)]

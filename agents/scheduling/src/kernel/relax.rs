@@ -21,6 +21,8 @@ pub(super) struct Search<'a> {
     pub unit: f64,
     /// True once the search has proved that nothing beats `best`.
     pub proved: bool,
+    /// The grid only guides: no bound and no strike may come from it.
+    guide: bool,
     lossy: bool,
     /// Jobs count in ones, resources in seconds or pieces: one over the typical amount makes their steps alike.
     scale: Vec<f64>,
@@ -56,10 +58,23 @@ impl<'a> Search<'a> {
             prices,
             unit,
             proved: false,
+            guide: false,
             lossy,
             scale,
             ahead: Vec::new(),
         }
+    }
+
+    /// The same plan, bound and prices on a grid that guides.
+    pub fn guided(mut self, grid: Grid) -> Self {
+        self.grid = grid;
+        self.guide = true;
+        self.ahead.clear();
+        self
+    }
+
+    pub fn is_guide(&self) -> bool {
+        self.guide
     }
 
     pub fn finish(self) -> (Draft, f64) {
@@ -186,6 +201,10 @@ impl<'a> Search<'a> {
         let reduced = self.reduced(&self.prices);
         let (mut ahead, mut choice) = (std::mem::take(&mut self.ahead), Vec::new());
         self.backward(&reduced, &mut ahead, &mut choice);
+        if self.guide {
+            self.ahead = ahead;
+            return self.grid.job.len();
+        }
         let before = self.forward(&reduced);
         let base = self.price_total(&self.prices);
         let goal = self.goal() - base;
@@ -203,6 +222,9 @@ impl<'a> Search<'a> {
     }
 
     fn set_bound(&mut self, bound: f64) {
+        if self.guide {
+            return;
+        }
         let mut bound = bound;
         if self.unit > 0.0 {
             bound = ((bound + SLACK) / self.unit).floor() * self.unit;
@@ -221,6 +243,9 @@ impl<'a> Search<'a> {
         let mut left = self.task.capacities.clone();
         let mut placed = Vec::new();
         let mut free_from = i64::MIN / 4;
+        let mut before = None;
+        // The path knows no setups: what they cost pushes later jobs back.
+        let patience = self.task.setup.as_ref().map_or(1, |_| g.slots);
         let mut k = 0;
         while k < g.slots {
             let j = choice[k];
@@ -230,14 +255,15 @@ impl<'a> Search<'a> {
             }
             let i = j as usize;
             let job = &self.task.jobs[i];
-            let at = job.next_start(free_from.max(g.origin_s + k as i64 * g.slot_s));
-            if let Some(s) = at
-                && !used[i]
-                && g.slot(s) <= k + 1
+            let from_s = free_from.max(g.origin_s + k as i64 * g.slot_s);
+            if !used[i]
+                && let Some(s) = self.task.earliest(before, from_s, i)
+                && g.slot(s) <= k + patience
                 && self.task.affordable(i, &left)
             {
                 used[i] = true;
                 placed.push((i, s));
+                before = Some((i, s));
                 free_from = s + job.length_s;
                 job.uses.iter().for_each(|(r, a)| left[*r] -= a);
             }

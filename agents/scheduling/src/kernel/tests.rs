@@ -54,6 +54,7 @@ fn random_task(n: usize, rng: &mut Rng, quotas: bool, loss: bool, whole: i64) ->
         jobs: jobs.collect(),
         capacities: if quotas { vec![2000, 3000] } else { Vec::new() },
         loss_step_s: 60,
+        setup: None,
     }
 }
 
@@ -167,8 +168,119 @@ fn at_most_one_of_a_group_is_placed() {
         jobs: vec![job(5.0, 0), job(9.0, 200), job(7.0, 400)],
         capacities: vec![1],
         loss_step_s: 60,
+        setup: None,
     };
     let got = run(&task, 300, 1);
     assert_eq!(got.placed.len(), 1);
     assert_eq!(got.placed[0].0, 1);
+}
+
+/// Setups that depend on the pair, and twice a period jump with the start, as a meridian flip does.
+#[derive(Debug)]
+struct Table {
+    extra_s: Vec<Vec<i64>>,
+    jump_s: i64,
+}
+
+impl Table {
+    fn random(n: usize, jump_s: i64, rng: &mut Rng) -> Self {
+        let row = |rng: &mut Rng| (0..n).map(|_| rng.below(240) as i64).collect();
+        let extra_s = (0..n).map(|_| row(rng)).collect();
+        Self { extra_s, jump_s }
+    }
+}
+
+impl Setup for Table {
+    fn extra_s(&self, (from, _): (usize, i64), to: usize, at_s: i64) -> i64 {
+        let late = at_s.rem_euclid(3000) > 1500;
+        self.extra_s[from][to] + if late { self.jump_s } else { 0 }
+    }
+
+    fn most_s(&self) -> i64 {
+        240 + self.jump_s
+    }
+}
+
+/// Best value over all orders under setups that do not depend on time.
+fn exhaustive_with_setups(task: &Task, before: Option<(usize, i64)>, used: u32) -> f64 {
+    let mut best = 0.0;
+    let free = before.map_or(i64::MIN / 4, |(j, s)| s + task.jobs[j].length_s);
+    for (j, job) in task.jobs.iter().enumerate().filter(|(j, _)| used >> j & 1 == 0) {
+        if let Some(s) = task.earliest(before, free, j) {
+            best = f64::max(
+                best,
+                job.value + exhaustive_with_setups(task, Some((j, s)), used | 1 << j),
+            );
+        }
+    }
+    best
+}
+
+#[test]
+fn setups_between_neighbours_are_kept_and_small_tasks_come_close_to_the_optimum() {
+    let mut rng = Rng::new(23);
+    let (mut sum, mut optimum) = (0.0, 0.0);
+    for case in 0..30 {
+        let mut task = random_task(7, &mut rng, false, false, 1);
+        task.setup = Some(std::rc::Rc::new(Table::random(7, 0, &mut rng)));
+        let best = exhaustive_with_setups(&task, None, 0);
+        let got = run(&task, 500, case);
+        assert!(task.is_valid(&got.placed), "case {case}");
+        assert!(
+            got.value <= best + 1e-6 && got.upper_bound >= best - 1e-6,
+            "case {case}"
+        );
+        (sum, optimum) = (sum + got.value, optimum + best);
+    }
+    assert!(sum >= 0.995 * optimum, "{sum} of {optimum}");
+}
+
+#[test]
+fn plans_under_setups_that_jump_with_time_quotas_and_losses_stay_valid() {
+    let mut rng = Rng::new(29);
+    for case in 0..24 {
+        let mut task = random_task(
+            60,
+            &mut rng,
+            case % 2 == 0,
+            case % 3 == 0,
+            if case % 4 == 0 { 60 } else { 1 },
+        );
+        let without = run(&task, 300, case);
+        task.setup = Some(std::rc::Rc::new(Table::random(60, 180, &mut rng)));
+        let got = run(&task, 300, case);
+        assert!(task.is_valid(&got.placed), "case {case}");
+        assert!(
+            got.value <= got.upper_bound + 1e-6 && got.value <= without.upper_bound + 1e-6,
+            "case {case}"
+        );
+        let ends = got.placed.iter().map(|(j, s)| s + task.jobs[*j].length_s);
+        for (end, (j, s)) in ends.zip(got.placed.iter().skip(1)) {
+            assert!(end <= *s, "case {case}: job {j}");
+        }
+        assert_eq!(got, run(&task, 300, case));
+    }
+}
+
+#[test]
+fn choosing_neighbours_by_their_setups_beats_paying_the_average() {
+    // Two clusters of jobs: staying in one costs nothing, changing costs ten minutes.
+    let n = 24;
+    let extra_s = (0..n)
+        .map(|a| (0..n).map(|b| if a % 2 == b % 2 { 0 } else { 600 }).collect())
+        .collect();
+    let job = Job {
+        value: 600.0,
+        length_s: 600,
+        starts: vec![(0, 12_000)],
+        ..Job::default()
+    };
+    let task = Task {
+        jobs: vec![job; n],
+        capacities: Vec::new(),
+        loss_step_s: 60,
+        setup: Some(std::rc::Rc::new(Table { extra_s, jump_s: 0 })),
+    };
+    // 21 starts fit into the range; one change of cluster costs one of them.
+    assert_eq!(run(&task, 400, 1).placed.len(), 20);
 }

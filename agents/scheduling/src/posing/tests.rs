@@ -252,7 +252,7 @@ fn the_quota_of_an_institute_bounds_all_its_members_together() {
         (1, "quota_exhausted")
     );
     assert!(
-        made.unplanned[0].sentence.contains("the institute irap"),
+        made.unplanned[0].sentence.contains("the institute IRAP"),
         "{}",
         made.unplanned[0].sentence
     );

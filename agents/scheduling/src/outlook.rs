@@ -1,0 +1,3 @@
+//! The nights to come: how likely a request completes within its life.
+//!
+//! Placeholder of this text is replaced below.
