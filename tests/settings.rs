@@ -52,6 +52,7 @@ fn every_key_that_exists_is_in_the_commented_configuration() {
         "night.",
         "calibration.",
         "scheduling.",
+        "scheduling.overheads.",
         "observation.",
         "alerts.",
         "database.",

@@ -1,6 +1,6 @@
 //! The configuration in the agents' own terms: one function an agent, no decisions.
 
-use crate::settings::{ChannelSettings, Clearance, Sense, Settings};
+use crate::settings::{AxesSettings, ChannelSettings, Clearance, Sense, Settings};
 use alidade_alerts::{agent::AlertsSettings, strategy::Strategy};
 use alidade_analysis::agent::{AnalysisSettings, ChannelOptics};
 use alidade_majordome::{agent::MajordomeSettings, night::NightSettings};
@@ -11,7 +11,7 @@ use alidade_observation::{
 };
 use alidade_routine::catalogue::Catalogue;
 use alidade_safety::{agent::SafetySettings, enclosure, verdict};
-use alidade_scheduling::{HorizonMask, Site, Weights, agent::SchedulingSettings};
+use alidade_scheduling::{Axes, HorizonMask, Overheads, Site, Weights, agent::SchedulingSettings};
 
 pub fn site(settings: &Settings) -> Site {
     let site = &settings.site;
@@ -66,16 +66,39 @@ pub fn scheduling(settings: &Settings) -> SchedulingSettings {
             preferred_scale_s: scheduling.preferred_scale_s,
             airmass: scheduling.weight_airmass,
             promise: scheduling.weight_promise,
-            ..Weights::default()
+            urgency: scheduling.weight_urgency,
+            balance: scheduling.weight_balance,
         },
         readout_s: readout_s(settings),
         overhead_s: scheduling.overhead_s,
+        overheads: overheads(settings),
         horizon: HorizonMask {
             points: settings.site.horizon.clone(),
         },
         lowest_alt_deg: settings.site.horizon_limit_deg,
         iterations: scheduling.iterations,
         seed: scheduling.seed,
+    }
+}
+
+fn overheads(settings: &Settings) -> Overheads {
+    let o = &settings.scheduling.overheads;
+    Overheads {
+        axes: match o.axes {
+            AxesSettings::Equatorial => Axes::Equatorial,
+            AxesSettings::AltAz => Axes::AltAz,
+        },
+        axis1_deg_s: o.slew_deg_s,
+        axis2_deg_s: o.slew_deg_s,
+        axis1_deg_s2: o.acceleration_deg_s2,
+        axis2_deg_s2: o.acceleration_deg_s2,
+        settle_s: o.settle_s,
+        flip_s: o.flip_s,
+        dome_deg_s: o.dome_deg_s,
+        filter_s: o.filter_s,
+        // The duration of a sequence ends with its last read-out.
+        readout_s: 0.0,
+        focus_s: o.focus_s,
     }
 }
 

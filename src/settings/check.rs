@@ -360,6 +360,28 @@ fn work(settings: &Settings, faults: &mut Faults) {
     );
     faults.within("scheduling.weight_airmass", scheduling.weight_airmass, 0.0, 1.0);
     faults.within("scheduling.weight_promise", scheduling.weight_promise, 0.0, 10.0);
+    faults.within("scheduling.weight_urgency", scheduling.weight_urgency, 0.0, 10.0);
+    faults.within("scheduling.weight_balance", scheduling.weight_balance, 0.0, 1.0);
+    let overheads = &scheduling.overheads;
+    for (key, value, low, high) in [
+        ("slew_deg_s", overheads.slew_deg_s, 0.05, 100.0),
+        ("acceleration_deg_s2", overheads.acceleration_deg_s2, 0.0, 100.0),
+        ("settle_s", overheads.settle_s, 0.0, 600.0),
+        ("flip_s", overheads.flip_s, 0.0, 1200.0),
+        ("dome_deg_s", overheads.dome_deg_s, 0.0, 100.0),
+        ("filter_s", overheads.filter_s, 0.0, 600.0),
+        ("focus_s", overheads.focus_s, 0.0, 1800.0),
+    ] {
+        faults.within(format!("scheduling.overheads.{key}"), value, low, high);
+    }
+    for (key, value) in [
+        ("acceleration_deg_s2", overheads.acceleration_deg_s2),
+        ("dome_deg_s", overheads.dome_deg_s),
+    ] {
+        if value > 0.0 && value < 0.01 {
+            faults.add(format!("scheduling.overheads.{key}"), "is neither 0 nor 0.01 or more");
+        }
+    }
     let observation = &settings.observation;
     faults.within(
         "observation.pointing_tolerance_deg",

@@ -347,8 +347,9 @@ impl Default for CalibrationSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulingSettings {
-    /// Slew, filter and focus before a sequence, seconds.
+    /// What a change of target takes beyond the movements, seconds.
     pub overhead_s: f64,
+    pub overheads: OverheadsSettings,
     /// Work of one plan; equal numbers give equal plans.
     pub iterations: u64,
     pub seed: u64,
@@ -359,18 +360,67 @@ pub struct SchedulingSettings {
     pub weight_airmass: f64,
     /// Share gained by keeping a promised start.
     pub weight_promise: f64,
+    /// Share gained by a request that has tonight or never.
+    pub weight_urgency: f64,
+    /// Share gained by a user whose quota is less used than the others'.
+    pub weight_balance: f64,
+}
+
+/// How the mount's axes stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AxesSettings {
+    Equatorial,
+    AltAz,
+}
+
+/// How fast the telescope changes from target to target.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OverheadsSettings {
+    pub axes: AxesSettings,
+    /// Top rate of the slower axis, degrees per second.
+    pub slew_deg_s: f64,
+    /// Degrees per second squared; 0 reaches the top rate at once.
+    pub acceleration_deg_s2: f64,
+    pub settle_s: f64,
+    /// Added when a German mount changes its side of the pier, seconds.
+    pub flip_s: f64,
+    /// Rate of the dome in azimuth, degrees per second; 0 for none to wait for.
+    pub dome_deg_s: f64,
+    pub filter_s: f64,
+    /// Focusing after a change of the filter, seconds.
+    pub focus_s: f64,
+}
+
+impl Default for OverheadsSettings {
+    fn default() -> Self {
+        Self {
+            axes: AxesSettings::Equatorial,
+            slew_deg_s: 2.0,
+            acceleration_deg_s2: 1.0,
+            settle_s: 3.0,
+            flip_s: 0.0,
+            dome_deg_s: 3.0,
+            filter_s: 5.0,
+            focus_s: 0.0,
+        }
+    }
 }
 
 impl Default for SchedulingSettings {
     fn default() -> Self {
         Self {
-            overhead_s: 60.0,
+            overhead_s: 15.0,
+            overheads: OverheadsSettings::default(),
             iterations: 2000,
             seed: 1,
             weight_preferred: 0.2,
             preferred_scale_s: 3600.0,
             weight_airmass: 0.1,
             weight_promise: 0.05,
+            weight_urgency: 0.5,
+            weight_balance: 0.2,
         }
     }
 }

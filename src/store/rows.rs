@@ -324,6 +324,7 @@ pub(super) struct PlaceRow {
     pub reason: Option<String>,
     pub sentence: Option<String>,
     pub earliest: Option<NaiveDateTime>,
+    pub setup_s: Option<f64>,
     pub detail: Option<String>,
     pub excluded: Option<String>,
 }
@@ -342,6 +343,7 @@ impl PlaceRow {
             reason: None,
             sentence: None,
             earliest: p.earliest.map(naive),
+            setup_s: finite(p.setup_s),
             detail: None,
             excluded: None,
         });
@@ -357,6 +359,7 @@ impl PlaceRow {
             reason: Some(u.reason.clone()),
             sentence: Some(u.sentence.clone()),
             earliest: None,
+            setup_s: None,
             detail: document(&u.detail),
             excluded: document(&u.excluded),
         });
@@ -377,6 +380,7 @@ impl PlaceRow {
         Ok(Placed {
             sequence: self.sequence_id,
             start: utc(start),
+            setup_s: self.setup_s.unwrap_or_default(),
             end: utc(end),
             delta_tl_s: self.delta_tl_s.unwrap_or_default(),
             delta_tr_s: self.delta_tr_s.unwrap_or_default(),

@@ -149,6 +149,7 @@ diesel::table! {
         reason -> Nullable<Text>,
         sentence -> Nullable<Text>,
         earliest -> Nullable<Timestamp>,
+        setup_s -> Nullable<Double>,
         detail -> Nullable<Text>,
         excluded -> Nullable<Text>,
     }

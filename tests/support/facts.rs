@@ -334,6 +334,7 @@ impl Walker {
         let placed = first.iter().map(|id| Placed {
             sequence: id.clone(),
             start: at,
+            setup_s: n as f64 / 8.0,
             end: at.plus_seconds(n as f64),
             delta_tl_s: 0.1,
             delta_tr_s: n as f64 / 3.0,

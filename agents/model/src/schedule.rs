@@ -9,6 +9,9 @@ pub struct Placed {
     pub sequence: SequenceId,
     /// Planned start (PYROS tsp): the telescope begins to move to the target.
     pub start: UtcTime,
+    /// What it needs from there to the first exposure, seconds.
+    #[serde(default)]
+    pub setup_s: f64,
     /// Planned end (PYROS tep).
     pub end: UtcTime,
     /// How much earlier it could start without touching its neighbour or window, seconds (PYROS deltaTL).

@@ -4,7 +4,7 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Exclusion, HorizonMask, Plan, PlanOptions, ProblemError, Site, Span, Weights,
+    Exclusion, HorizonMask, Overheads, Plan, PlanOptions, ProblemError, Site, Span, Weights,
     constraints::Sky,
     ephemeris,
     messages::Replan,
@@ -34,8 +34,9 @@ pub struct SchedulingSettings {
     pub weights: Weights,
     /// Read-out and transfer between two frames, seconds.
     pub readout_s: f64,
-    /// Slew, filter and focus before a sequence, seconds.
+    /// What a change of target takes beyond the movements, seconds.
     pub overhead_s: f64,
+    pub overheads: Overheads,
     /// The local horizon, and the mount's lowest altitude in degrees.
     pub horizon: HorizonMask,
     pub lowest_alt_deg: f64,
@@ -228,7 +229,8 @@ impl Scheduling {
                 Ok(()) => placed.push(Placed {
                     sequence: p.id.clone(),
                     // The telescope is taken for the slew and the filter already.
-                    start: UtcTime::new(p.start).plus_seconds(-self.settings.overhead_s),
+                    start: UtcTime::new(p.start).plus_seconds(-p.setup_s),
+                    setup_s: p.setup_s,
                     end: UtcTime::new(p.end),
                     earliest: Some(UtcTime::new(p.earliest)),
                     delta_tl_s: p.delta_tl_s,

@@ -10,7 +10,7 @@ use crate::{
 use alidade_model::{
     book::{Book, Line},
     ledger::institute_account,
-    request::{self, Sequence},
+    request::{self, Album, Plan, Sequence},
     schedule::Schedule,
     states::SequenceState,
     time::UtcTime,
@@ -84,7 +84,9 @@ impl Posing<'_> {
         problem.weights = self.settings.weights;
         problem.horizon = self.settings.horizon.clone();
         problem.conditions = self.conditions.to_vec();
+        problem.overheads = Some(self.settings.overheads);
         problem.quotas_s = self.quotas();
+        problem.granted_s = self.granted();
         for line in self.book.lines() {
             match line.state {
                 SequenceState::Observable | SequenceState::Planned => {
@@ -107,6 +109,14 @@ impl Posing<'_> {
         let balances = self.book.ledger().balances().iter();
         balances
             .map(|(account, b)| (account.clone(), (b.free_us + b.reserved_us) as f64 / 1e6))
+            .collect()
+    }
+
+    /// The whole quota of every account.
+    fn granted(&self) -> BTreeMap<String, f64> {
+        let balances = self.book.ledger().balances().iter();
+        balances
+            .map(|(account, b)| (account.clone(), -b.granted_us as f64 / 1e6))
             .collect()
     }
 
@@ -134,7 +144,6 @@ impl Posing<'_> {
     }
 
     fn promises(&self) -> Vec<KeptBlock> {
-        let overhead_s = self.settings.overhead_s;
         let still = |id: &str| self.book.line(id).is_some_and(|l| l.state == SequenceState::Planned);
         let places = self.promised.iter().flat_map(|schedule| &schedule.placed);
         places
@@ -142,9 +151,9 @@ impl Posing<'_> {
             .map(|p| KeptBlock {
                 id: p.sequence.clone(),
                 kind: KeptKind::Promised,
-                start: p.start.plus_seconds(overhead_s).chrono(),
+                start: p.start.plus_seconds(p.setup_s).chrono(),
                 end: p.end.chrono(),
-                overhead_s,
+                overhead_s: p.setup_s,
                 charge: None,
                 unit: None,
             })
@@ -208,6 +217,7 @@ impl Posing<'_> {
         request.max_cloud_cover = asked.max_cloud_cover;
         request.windows = self.windows(sequence);
         request.after = self.after(sequence);
+        request.filters = filters(sequence);
         request.group = sequence.timing.group.as_ref().map(|group| group_name(sequence, group));
         request.preferred = sequence.t_prefered.map(UtcTime::chrono);
         request.charged = line.from_alert.is_none();
@@ -282,6 +292,16 @@ impl Posing<'_> {
             max_gap_s: after.max_gap_s,
         })
     }
+}
+
+/// What is in the beams at the first and at the last frame.
+fn filters(sequence: &Sequence) -> Option<(String, String)> {
+    let beams = |plan: fn(&[Plan]) -> Option<&Plan>| {
+        let beam = |album: &Album| Some(format!("{}:{}", album.channel, plan(&album.plans)?.filter));
+        sequence.albums.iter().filter_map(beam).collect::<Vec<_>>().join(" ")
+    };
+    let (first, last) = (beams(|plans| plans.first()), beams(|plans| plans.last()));
+    (!first.is_empty()).then_some((first, last))
 }
 
 /// Groups belong to their request: two users may use the same name.

@@ -24,6 +24,7 @@ fn settings() -> SchedulingSettings {
         weights: Weights::default(),
         readout_s: 3.0,
         overhead_s: 60.0,
+        overheads: crate::Overheads::default(),
         horizon: HorizonMask::default(),
         lowest_alt_deg: 15.0,
         iterations: 50,
@@ -252,7 +253,7 @@ fn the_quota_of_an_institute_bounds_all_its_members_together() {
         (1, "quota_exhausted")
     );
     assert!(
-        made.unplanned[0].sentence.contains("the institute IRAP"),
+        made.unplanned[0].sentence.contains("the institute irap"),
         "{}",
         made.unplanned[0].sentence
     );
