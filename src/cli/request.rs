@@ -17,10 +17,7 @@ use crate::{
 use alidade_model::{request::Request, schedule::Excluded, time::UtcTime};
 use alidade_simulations::scenario;
 use serde_json::json;
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{io::Write, path::PathBuf};
 
 /// Submit, list, show and cancel observing requests; ask why one is not planned.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,7 +34,7 @@ pub struct RequestArgs {
 #[derive(Debug, Clone, clap::Subcommand)]
 enum RequestCommand {
     /// Submit the requests of a sequence file (TOML, JSON or HTML, see simulations/nights/README.md)
-    Submit { file: PathBuf },
+    Submit(SubmitArgs),
     /// List requests, newest first
     List {
         /// Only this user's
@@ -61,9 +58,36 @@ enum RequestCommand {
     Why { id: String },
 }
 
+#[derive(Debug, Clone, clap::Args)]
+struct SubmitArgs {
+    file: PathBuf,
+    /// The file holds request groups of the LCO observation portal (JSON)
+    #[arg(long)]
+    lco: bool,
+    /// Account that pays for LCO requests, in place of their proposal
+    #[arg(long, requires = "lco")]
+    user: Option<String>,
+    /// Channel that exposes LCO requests, in place of their instrument type
+    #[arg(long, requires = "lco")]
+    channel: Option<String>,
+    /// Our filter for one of LCO's, such as rp=r; may be repeated
+    #[arg(long = "filter", requires = "lco", value_name = "THEIRS=OURS", value_parser = filter_pair)]
+    filters: Vec<(String, String)>,
+    /// Read and check the file, print what would be submitted, and submit nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn filter_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((theirs, ours)) if !theirs.is_empty() && !ours.is_empty() => Ok((theirs.into(), ours.into())),
+        _ => Err("expected THEIRS=OURS".into()),
+    }
+}
+
 pub fn run(args: &RequestArgs, now: UtcTime, stdout: &mut dyn Write) -> Result<u8, CliError> {
     let text = match &args.command {
-        RequestCommand::Submit { file } => submit(args, file, now)?,
+        RequestCommand::Submit(what) => submit(args, what, now)?,
         RequestCommand::Cancel { sequence } => {
             let answer = Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{sequence}/cancel"), &json!({}))?;
             said(args, &answer, || format!("{sequence}: cancelled\n"))
@@ -120,8 +144,21 @@ fn store(args: &RequestArgs) -> Result<Store, CliError> {
 }
 
 /// Reads the whole file before the first request goes out: a fault changes nothing.
-fn submit(args: &RequestArgs, file: &Path, now: UtcTime) -> Result<String, CliError> {
-    let requests: Vec<Request> = scenario::sequence_file(file, now).map_err(|e| CliError::bad_input(e.to_string()))?;
+fn submit(args: &RequestArgs, what: &SubmitArgs, now: UtcTime) -> Result<String, CliError> {
+    let read: Result<Vec<Request>, _> = if what.lco {
+        let names = scenario::LcoNames {
+            user: what.user.clone(),
+            channel: what.channel.clone(),
+            filters: what.filters.iter().cloned().collect(),
+        };
+        scenario::lco_file(&what.file, &names, now)
+    } else {
+        scenario::sequence_file(&what.file, now)
+    };
+    let requests = read.map_err(|e| CliError::bad_input(e.to_string()))?;
+    if what.dry_run {
+        return Ok(format!("{:#}\n", json!(requests)));
+    }
     let remote = Remote::of(&args.daemon)?;
     let mut accepted = Vec::new();
     for request in &requests {

@@ -11,11 +11,13 @@
 //!
 //! Every error is one line that names file, place and cause.
 
+mod lco;
 mod names;
 mod packets;
 mod page;
 mod sequences;
 
+pub use lco::{LcoNames, from_lco};
 pub use names::Names;
 pub use packets::shift_times;
 pub use page::from_html;
@@ -280,8 +282,21 @@ pub fn sequence_file(file: &Path, submitted_at: UtcTime) -> Result<Vec<Request>,
         Some("html") => from_html,
         _ => return Err(fault(file, None, "is not a .toml, .json or .html file")),
     };
-    let read = reader(&text(file)?, submitted_at)
-        .map_err(|(place, cause)| fault(file, Some(place).filter(|p| !p.is_empty()), cause))?;
+    let read = reader(&text(file)?, submitted_at).map_err(|wrong| misread(file, wrong))?;
+    consistent(file, read)
+}
+
+/// The requests of a file of LCO request groups, each consistent in itself.
+pub fn lco_file(file: &Path, names: &LcoNames, submitted_at: UtcTime) -> Result<Vec<Request>, ScenarioError> {
+    let read = from_lco(&text(file)?, names, submitted_at).map_err(|wrong| misread(file, wrong))?;
+    consistent(file, read)
+}
+
+fn misread(file: &Path, (place, cause): (String, String)) -> ScenarioError {
+    fault(file, Some(place).filter(|p| !p.is_empty()), cause)
+}
+
+fn consistent(file: &Path, read: Vec<Request>) -> Result<Vec<Request>, ScenarioError> {
     for (index, request) in read.iter().enumerate() {
         request
             .check()
