@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alidade_alerts::event::{EventBook, MergeRules, Trust};
 use alidade_alerts::report::Reader;
@@ -20,6 +20,7 @@ use alidade_alerts::{Channel, Verdict, read};
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 fn main() -> Result<std::process::ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();

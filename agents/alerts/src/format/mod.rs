@@ -1,6 +1,7 @@
 //! One module per format; each turns bytes into a [`Draft`].
 
 pub mod classic;
+mod classic_types;
 pub mod gcn_json;
 pub mod gcn_types;
 pub mod igwn;

@@ -71,9 +71,19 @@ fn descendants<'a>(element: &'a Element, name: &str, out: &mut Vec<&'a Element>)
 pub(super) fn read(where_when: &Element, draft: &mut Draft) -> WhereWhen {
     let mut out = WhereWhen::default();
     let mut coords = Vec::new();
-    descendants(where_when, "AstroCoords", &mut coords);
+    // Where the observatory stands is no place in the sky.
+    let mut observed = Vec::new();
+    descendants(where_when, "ObservationLocation", &mut observed);
+    let places = if observed.is_empty() {
+        vec![where_when]
+    } else {
+        observed
+    };
     let mut systems = Vec::new();
-    descendants(where_when, "AstroCoordSystem", &mut systems);
+    for place in places {
+        descendants(place, "AstroCoords", &mut coords);
+        descendants(place, "AstroCoordSystem", &mut systems);
+    }
     let system_of = |coords: &Element| {
         coords
             .attribute("coord_system_id")
