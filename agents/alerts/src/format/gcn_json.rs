@@ -315,6 +315,10 @@ fn read_position(members: &Members<'_>, draft: &mut Draft) -> Result<(), Refusal
         draft.refuse(Reason::OutOfRange, format!("position {ra}, {dec} deg"));
         return Ok(());
     }
+    // The author's way of saying that there is none.
+    if ra.abs() < 1e-9 && dec.abs() < 1e-9 && err.is_none_or(|e| e <= 0.0) {
+        return Ok(());
+    }
     if err.is_some_and(|e| e >= 180.0) {
         draft.notice.all_sky = true;
         return Ok(());
@@ -523,6 +527,8 @@ mod tests {
         assert_eq!(draft.notice.position.unwrap().err_deg, Some(2.0));
         let draft = read_text(r#"{"mission":"X","id":"a","ra":1,"dec":1,"ra_dec_error":-1}"#).unwrap();
         assert_eq!(draft.notice.position.unwrap().err_deg, None);
+        let draft = read_text(r#"{"mission":"X","id":"a","ra":0,"dec":0,"ra_dec_error":0}"#).unwrap();
+        assert_eq!(draft.notice.position, None);
         let draft = read_text(r#"{"mission":"X","id":"a","ra":361,"dec":1}"#).unwrap();
         assert_eq!(draft.refusal.unwrap().reason, Reason::OutOfRange);
     }

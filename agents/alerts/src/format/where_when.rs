@@ -194,6 +194,9 @@ fn read_position(system: &str, position: &Element, draft: &mut Draft) -> Option<
         draft.refuse(Reason::UnknownUnit, format!("unit {unit}"));
         return None;
     };
+    if ["C1", "C2"].iter().any(|name| value.all(name).count() > 1) || position.all("Error2Radius").count() > 1 {
+        draft.refuse(Reason::AmbiguousPosition, "a coordinate or its error twice");
+    }
     let (c1, c2) = coordinates(position);
     let (Some(c1_deg), Some(c2_deg)) = (decimal(&c1), decimal(&c2)) else {
         draft.refuse(Reason::BadNumber, format!("coordinates \"{c1}\", \"{c2}\""));
