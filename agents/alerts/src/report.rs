@@ -1,6 +1,6 @@
 //! What `alidade alert read` prints: one line a file, files of one call taken as one stream.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventBook, EventId, MergeRules, Trust};
@@ -134,6 +134,11 @@ impl Reader {
     /// Packets from here on arrive at `now`.
     pub fn set_now(&mut self, now: DateTime<Utc>) {
         self.now = now;
+    }
+
+    /// Forgets what is long over: in a stream that never ends.
+    pub fn forget_the_old(&mut self) {
+        self.book.prune(self.now, Duration::days(7), Duration::days(60));
     }
 
     /// The events so far.

@@ -1,4 +1,4 @@
-//! One module per format; each turns bytes into a [`Draft`].
+//! One module per format; each turns bytes into a [`Draft`]. [`written`] goes the other way.
 
 pub mod classic;
 mod classic_types;
@@ -8,6 +8,7 @@ pub mod igwn;
 pub mod json;
 pub mod voevent;
 mod where_when;
+pub mod written;
 
 use crate::notice::Notice;
 use crate::reason::{Reason, Refusal};
