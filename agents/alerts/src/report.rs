@@ -187,7 +187,7 @@ impl Reader {
             };
             Line::bare(file, Verdict::Reject, reason, &error.to_string())
         };
-        loop {
+        for _ in 0..self.limits.max_elements {
             let frame = match decoder.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
