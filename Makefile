@@ -25,7 +25,7 @@ tools-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, or Debian's cargo of version 1.95 or later"; exit 1; }
 
 tools-test: tools-build
-	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core systemd)
+	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core python3-venv systemd)
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 or later with npm is missing"; exit 1; }
 
 browser-tools: tools-test

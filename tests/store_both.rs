@@ -264,6 +264,8 @@ fn a_nul_from_a_hostile_packet_reaches_both_databases_alike() {
         verdict: "reject".into(),
         reason: "a literal \\u0000 and \u{0}".into(),
         body: body.into(),
+        identity: None,
+        event: None,
     };
     on_each(|url| {
         let mut store = open(url);

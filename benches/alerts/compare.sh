@@ -8,7 +8,7 @@ work=$(mktemp -d)
 started=""
 trap 'for p in $started; do kill "$p" 2>/dev/null || true; done; rm -rf "$work"' EXIT
 cd "$here"
-cargo build --release -q -p alidade-alerts --example alert-load
+cargo build --release --locked -q -p alidade-alerts --example alert-load
 load=${CARGO_TARGET_DIR:-$here/target}/release/examples/alert-load
 notices=$here/agents/alerts/tests/data/public
 mkdir -p "$(dirname "$results")"

@@ -3,20 +3,20 @@
 //! ```text
 //! alert-load ingest FOLDER COUNT       read, check, deduplicate, group, journal (append; fdatasync every 64 packets)
 //! alert-load skymap FILE FIELD_DEG     an LVK alert to ranked tiles
-//! alert-load flood FOLDER STRATEGIES        10,000 notices of which one matters: time from its bytes to the proposal
-//! alert-load broker RECEIVE BROADCAST FILE     a broker that journals every packet durably before it answers
+//! alert-load flood FOLDER STRATEGIES   10,000 notices in 10 s over TCP, of which one matters: time to its proposal
+//! alert-load broker RECEIVE BROADCAST FOLDER   a broker that journals every packet durably before it answers
 //! alert-load vtp RECEIVE BROADCAST FOLDER COUNT AUTHORS   authors and a subscriber against any broker
 //! alert-load pace RECEIVE BROADCAST FOLDER COUNT HERTZ    latency from author to subscriber at a steady rate
 //! ```
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alidade_alerts::event::{EventBook, MergeRules, Trust};
 use alidade_alerts::strategy::{UnitCapabilities, decide, load_folder};
+use alidade_alerts::transport::journal::PacketJournal;
 use alidade_alerts::transport::vtp::{
     Answer, Broker, BrokerSettings, Clock, Delivery, Receipt, Relay, SubscriberSettings, send, session,
 };
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["ingest", folder, count] => ingest(Path::new(folder), count.parse()?),
         ["skymap", file, field] => skymap(Path::new(file), field.parse()?),
-        ["flood", folder, strategies] => flood(Path::new(folder), Path::new(strategies)),
+        ["flood", folder, strategies] => runtime.block_on(flood(Path::new(folder), Path::new(strategies))),
         ["broker", receive, broadcast, file] => runtime.block_on(broker(receive, broadcast, Path::new(file))),
         ["vtp", receive, broadcast, folder, count, authors] => runtime.block_on(vtp(
             receive,
@@ -140,8 +140,9 @@ fn millis(duration: Duration) -> f64 {
 
 fn ingest(folder: &Path, count: usize) -> Result<()> {
     let templates = templates(folder)?;
-    let path = std::env::temp_dir().join(format!("alert-load-{}.journal", std::process::id()));
-    let mut journal = std::fs::File::create(&path)?;
+    let path = std::env::temp_dir().join(format!("alert-load-{}", std::process::id()));
+    let mut journal = PacketJournal::open(&path, 1 << 22)?;
+    let mut group: Vec<Vec<u8>> = Vec::new();
     let mut book = EventBook::new(MergeRules::default(), Trust::default());
     let (mut spent, mut bytes, before) = (Duration::ZERO, 0, resident_kb());
     let mut stages = [Duration::ZERO; 2];
@@ -153,15 +154,16 @@ fn ingest(folder: &Path, count: usize) -> Result<()> {
         let parsed = started.elapsed();
         book.insert(&reading);
         let grouped = started.elapsed();
-        journal.write_all(&packet)?;
-        if number % 64 == 63 {
-            journal.sync_data()?;
+        group.push(packet);
+        if group.len() == 64 {
+            journal.append(group.iter().map(Vec::as_slice), epoch())?;
+            group.clear();
         }
         spent += started.elapsed();
         stages[0] += parsed;
         stages[1] += grouped - parsed;
     }
-    std::fs::remove_file(path)?;
+    std::fs::remove_dir_all(path)?;
     let (packets, events) = book.size();
     let rate = count as f64 / spent.as_secs_f64();
     println!(
@@ -203,7 +205,42 @@ fn skymap(file: &Path, field_deg: f64) -> Result<()> {
     Ok(())
 }
 
-fn flood(folder: &Path, strategies: &Path) -> Result<()> {
+/// Sends packets at a steady rate, each over a connection of its own; how long each took to be acknowledged.
+async fn authors(
+    at: std::net::SocketAddr,
+    packets: Vec<Vec<u8>>,
+    per_second: f64,
+    begun: Arc<Mutex<HashMap<String, Instant>>>,
+) -> Result<Vec<f64>> {
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second));
+    let mut under_way = tokio::task::JoinSet::new();
+    for packet in packets {
+        ticks.tick().await;
+        let begun = begun.clone();
+        under_way.spawn(async move {
+            let stream = TcpStream::connect(at).await?;
+            stream.set_nodelay(true)?;
+            let started = Instant::now();
+            if let Ok(mut begun) = begun.lock() {
+                begun.insert(identity(&packet), started);
+            }
+            match send(stream, &packet, Duration::from_secs(20)).await? {
+                Receipt::Ack => Ok(millis(started.elapsed())),
+                Receipt::Nak(why) => bail!("refused: {why:?}"),
+            }
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = under_way.join_next().await {
+        times.push(done??);
+    }
+    Ok(times)
+}
+
+/// Ten thousand packets in ten seconds from authors over TCP, journaled in groups, judged, grouped, decided about; one of
+/// them matters. The time is from the author's first byte to the proposal, the memory that of the whole process.
+async fn flood(folder: &Path, strategies: &Path) -> Result<()> {
+    const COUNT: usize = 10_000;
     let templates = templates(folder)?;
     let strategies = load_folder(strategies)?;
     let wanted = templates
@@ -212,27 +249,61 @@ fn flood(folder: &Path, strategies: &Path) -> Result<()> {
         .context("no Swift burst in the folder")?;
     let noise: Vec<&String> = templates.iter().filter(|t| !t.contains("1125809")).collect();
     let at: DateTime<Utc> = "2022-09-30T11:12:30Z".parse()?;
+    let packet = |number: usize| match number {
+        7_000 => wanted.clone().into_bytes(),
+        // Notices of other years, all at the same moments: the worst crowd there can be.
+        _ => crowded(noise[number % noise.len()], number).into_bytes(),
+    };
+    let packets: Vec<Vec<u8>> = (0..COUNT).map(packet).collect();
+    let store = std::env::temp_dir().join(format!("alert-load-{}", std::process::id()));
+    let mut journal = PacketJournal::open(&store, 1 << 22)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let broker = Broker::new(BrokerSettings::new("ivo://alidade/bench"), clock(), Relay::new(16));
+    let (sink, mut deliveries) = mpsc::channel::<Delivery>(256);
+    tokio::spawn(async move { broker.accept_authors(listener, sink).await });
+    let before = resident_kb();
+    let started = Instant::now();
+    let begun = Arc::new(Mutex::new(HashMap::new()));
+    let sent = begun.clone();
+    let sending = std::thread::spawn(move || -> Result<Vec<f64>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(authors(address, packets, COUNT as f64 / 10.0, sent))
+    });
     let mut book = EventBook::new(MergeRules::default(), Trust::default());
-    let (before, mut followed, mut times) = (resident_kb(), 0, Vec::new());
-    for number in 0..10_000 {
-        let packet = if number == 7_000 {
-            wanted.clone().into_bytes()
-        } else {
-            crowded(noise[number % noise.len()], number).into_bytes()
-        };
-        let started = Instant::now();
-        let outcome = book.insert(&read(&packet, Channel::Voevent, at));
-        let decision = outcome
-            .event
-            .and_then(|id| book.event(id))
-            .map(|e| decide(&e, &strategies, &UnitCapabilities::with_field(0.4), at));
-        times.push(millis(started.elapsed()));
-        followed += usize::from(decision.is_some_and(|d| d.followed.is_some()));
+    let (mut taken, mut proposals, mut batches) = (0, Vec::new(), 0);
+    while taken < COUNT {
+        let mut batch = Vec::new();
+        deliveries.recv_many(&mut batch, 256).await;
+        journal.append(batch.iter().map(|d| d.bytes.as_slice()), at)?;
+        batches += 1;
+        for delivery in batch {
+            taken += 1;
+            let outcome = book.insert(&read(&delivery.bytes, Channel::Voevent, at));
+            let decision = outcome
+                .event
+                .and_then(|id| book.event(id))
+                .map(|e| decide(&e, &strategies, &UnitCapabilities::with_field(0.4), at));
+            if decision.is_some_and(|d| d.followed.is_some()) {
+                let begun = begun.lock().map_err(|_| anyhow::anyhow!("a task panicked"))?;
+                proposals.extend(begun.get(&identity(&delivery.bytes)).map(|at| millis(at.elapsed())));
+            }
+            let _ = delivery.answer.send(Answer::Taken);
+        }
     }
+    let seconds = started.elapsed().as_secs_f64();
+    let grown = resident_kb().saturating_sub(before);
+    // Its own thread has to end before its answers can be counted; they are on their way.
+    let times = tokio::task::spawn_blocking(move || sending.join())
+        .await?
+        .map_err(|_| anyhow::anyhow!("panicked"))??;
+    let kept = PacketJournal::open(&store, 1 << 22)?.newest(COUNT * 2)?.len();
+    std::fs::remove_dir_all(store)?;
     println!(
         "{}",
-        json!({ "bench": "flood", "packets": times.len(), "proposals": followed, "bytes_to_decision": quantiles(times),
-            "rss_growth_kb": resident_kb().saturating_sub(before) })
+        json!({ "bench": "flood", "packets": COUNT, "seconds": (seconds * 100.0).round() / 100.0, "acknowledged": times.len(),
+            "journaled": kept, "writes": batches, "proposals": proposals.len(), "first_byte_to_proposal_ms": proposals,
+            "first_byte_to_acknowledgement": quantiles(times), "rss_growth_kb": grown })
     );
     Ok(())
 }
@@ -240,26 +311,19 @@ fn flood(folder: &Path, strategies: &Path) -> Result<()> {
 async fn broker(receive: &str, broadcast: &str, file: &Path) -> Result<()> {
     let (authors, subscribers) = (TcpListener::bind(receive).await?, TcpListener::bind(broadcast).await?);
     let relay = Relay::new(4096);
-    let mut settings = BrokerSettings::new("ivo://alidade/bench");
-    settings.most_outstanding = 4096;
+    let settings = BrokerSettings::new("ivo://alidade/bench");
     let broker = Broker::new(settings, clock(), relay.clone());
     let (sink, mut deliveries) = mpsc::channel::<Delivery>(256);
     let (a, b) = (broker.clone(), broker);
     tokio::spawn(async move { a.accept_authors(authors, sink).await });
     tokio::spawn(async move { b.accept_subscribers(subscribers).await });
-    let mut journal = std::fs::File::create(file)?;
+    let mut journal = PacketJournal::open(file, 1 << 22)?;
     let mut book = EventBook::new(MergeRules::default(), Trust::default());
-    while let Some(first) = deliveries.recv().await {
+    let mut batch = Vec::new();
+    while deliveries.recv_many(&mut batch, 256).await > 0 {
         // Everything that waits shares one fdatasync: nothing is answered before it is durable.
-        let mut batch = vec![first];
-        while let Ok(more) = deliveries.try_recv() {
-            batch.push(more);
-        }
-        for delivery in &batch {
-            journal.write_all(&delivery.bytes)?;
-        }
-        journal.sync_data()?;
-        for delivery in batch {
+        journal.append(batch.iter().map(|d| d.bytes.as_slice()), epoch())?;
+        for delivery in batch.drain(..) {
             let reading = read(&delivery.bytes, Channel::Voevent, delivery.received_at);
             let outcome = book.insert(&reading);
             let answer = match outcome.verdict {

@@ -1,22 +1,20 @@
 //! `alidade alert ...`: read alert notices, decide about them, and carry them.
 
+mod carry;
+
+use alidade_alerts::Limits;
 use alidade_alerts::report::{Line, Reader};
 use alidade_alerts::strategy::{UnitCapabilities, decide, load_folder};
-use alidade_alerts::transport::folder::{Settlement, Spool};
-use alidade_alerts::transport::vtp::{
-    self, Answer, Broker, BrokerSettings, Clock, Delivery, LinkState, Receipt, Relay, SubscriberSettings,
-};
-use alidade_alerts::{Limits, Verdict};
+use alidade_alerts::transport::networks::{AllowList, Network};
+use alidade_alerts::transport::vtp::{BrokerSettings, Clock};
 use alidade_scheduling::report::CommandError;
+use carry::{BrokerOrders, KafkaOrders, Source};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
 
 /// Alert notices: read them, decide about them, send and receive them.
 #[derive(Debug, Clone, clap::Args)]
@@ -63,8 +61,14 @@ enum AlertCommand {
         #[arg(long)]
         vtp: String,
         /// VOEvent packets
-        #[arg(required = true)]
+        #[arg(required_unless_present = "test")]
         files: Vec<PathBuf>,
+        /// Send a packet of our own that says that it is a test
+        #[arg(long)]
+        test: bool,
+        /// Our own identifier, for --test
+        #[arg(long, default_value = "ivo://alidade/author")]
+        ivorn: String,
         /// Longest wait for an answer, seconds
         #[arg(long, default_value_t = 20)]
         timeout: u64,
@@ -74,9 +78,27 @@ enum AlertCommand {
     },
     /// Subscribe to a broker and judge what comes
     Listen {
-        /// Broker, as HOST:PORT (subscribers' port, usually 8099)
-        #[arg(long)]
-        vtp: String,
+        /// VOEvent broker, as HOST:PORT (subscribers' port, usually 8099)
+        #[arg(long, required_unless_present = "kafka", conflicts_with = "kafka")]
+        vtp: Option<String>,
+        /// Kafka cluster, as HOST:PORT[,HOST:PORT] (NASA's GCN: kafka.gcn.nasa.gov:9092)
+        #[arg(long, requires = "topic")]
+        kafka: Option<String>,
+        /// Topics to read from the cluster
+        #[arg(long, requires = "kafka")]
+        topic: Vec<String>,
+        /// Name under which the cluster remembers how far we have read
+        #[arg(long, default_value = "alidade-alert-listen")]
+        group: String,
+        /// GCN's client; without one there is neither login nor TLS
+        #[arg(long, requires = "secret_file")]
+        client_id: Option<String>,
+        /// File with the client's secret
+        #[arg(long, requires = "client_id")]
+        secret_file: Option<PathBuf>,
+        /// Where tokens are asked for
+        #[arg(long, default_value = "https://auth.gcn.nasa.gov/oauth2/token")]
+        token_url: String,
         /// Folder to keep packets in; each is acknowledged when it is safely there
         #[arg(long)]
         store: Option<PathBuf>,
@@ -108,9 +130,18 @@ enum AlertCommand {
         /// Where subscribers connect
         #[arg(long, default_value = "127.0.0.1:8099")]
         broadcast: SocketAddr,
-        /// Addresses that may connect; any if not given
+        /// Networks whose machines may submit, such as 192.168.1.0/24; any if not given
         #[arg(long)]
-        allow: Vec<IpAddr>,
+        authors: Vec<Network>,
+        /// Networks whose machines may subscribe; any if not given
+        #[arg(long)]
+        subscribers: Vec<Network>,
+        /// Networks whose machines may do both
+        #[arg(long)]
+        allow: Vec<Network>,
+        /// Seconds between test packets of our own, 0 for none: subscribers see that the line is alive
+        #[arg(long, default_value_t = 0)]
+        test_every: u64,
         /// Folder to keep packets in; each is acknowledged when it is safely there
         #[arg(long)]
         store: Option<PathBuf>,
@@ -140,32 +171,72 @@ pub fn run(args: &AlertArgs, clock: &Clock, stdout: &mut dyn Write) -> Result<()
         AlertCommand::Send {
             vtp,
             files,
+            test,
+            ivorn,
             timeout,
             json,
-        } => waiting(send(vtp, files, Duration::from_secs(*timeout), *json, stdout)),
+        } => {
+            let ours = test.then(|| carry::test_packet(ivorn, clock()));
+            let limit = Duration::from_secs(*timeout);
+            waiting(carry::send(vtp, files, ours, limit, *json, stdout))
+        }
         AlertCommand::Listen {
             vtp,
+            kafka,
+            topic,
+            group,
+            client_id,
+            secret_file,
+            token_url,
             store,
             count,
             ivorn,
             json,
         } => {
-            let journal = Journal::open(store.as_deref())?;
-            waiting(listen(vtp, ivorn, journal, *count, clock, *json, stdout))
+            let cluster = kafka.as_ref().map(|brokers| KafkaOrders {
+                brokers: brokers.clone(),
+                topics: topic.clone(),
+                group: group.clone(),
+                client: client_id.clone().zip(secret_file.clone()),
+                token_url: token_url.clone(),
+            });
+            let source = match (vtp, cluster) {
+                (Some(broker), _) => Source::Vtp(broker.clone()),
+                (None, Some(orders)) => Source::Kafka(orders),
+                (None, None) => return Err(CommandError::BadInput("--vtp or --kafka is missing".into())),
+            };
+            waiting(carry::listen(
+                source,
+                ivorn,
+                store.as_deref(),
+                *count,
+                clock,
+                *json,
+                stdout,
+            ))
         }
-        AlertCommand::Tail { folder, once, json } => waiting(tail(folder, *once, clock, *json, stdout)),
+        AlertCommand::Tail { folder, once, json } => waiting(carry::tail(folder, *once, clock, *json, stdout)),
         AlertCommand::Broker {
             receive,
             broadcast,
+            authors,
+            subscribers,
             allow,
+            test_every,
             store,
             ivorn,
             json,
         } => {
-            let journal = Journal::open(store.as_deref())?;
+            let list = |own: &[Network]| AllowList::new(own.iter().chain(allow).copied().collect());
             let mut settings = BrokerSettings::new(ivorn.clone());
-            settings.allowed = allow.iter().map(IpAddr::to_canonical).collect::<BTreeSet<_>>();
-            waiting(broker(settings, *receive, *broadcast, journal, clock, *json, stdout))
+            (settings.authors, settings.subscribers) = (list(authors), list(subscribers));
+            let orders = BrokerOrders {
+                settings,
+                receive: *receive,
+                broadcast: *broadcast,
+                test_every: (*test_every > 0).then(|| Duration::from_secs(*test_every)),
+            };
+            waiting(carry::broker(orders, store.as_deref(), clock, *json, stdout))
         }
     }
 }
@@ -282,212 +353,4 @@ fn decide_about(
         writeln!(stdout, "{text}").map_err(|e| failed(format!("standard output: {e}")))?;
     }
     Ok(())
-}
-
-async fn send(
-    broker: &str,
-    files: &[PathBuf],
-    limit: Duration,
-    json: bool,
-    stdout: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let packets = files
-        .iter()
-        .map(|path| Ok((path, bytes_of(path)?)))
-        .collect::<Result<Vec<_>, CommandError>>()?;
-    let mut refused = 0;
-    for (path, packet) in packets {
-        let stream = TcpStream::connect(broker)
-            .await
-            .map_err(|e| failed(format!("{broker}: {e}")))?;
-        let receipt = vtp::send(stream, &packet, limit)
-            .await
-            .map_err(|e| failed(format!("{broker}: {e}")))?;
-        let (answer, why) = match receipt {
-            Receipt::Ack => ("ack", None),
-            Receipt::Nak(why) => ("nak", Some(why.unwrap_or_default())),
-        };
-        refused += usize::from(why.is_some());
-        let file = path.display().to_string();
-        let text = if json {
-            serde_json::json!({ "file": file, "answer": answer, "detail": why }).to_string()
-        } else {
-            format!(
-                "{answer} {file} {}",
-                alidade_alerts::reason::printable(why.as_deref().unwrap_or(""), 160)
-            )
-        };
-        writeln!(stdout, "{}", text.trim_end()).map_err(|e| failed(format!("standard output: {e}")))?;
-    }
-    if refused > 0 {
-        Err(failed(format!("{refused} packets were refused by {broker}")))
-    } else {
-        Ok(())
-    }
-}
-
-/// Packets on disk, each whole or not there: written aside, made durable, then renamed.
-struct Journal {
-    folder: Option<PathBuf>,
-    number: u64,
-}
-
-impl Journal {
-    fn open(folder: Option<&Path>) -> Result<Self, CommandError> {
-        if let Some(folder) = folder {
-            fs::create_dir_all(folder)
-                .map_err(|e| CommandError::BadInput(format!("--store {}: {e}", folder.display())))?;
-        }
-        Ok(Self {
-            folder: folder.map(Path::to_path_buf),
-            number: 0,
-        })
-    }
-
-    /// Keeps a packet; its file, or a name for it when nothing is kept.
-    fn keep(&mut self, delivery: &Delivery) -> io::Result<String> {
-        self.number += 1;
-        let name = format!(
-            "{}-{:06}.xml",
-            delivery.received_at.format("%Y%m%dT%H%M%S%.6fZ"),
-            self.number
-        );
-        let Some(folder) = &self.folder else { return Ok(name) };
-        let (aside, path) = (folder.join(format!(".{name}.tmp")), folder.join(&name));
-        let mut file = fs::File::create(&aside)?;
-        file.write_all(&delivery.bytes)?;
-        file.sync_data()?;
-        fs::rename(&aside, &path)?;
-        fs::File::open(folder)?.sync_all()?;
-        Ok(path.display().to_string())
-    }
-}
-
-/// Keeps, judges, answers and prints packets as they come.
-async fn serve(
-    mut deliveries: mpsc::Receiver<Delivery>,
-    mut journal: Journal,
-    relay: Option<&Relay>,
-    count: Option<u64>,
-    json: bool,
-    stdout: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let mut reader: Option<Reader> = None;
-    let mut seen = 0;
-    while let Some(delivery) = deliveries.recv().await {
-        let file = match journal.keep(&delivery) {
-            Ok(file) => file,
-            Err(error) => {
-                // Unanswered: the sender keeps it.
-                tracing::error!(%error, "packet cannot be kept");
-                continue;
-            }
-        };
-        let reader = reader.get_or_insert_with(|| Reader::new(delivery.received_at));
-        reader.set_now(delivery.received_at);
-        let line = reader.read(&file, &delivery.bytes);
-        let answer = match line.verdict {
-            Verdict::Reject | Verdict::Conflict => Answer::Refused(line.reason.to_string()),
-            Verdict::Act | Verdict::Ignore | Verdict::Duplicate => Answer::Taken,
-        };
-        if let Some(relay) = relay
-            && matches!(line.verdict, Verdict::Act | Verdict::Ignore)
-        {
-            relay.publish(&delivery.bytes);
-        }
-        if delivery.answer.send(answer).is_err() {
-            tracing::debug!(peer = %delivery.peer, "gone before the answer");
-        }
-        print(&line, json, stdout)?;
-        seen += 1;
-        if count.is_some_and(|count| seen >= count) {
-            // The answer is still on its way through the connection's task.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-async fn listen(
-    broker: &str,
-    ivorn: &str,
-    journal: Journal,
-    count: Option<u64>,
-    clock: &Clock,
-    json: bool,
-    stdout: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let settings = SubscriberSettings::new(ivorn);
-    let (sink, deliveries) = mpsc::channel(64);
-    let (state, _) = watch::channel(LinkState::Connecting);
-    let connect = || TcpStream::connect(broker.to_owned());
-    tokio::select! {
-        biased;
-        done = serve(deliveries, journal, None, count, json, stdout) => done,
-        () = vtp::run(connect, broker, &settings, clock, &sink, &state) => Ok(()),
-    }
-}
-
-async fn broker(
-    settings: BrokerSettings,
-    receive: SocketAddr,
-    broadcast: SocketAddr,
-    journal: Journal,
-    clock: &Clock,
-    json: bool,
-    stdout: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let bind = async |address: SocketAddr| {
-        TcpListener::bind(address)
-            .await
-            .map_err(|e| CommandError::BadInput(format!("{address}: {e}")))
-    };
-    let (authors, subscribers) = (bind(receive).await?, bind(broadcast).await?);
-    let relay = Relay::new(1024);
-    let broker = Broker::new(settings, clock.clone(), relay.clone());
-    let (sink, deliveries) = mpsc::channel(64);
-    tokio::select! {
-        biased;
-        done = serve(deliveries, journal, Some(&relay), None, json, stdout) => done,
-        () = broker.accept_authors(authors, sink) => Ok(()),
-        () = broker.accept_subscribers(subscribers) => Ok(()),
-    }
-}
-
-async fn tail(
-    folder: &Path,
-    once: bool,
-    clock: &Clock,
-    json: bool,
-    stdout: &mut dyn Write,
-) -> Result<(), CommandError> {
-    let bad = |error: io::Error| CommandError::BadInput(format!("{}: {error}", folder.display()));
-    let spool = Spool::open(folder).map_err(bad)?;
-    let limits = Limits::default();
-    let mut reader = Reader::new(clock());
-    loop {
-        for path in spool.waiting().map_err(bad)? {
-            let (line, settlement) = match spool.read(&path, limits.max_json_bytes) {
-                Ok(bytes) => {
-                    reader.set_now(clock());
-                    let line = reader.read(&path.to_string_lossy(), &bytes);
-                    let settlement = match line.verdict {
-                        Verdict::Reject | Verdict::Conflict => Settlement::Refused(line.reason.to_string()),
-                        _ => Settlement::Processed,
-                    };
-                    (Some(line), settlement)
-                }
-                Err(error) => (None, Settlement::Refused(error.to_string())),
-            };
-            spool.settle(&path, &settlement).map_err(bad)?;
-            if let Some(line) = line {
-                print(&line, json, stdout)?;
-            }
-        }
-        if once {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }

@@ -13,14 +13,18 @@ use crate::{
         http, mqtt,
         snapshot::{Mode, Snapshot},
     },
-    settings::{DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
+    settings::{BrokerSettings, DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
     simulate::{connect, night::blocking, plan},
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{
     agent::{Alerts, ChangeStrategies, Packet},
     strategy::{Strategy, load_folder},
-    transport::{folder, vtp},
+    transport::{
+        folder,
+        networks::{AllowList, Network},
+        vtp,
+    },
 };
 use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector};
 use alidade_majordome::agent::release_interrupted;
@@ -133,7 +137,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     .map_err(|e| CliError::bad_input(e.to_string()))?;
     let restored = store.restore().map_err(|e| failed(&e))?;
     let night = Night::containing(clock.now(), settings.site.longitude_deg);
-    let packets = super::stored_packets(&mut store).map_err(|e| failed(&e))?;
+    let packets = super::stored_packets(&mut store, &settings, clock.now()).map_err(|e| failed(&e))?;
     let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
@@ -417,20 +421,9 @@ fn listen_to_kafka(
         (Some(_), Some(login)) => login.token_url.clone_from(&kafka.token_url),
         _ => (settings.login, settings.tls) = (None, Tls::Off),
     }
-    let (link, mut states) = watch::channel(vtp::LinkState::Connecting);
+    let link = watched(name, daemon);
     // The thread ends when nobody takes its messages any more, which is when the daemon ends.
     start(settings, now, sink, link).map_err(|e| CliError::bad_input(e.to_string()))?;
-    let (recorder, what) = (daemon.recorder.clone(), format!("alert listener {name}"));
-    tokio::task::spawn_local(async move {
-        while states.changed().await.is_ok() {
-            if let vtp::LinkState::Down { reason, .. } = states.borrow_and_update().clone() {
-                recorder.record(Fact::Degraded {
-                    what: what.clone(),
-                    cause: reason,
-                });
-            }
-        }
-    });
     Ok(())
 }
 
@@ -493,12 +486,91 @@ fn follow_strategies(settings: &Settings, daemon: &Daemon, mut current: Vec<Stra
     });
 }
 
+/// A line that stays down for so long is an alarm.
+const LONG_DOWN: Duration = Duration::from_secs(60);
+
+/// Where a listener says how its line is. A line that is lost goes to the journal, once until it is back; one that stays
+/// lost is an alarm, and its return is said as well.
+fn watched(name: &str, daemon: &Daemon) -> watch::Sender<vtp::LinkState> {
+    let (link, mut states) = watch::channel(vtp::LinkState::Connecting);
+    let (recorder, what) = (daemon.recorder.clone(), format!("alert listener {name}"));
+    tokio::task::spawn_local(async move {
+        let (mut down_since, mut alarmed) = (None, false);
+        loop {
+            let long = down_since
+                .map(|since: tokio::time::Instant| since + LONG_DOWN)
+                .filter(|_| !alarmed);
+            tokio::select! {
+                biased;
+                changed = states.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    match states.borrow_and_update().clone() {
+                        vtp::LinkState::Up => {
+                            if alarmed {
+                                recorder.alarm(Severity::Info, format!("{what} hears again"));
+                            }
+                            (down_since, alarmed) = (None, false);
+                        }
+                        vtp::LinkState::Down { reason, .. } if down_since.is_none() => {
+                            down_since = Some(tokio::time::Instant::now());
+                            recorder.record(Fact::Degraded { what: what.clone(), cause: reason });
+                        }
+                        vtp::LinkState::Down { .. } | vtp::LinkState::Connecting => {}
+                    }
+                }
+                () = tokio::time::sleep_until(long.unwrap_or_else(tokio::time::Instant::now)), if long.is_some() => {
+                    alarmed = true;
+                    recorder.alarm(Severity::Warning, format!("{what} has heard nothing for a minute"));
+                }
+            }
+        }
+    });
+    link
+}
+
+/// Starts a broker of our own; where new packets are passed on.
+fn start_broker(
+    name: &str,
+    site: &str,
+    broker: &BrokerSettings,
+    now: vtp::Clock,
+    sink: mpsc::Sender<vtp::Delivery>,
+) -> Result<vtp::Relay, CliError> {
+    let list = |networks: &[String]| {
+        let parsed: Result<Vec<Network>, _> = networks.iter().map(|text| text.parse()).collect();
+        parsed
+            .map(AllowList::new)
+            .map_err(|e| CliError::bad_input(e.to_string()))
+    };
+    let bind = |address: std::net::SocketAddr| {
+        let bad = |e: std::io::Error| CliError::bad_input(format!("alerts.listeners.{name}: {address}: {e}"));
+        let listener = std::net::TcpListener::bind(address).map_err(bad)?;
+        listener.set_nonblocking(true).map_err(bad)?;
+        tokio::net::TcpListener::from_std(listener).map_err(bad)
+    };
+    let mut settings = vtp::BrokerSettings::new(format!("ivo://alidade/{site}/{name}"));
+    (settings.authors, settings.subscribers) = (list(&broker.authors)?, list(&broker.subscribers)?);
+    let relay = vtp::Relay::new(4096);
+    let serving = vtp::Broker::new(settings, now, relay.clone());
+    let authors = bind(broker.receive)?;
+    if let Some(address) = broker.broadcast {
+        let (subscribers, serving) = (bind(address)?, serving.clone());
+        tokio::task::spawn_local(async move { serving.accept_subscribers(subscribers).await });
+    }
+    tokio::task::spawn_local(async move { serving.accept_authors(authors, sink).await });
+    Ok(relay)
+}
+
 /// Starts the alert listeners; each packet is acknowledged once its record is committed.
 fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(), CliError> {
     let limit = usize::try_from(settings.alerts.max_packet_bytes).unwrap_or(usize::MAX);
+    let site = &settings.site.name;
     for (name, listener) in &settings.alerts.listeners {
-        let (sink, mut deliveries) = mpsc::channel::<vtp::Delivery>(256);
+        let (sink, deliveries) = mpsc::channel::<vtp::Delivery>(256);
         let now: vtp::Clock = Arc::new(crate::clock::utc_now);
+        let mut relay = None;
         match listener {
             ListenerSettings::Folder { path, poll_s } => {
                 let spool =
@@ -506,8 +578,8 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
                 tokio::task::spawn_local(folder::watch(spool, Duration::from_secs_f64(*poll_s), limit, now, sink));
             }
             ListenerSettings::Vtp { host, port } => {
-                let settings = vtp::SubscriberSettings::new(format!("ivo://alidade/{}", settings.site.name));
-                let (link, _) = watch::channel(vtp::LinkState::Connecting);
+                let settings = vtp::SubscriberSettings::new(format!("ivo://alidade/{site}/{name}"));
+                let link = watched(name, daemon);
                 let (host, port) = (host.clone(), *port);
                 tokio::task::spawn_local(async move {
                     let peer = format!("{host}:{port}");
@@ -515,26 +587,48 @@ fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(
                     vtp::run(connect, &peer, &settings, &now, &sink, &link).await;
                 });
             }
+            ListenerSettings::Broker(broker) => relay = Some(start_broker(name, site, broker, now, sink)?),
             ListenerSettings::Kafka(kafka) => listen_to_kafka(name, kafka, daemon, now, sink)?,
         }
-        let (alerts, gathered, channel): (actix::Addr<Alerts>, _, _) =
-            (daemon.alerts.clone(), gathered.clone(), name.clone());
-        tokio::task::spawn_local(async move {
-            while let Some(delivery) = deliveries.recv().await {
-                let packet = Packet {
-                    channel: channel.clone(),
-                    body: delivery.bytes.clone(),
-                };
-                let Ok(verdict) = alerts.send(packet).await else { return };
-                gathered.committed(verdict.seq).await;
-                let answer = match verdict.verdict.as_str() {
-                    "reject" => vtp::Answer::Refused(verdict.reason),
-                    _ => vtp::Answer::Taken,
-                };
-                // A sender that has gone away sends again.
-                drop(delivery.answer.send(answer));
-            }
-        });
+        tokio::task::spawn_local(take(
+            daemon.alerts.clone(),
+            gathered.clone(),
+            name.clone(),
+            deliveries,
+            relay,
+        ));
     }
     Ok(())
+}
+
+/// Hands the packets of a listener to the alerts agent, in their order. Their answers wait for the journal each on its
+/// own, so that many share one commit.
+async fn take(
+    alerts: actix::Addr<Alerts>,
+    gathered: Gathered,
+    channel: String,
+    mut deliveries: mpsc::Receiver<vtp::Delivery>,
+    relay: Option<vtp::Relay>,
+) {
+    while let Some(delivery) = deliveries.recv().await {
+        let kept = relay.as_ref().map(|_| delivery.bytes.clone());
+        let packet = Packet {
+            channel: channel.clone(),
+            body: delivery.bytes,
+        };
+        let Ok(verdict) = alerts.send(packet).await else { return };
+        let (gathered, relay) = (gathered.clone(), relay.clone());
+        tokio::task::spawn_local(async move {
+            gathered.committed(verdict.seq).await;
+            let answer = match verdict.verdict.as_str() {
+                "reject" | "conflict" => vtp::Answer::Refused(verdict.reason),
+                _ => vtp::Answer::Taken,
+            };
+            if let (Some(relay), Some(packet), "act" | "ignore") = (relay, kept, verdict.verdict.as_str()) {
+                relay.publish(&packet);
+            }
+            // A sender that has gone away sends again.
+            drop(delivery.answer.send(answer));
+        });
+    }
 }

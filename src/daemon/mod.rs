@@ -57,8 +57,8 @@ pub struct Surroundings {
     pub devices: Devices,
     pub data_dir: PathBuf,
     pub strategies: Vec<alidade_alerts::strategy::Strategy>,
-    /// Packets of earlier runs, in their order: the events are rebuilt from them.
-    pub packets: Vec<alidade_alerts::agent::StoredPacket>,
+    /// What earlier runs received: the events are rebuilt from it.
+    pub packets: alidade_alerts::agent::Before,
     /// What the journal says of the time before.
     pub safety: Before,
     /// Calibration frames of the present night are on disk.
@@ -350,22 +350,34 @@ pub fn grant_quotas(settings: &Settings, book: &SharedBook, recorder: &Recorder)
     Ok(())
 }
 
-/// The packets of earlier runs, in the order of their arrival; copies were not stored again.
+/// What earlier runs received, in the order of arrival: packets of events that are remembered, of older ones only what
+/// they are known by, and where the numbers of events stand. Copies were not stored again.
 pub fn stored_packets(
     store: &mut crate::store::Store,
-) -> Result<Vec<alidade_alerts::agent::StoredPacket>, crate::store::StoreError> {
-    let ever = UtcTime::from_julian_date(alidade_model::time::JD_UNIX_EPOCH)
-        .unwrap_or_else(|| UtcTime::new(Default::default()));
-    let mut packets = store.packets_since(ever, "act")?;
-    packets.extend(store.packets_since(ever, "ignore")?);
+    settings: &Settings,
+    now: UtcTime,
+) -> Result<alidade_alerts::agent::Before, crate::store::StoreError> {
+    const DAY_S: f64 = 86_400.0;
+    let events = now.plus_seconds(-DAY_S * f64::from(settings.alerts.remember_events_days));
+    let identities = now.plus_seconds(-DAY_S * f64::from(settings.alerts.remember_packets_days));
+    let mut packets = store.packets_since(events, "act")?;
+    packets.extend(store.packets_since(events, "ignore")?);
     packets.sort_by_key(|packet| packet.seq);
-    Ok(packets
-        .into_iter()
-        .map(|packet| alidade_alerts::agent::StoredPacket {
-            body: packet.body,
-            received_at: packet.received_at,
-        })
-        .collect())
+    let number = |name: &str| name.strip_prefix("event-").and_then(|n| n.parse().ok());
+    // Events are begun in the order of their numbers; one packet begins a few at most.
+    let last_event = store.newest_events(64)?.iter().filter_map(|name| number(name)).max();
+    Ok(alidade_alerts::agent::Before {
+        identities: store.packet_identities(identities, events)?,
+        last_event: last_event.unwrap_or(0),
+        packets: packets
+            .into_iter()
+            .map(|packet| alidade_alerts::agent::StoredPacket {
+                event: packet.event.as_deref().and_then(number),
+                body: packet.body,
+                received_at: packet.received_at,
+            })
+            .collect(),
+    })
 }
 
 /// How long the last record of a safe site vouches for it, seconds.

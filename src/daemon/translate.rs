@@ -248,6 +248,8 @@ pub fn alerts(settings: &Settings, strategies: Vec<Strategy>) -> AlertsSettings 
         sun_max_alt_deg: settings.night.observe_sun_alt_deg,
         max_packet_bytes: settings.alerts.max_packet_bytes,
         follow_tests: settings.alerts.follow_tests,
+        remember_events_days: settings.alerts.remember_events_days,
+        remember_packets_days: settings.alerts.remember_packets_days,
     }
 }
 

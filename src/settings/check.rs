@@ -423,6 +423,12 @@ fn work(settings: &Settings, faults: &mut Faults) {
 fn alerts(settings: &Settings, faults: &mut Faults) {
     let alerts = &settings.alerts;
     faults.whole("alerts.max_packet_bytes", alerts.max_packet_bytes, 1024, 64 << 20);
+    let (events, packets) = (
+        u64::from(alerts.remember_events_days),
+        u64::from(alerts.remember_packets_days),
+    );
+    faults.whole("alerts.remember_events_days", events, 3, 3650);
+    faults.whole("alerts.remember_packets_days", packets, events.max(3), 36_500);
     if alerts
         .strategies
         .as_ref()
@@ -443,6 +449,21 @@ fn alerts(settings: &Settings, faults: &mut Faults) {
             ListenerSettings::Vtp { host, port } => {
                 faults.filled(key("host"), host);
                 faults.whole(key("port"), u64::from(*port), 1, 65_535);
+            }
+            ListenerSettings::Broker(broker) => {
+                for (field, networks) in [("authors", &broker.authors), ("subscribers", &broker.subscribers)] {
+                    if networks.is_empty() {
+                        faults.add(key(field), "is empty: nobody could connect");
+                    }
+                    for network in networks {
+                        if let Err(fault) = network.parse::<alidade_alerts::transport::networks::Network>() {
+                            faults.add(key(field), &fault.to_string());
+                        }
+                    }
+                }
+                if broker.broadcast == Some(broker.receive) && broker.receive.port() != 0 {
+                    faults.add(key("broadcast"), "is the same address as receive");
+                }
             }
             ListenerSettings::Kafka(kafka) => {
                 faults.filled(key("brokers"), &kafka.brokers);

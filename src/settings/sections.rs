@@ -463,8 +463,29 @@ pub enum ListenerSettings {
     },
     /// A VOEvent broker that this daemon subscribes to (VTP).
     Vtp { host: String, port: u16 },
+    /// A VOEvent broker of our own (VTP): authors submit to it, subscribers hear from it.
+    Broker(BrokerSettings),
     /// Topics of a Kafka cluster: NASA's GCN if no other is named.
     Kafka(KafkaListenerSettings),
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// Where authors submit.
+    pub receive: std::net::SocketAddr,
+    /// Where subscribers are served; nobody is without it.
+    pub broadcast: Option<std::net::SocketAddr>,
+    /// Networks whose machines may submit.
+    #[serde(default = "this_machine")]
+    pub authors: Vec<String>,
+    /// Networks whose machines may subscribe.
+    #[serde(default = "this_machine")]
+    pub subscribers: Vec<String>,
+}
+
+fn this_machine() -> Vec<String> {
+    vec!["127.0.0.0/8".into(), "::1".into()]
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -515,6 +536,10 @@ pub struct AlertSettings {
     pub max_packet_bytes: u64,
     /// Whether packets that call themselves tests are followed. Never on the mountain.
     pub follow_tests: bool,
+    /// How long events and their packets are in memory, and read again at a restart, days.
+    pub remember_events_days: u32,
+    /// How long a packet that comes again is known as a copy, days.
+    pub remember_packets_days: u32,
     pub listeners: BTreeMap<String, ListenerSettings>,
 }
 
@@ -524,6 +549,8 @@ impl Default for AlertSettings {
             strategies: None,
             max_packet_bytes: 1 << 20,
             follow_tests: false,
+            remember_events_days: 30,
+            remember_packets_days: 400,
             listeners: BTreeMap::new(),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     },
     store::{Durability, OpenOptions, Store},
 };
-use alidade_alerts::agent::{Packet, StoredPacket};
+use alidade_alerts::agent::Packet;
 use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
     clock::Clock,
@@ -434,9 +434,10 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
     ))
 }
 
-fn stored_packets(stage: &Stage) -> Result<Vec<StoredPacket>, CliError> {
+fn stored_packets(stage: &Stage) -> Result<alidade_alerts::agent::Before, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
-    daemon::stored_packets(&mut store).map_err(|e| CliError::failed(e.to_string()))
+    daemon::stored_packets(&mut store, &stage.plan.settings, stage.clock.now())
+        .map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// What the journal says of the time before a restart.

@@ -116,6 +116,8 @@ pub struct Packet {
     pub reason: String,
     /// As the fact has it.
     pub body: String,
+    /// The event it was put into.
+    pub event: Option<String>,
 }
 
 fn number(seq: i64) -> u64 {
@@ -382,6 +384,33 @@ impl Store {
         })
     }
 
+    /// What packets received within a time are known by, without what they said: a copy is a copy for long.
+    pub fn packet_identities(&mut self, from: UtcTime, to: UtcTime) -> Result<Vec<(String, UtcTime)>, StoreError> {
+        self.read(|c| {
+            let within = alerts::received_at
+                .ge(naive(from))
+                .and(alerts::received_at.lt(naive(to)));
+            let taken = alerts::verdict.eq("act").or(alerts::verdict.eq("ignore"));
+            let rows: Vec<(Option<String>, chrono::NaiveDateTime)> = alerts::table
+                .filter(within.and(taken).and(alerts::identity.is_not_null()))
+                .order(alerts::seq)
+                .select((alerts::identity, alerts::received_at))
+                .load(c)?;
+            Ok(rows
+                .into_iter()
+                .filter_map(|(identity, at)| Some((identity?, utc(at))))
+                .collect())
+        })
+    }
+
+    /// Names of the events that were begun last, the newest first.
+    pub fn newest_events(&mut self, count: i64) -> Result<Vec<String>, StoreError> {
+        self.read(|c| {
+            let newest = alert_events::table.order(alert_events::seq.desc()).limit(count);
+            Ok(newest.select(alert_events::id).load(c)?)
+        })
+    }
+
     /// Every posting of an account, oldest first.
     pub fn postings(&mut self, account: &str) -> Result<Vec<Posting>, StoreError> {
         self.read(|c| {
@@ -514,6 +543,7 @@ fn into_packets(rows: Vec<PacketRow>) -> Result<Vec<Packet>, ReadError> {
                 verdict: row.verdict,
                 reason: row.reason,
                 body: String::from_utf8(row.body).map_err(|e| ReadError::Garbled("alerts", e.to_string()))?,
+                event: row.event,
             })
         })
         .collect()

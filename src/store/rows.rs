@@ -544,4 +544,5 @@ pub(super) struct PacketRow {
     pub verdict: String,
     pub reason: String,
     pub body: Vec<u8>,
+    pub event: Option<String>,
 }

@@ -178,6 +178,8 @@ diesel::table! {
         verdict -> Text,
         reason -> Text,
         body -> Binary,
+        identity -> Nullable<Text>,
+        event -> Nullable<Text>,
     }
 }
 

@@ -290,6 +290,8 @@ impl Walker {
             verdict: if fresh { "act" } else { "duplicate" }.into(),
             reason: "ok".into(),
             body: format!("<voe:VOEvent ivorn='{n}'>\u{e9}</voe:VOEvent>"),
+            identity: Some(format!("{:064x}", n % 50)),
+            event: Some(format!("event-{}", n % 5)),
         });
         if !fresh {
             return;

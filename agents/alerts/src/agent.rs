@@ -25,6 +25,7 @@ use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
+    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -62,6 +63,19 @@ pub struct ChangeStrategies {
 pub struct StoredPacket {
     pub body: String,
     pub received_at: UtcTime,
+    /// Number of the event it was put into.
+    pub event: Option<u64>,
+}
+
+/// What earlier runs received.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Before {
+    /// Packets of the events that are remembered, in their order.
+    pub packets: Vec<StoredPacket>,
+    /// What older packets are known by, and when they came.
+    pub identities: Vec<(String, UtcTime)>,
+    /// The highest number an event has had; 0 before the first.
+    pub last_event: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +90,10 @@ pub struct AlertsSettings {
     pub sun_max_alt_deg: f64,
     pub max_packet_bytes: u64,
     pub follow_tests: bool,
+    /// An event is forgotten when nothing was heard of it for so long, days.
+    pub remember_events_days: u32,
+    /// A packet that comes again within so many days is known as a copy; later it is judged by its age.
+    pub remember_packets_days: u32,
 }
 
 pub struct AlertsPorts {
@@ -134,12 +152,10 @@ pub struct Alerts {
     requests_made: BTreeMap<EventId, u32>,
     /// When the old was last forgotten.
     pruned_at: Option<UtcTime>,
+    published_at: Option<UtcTime>,
+    /// What has changed since is published in a moment.
+    publishes_later: bool,
 }
-
-/// An event is forgotten when nothing was heard of it for so long, days.
-const KEEP_EVENTS_DAYS: i64 = 30;
-/// An identity is remembered for so long, days: a packet that comes again later is new, and judged by its age.
-const KEEP_IDENTITIES_DAYS: i64 = 60;
 
 fn event_name(id: EventId) -> String {
     format!("event-{}", id.0)
@@ -165,8 +181,8 @@ fn original_body(stored: &str) -> Vec<u8> {
 }
 
 impl Alerts {
-    /// `packets` are those of earlier runs in their order; the events are rebuilt from them without acting.
-    pub fn new(ports: AlertsPorts, settings: AlertsSettings, packets: Vec<StoredPacket>) -> Self {
+    /// The events are rebuilt from the packets of earlier runs, without acting.
+    pub fn new(ports: AlertsPorts, settings: AlertsSettings, before: Before) -> Self {
         let filters: BTreeSet<String> = settings.channels.values().flatten().cloned().collect();
         let lat = settings.site.lat_deg;
         let unit = UnitCapabilities {
@@ -188,8 +204,14 @@ impl Alerts {
             homes: BTreeMap::new(),
             requests_made: BTreeMap::new(),
             pruned_at: None,
+            published_at: None,
+            publishes_later: false,
         };
-        for packet in packets {
+        for (identity, at) in &before.identities {
+            alerts.events.recall(identity, at.chrono());
+        }
+        alerts.events.continue_after(EventId(before.last_event));
+        for packet in before.packets {
             alerts.remember(&packet);
         }
         alerts
@@ -203,7 +225,7 @@ impl Alerts {
             packet.received_at.chrono(),
             &self.limits,
         );
-        let outcome = self.events.insert(&reading);
+        let outcome = self.events.replay(&reading, packet.event.map(EventId));
         let Some(event) = outcome.event else { return };
         if outcome.verdict == Verdict::Act {
             self.homes.insert(packet_name(&reading.bytes_sha256), event);
@@ -264,6 +286,8 @@ impl Alerts {
             } else {
                 stored_body(&packet.body)
             },
+            identity: reading.notice.as_ref().map(crate::event::identity),
+            event: outcome.event.map(event_name),
         });
         if matches!(outcome.verdict, Verdict::Reject | Verdict::Conflict) {
             self.status.refused += 1;
@@ -290,7 +314,6 @@ impl Alerts {
             self.consider(self.events.resolve(touched), received_at, stages.clone());
         }
         self.forget_the_old(received_at);
-        self.publish();
         PacketVerdict {
             packet: id,
             verdict,
@@ -306,9 +329,9 @@ impl Alerts {
             return;
         }
         self.pruned_at = Some(now);
-        let keep = chrono::Duration::days(KEEP_EVENTS_DAYS);
-        self.events
-            .prune(now.chrono(), keep, chrono::Duration::days(KEEP_IDENTITIES_DAYS));
+        let keep = chrono::Duration::days(self.settings.remember_events_days.into());
+        let keep_packets = chrono::Duration::days(self.settings.remember_packets_days.into());
+        self.events.prune(now.chrono(), keep, keep_packets);
         let live: BTreeSet<EventId> = self.events.events().map(|event| event.id).collect();
         self.homes.retain(|_, home| live.contains(&self.events.resolve(*home)));
         self.followed.retain(|id, _| live.contains(&self.events.resolve(*id)));
@@ -640,7 +663,26 @@ impl Alerts {
         self.status.events.insert(name, summary);
     }
 
-    fn publish(&self) {
+    /// Publishes now or, in a flood, a moment later: the whole state is copied each time.
+    fn publish_soon(&mut self, ctx: &mut Context<Self>) {
+        const MOMENT: Duration = Duration::from_millis(50);
+        let now = self.ports.recorder.now();
+        if self.publishes_later {
+            return;
+        }
+        if self
+            .published_at
+            .is_none_or(|at| now.seconds_since(at) >= MOMENT.as_secs_f64())
+        {
+            self.publish();
+        } else {
+            self.publishes_later = true;
+            ctx.run_later(MOMENT, |alerts, _| alerts.publish());
+        }
+    }
+
+    fn publish(&mut self) {
+        (self.published_at, self.publishes_later) = (Some(self.ports.recorder.now()), false);
         self.ports.status.send_replace(Rc::new(self.status.clone()));
     }
 }
@@ -665,8 +707,10 @@ impl Actor for Alerts {
 impl Handler<Packet> for Alerts {
     type Result = PacketVerdict;
 
-    fn handle(&mut self, packet: Packet, _: &mut Self::Context) -> Self::Result {
-        self.receive(packet)
+    fn handle(&mut self, packet: Packet, ctx: &mut Self::Context) -> Self::Result {
+        let verdict = self.receive(packet);
+        self.publish_soon(ctx);
+        verdict
     }
 }
 

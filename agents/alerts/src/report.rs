@@ -1,6 +1,6 @@
 //! What `alidade alert read` prints: one line a file, files of one call taken as one stream.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventBook, EventId, MergeRules, Trust};
@@ -136,6 +136,11 @@ impl Reader {
         self.now = now;
     }
 
+    /// Forgets what is long over: in a stream that never ends.
+    pub fn forget_the_old(&mut self) {
+        self.book.prune(self.now, Duration::days(7), Duration::days(60));
+    }
+
     /// The events so far.
     #[must_use]
     pub fn book(&self) -> &EventBook {
@@ -182,7 +187,7 @@ impl Reader {
             };
             Line::bare(file, Verdict::Reject, reason, &error.to_string())
         };
-        loop {
+        for _ in 0..self.limits.max_elements {
             let frame = match decoder.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,

@@ -108,6 +108,31 @@ fn syntax(detail: impl AsRef<str>) -> Refusal {
     Refusal::new(Reason::XmlSyntax, detail)
 }
 
+/// An attribute of the root element, read without the rest: for answers that must not wait for a full reading. `None`
+/// for anything that does not begin as a document of ours does.
+#[must_use]
+pub fn root_attribute(bytes: &[u8], name: &str) -> Option<String> {
+    let text = decode(bytes).ok()?;
+    let mut reader = NsReader::from_str(&text);
+    for _ in 0..64 {
+        match reader.read_event().ok()? {
+            Event::Start(start) | Event::Empty(start) => {
+                let mut attributes = start.attributes();
+                attributes.with_checks(false);
+                let mut sound = attributes.take(256).filter_map(Result::ok);
+                let value = sound
+                    .find(|a| a.key.as_ref() == name)?
+                    .normalized_value(XmlVersion::Implicit1_0)
+                    .ok()?;
+                return Some(value.into_owned());
+            }
+            Event::DocType(_) | Event::Eof => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
 /// The bytes as text: UTF-8 (with or without byte order mark), UTF-16 with byte order mark, ISO 8859-1 if declared.
 fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     let bad = |detail: &str| Refusal::new(Reason::Encoding, detail);

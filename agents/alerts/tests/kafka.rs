@@ -1,6 +1,9 @@
 //! The Kafka listener against librdkafka's mock cluster, and the login against a token server on this machine.
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
+#[path = "../../../tests/support/python.rs"]
+mod python;
+
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -194,6 +197,92 @@ fn answer(mut stream: impl std::io::Read + std::io::Write, life_s: u64) {
         body.len()
     );
     let _ = stream.write_all(text.as_bytes());
+}
+
+/// What GCN's own client reads: one line a message, its bytes in hexadecimal.
+const GCN_CLIENT: &str = r#"
+import sys
+from gcn_kafka import Consumer
+brokers, topic, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+consumer = Consumer(config={"bootstrap.servers": brokers, "security.protocol": "plaintext",
+                            "group.id": "gcn-client", "auto.offset.reset": "earliest"})
+consumer.subscribe([topic])
+while count:
+    for message in consumer.consume(timeout=1):
+        if not message.error():
+            print(message.value().hex(), flush=True)
+            count -= 1
+consumer.close()
+"#;
+
+#[tokio::test]
+async fn we_read_what_the_clients_of_gcn_read_from_the_same_cluster() {
+    const TOPIC: &str = "gcn.notices.svom.voevent.grm";
+    let cluster = MockCluster::new(1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    cluster.create_topic(TOPIC, 1, 1).unwrap();
+    let sent = notices(5);
+    produce(&brokers, TOPIC, &sent);
+    let mut run = listen(&brokers, false);
+    for expected in &sent {
+        let delivery = next(&mut run).await;
+        assert_eq!(&delivery.bytes, expected);
+        delivery.answer.send(Answer::Taken).unwrap();
+    }
+    let mut theirs = python::program("python");
+    theirs.args(["-c", GCN_CLIENT, &brokers, TOPIC, "5"]);
+    let theirs = tokio::task::spawn_blocking(move || theirs.output().unwrap())
+        .await
+        .unwrap();
+    assert!(theirs.status.success(), "{}", String::from_utf8_lossy(&theirs.stderr));
+    let hex = |message: &Vec<u8>| message.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let read: Vec<String> = String::from_utf8_lossy(&theirs.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(read, sent.iter().map(hex).collect::<Vec<_>>());
+    stop(run).await;
+}
+
+/// GCN's client asks for its token; the cluster behind it is nobody.
+const GCN_LOGIN: &str = r#"
+import sys
+from gcn_kafka import Consumer
+consumer = Consumer(config={"bootstrap.servers": sys.argv[1], "security.protocol": "sasl_plaintext", "group.id": "g",
+                            "sasl.oauthbearer.token.endpoint.url": sys.argv[2]},
+                    client_id="observatory", client_secret="secret")
+consumer.poll(5)
+"#;
+
+#[test]
+fn the_token_server_serves_the_clients_of_gcn_and_us_alike() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/oauth2/token", server.local_addr().unwrap());
+    let brokers = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = python::program("python");
+    let brokers = brokers.local_addr().unwrap().to_string();
+    client.args(["-c", GCN_LOGIN, &brokers, &url]);
+    let theirs = std::thread::spawn(move || client.output().unwrap());
+    let mut stream = server.accept().unwrap().0;
+    let mut asked = Vec::new();
+    let mut part = [0; 1024];
+    while !String::from_utf8_lossy(&asked).contains("grant_type=client_credentials") {
+        let count = std::io::Read::read(&mut stream, &mut part).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&asked));
+        asked.extend_from_slice(&part[..count]);
+    }
+    let theirs_asked = String::from_utf8_lossy(&asked).into_owned();
+    assert!(
+        theirs_asked.contains("Authorization: Basic b2JzZXJ2YXRvcnk6c2VjcmV0\r\n"),
+        "{theirs_asked}"
+    );
+    answer(std::io::Cursor::new(asked), 3600);
+    drop(stream);
+    // The same server, asked by us.
+    let serving = std::thread::spawn(move || answer(server.accept().unwrap().0, 3600));
+    assert_eq!(fetch(&login(url)).unwrap().value, "a.b.c");
+    serving.join().unwrap();
+    theirs.join().unwrap();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use alidade_alerts::event::{EventBook, MergeRules, Trust};
+use alidade_alerts::event::{Change, EventBook, EventId, MergeRules, Trust, identity};
 use alidade_alerts::report::Reader;
 use alidade_alerts::strategy::{UnitCapabilities, decide, from_toml, glob_matches};
 use alidade_alerts::transport::vtp::frame::{FrameDecoder, FrameError, encode};
@@ -136,6 +136,36 @@ proptest! {
             prop_assert_eq!(outcome.verdict, Verdict::Duplicate);
         }
         prop_assert_eq!(book.events().collect::<Vec<_>>(), before);
+    }
+
+    #[test]
+    fn a_restart_that_reads_only_the_newer_packets_keeps_the_numbers_of_events(packets in notices(), share in 0.0..1.0f64) {
+        let mut first = EventBook::new(MergeRules::default(), Trust::default());
+        let readings: Vec<_> = packets.iter().map(|p| read(p.as_bytes(), Channel::Voevent, now())).collect();
+        let outcomes: Vec<_> = readings.iter().map(|reading| first.insert(reading)).collect();
+        let came_apart = outcomes.iter().any(|outcome| matches!(outcome.change, Change::Split { .. }));
+        let homes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.event).collect();
+        let last = homes.iter().flatten().max().copied().unwrap_or(EventId(0));
+        let cut = (share * packets.len() as f64) as usize;
+        let mut again = EventBook::new(MergeRules::default(), Trust::default());
+        for reading in &readings[..cut] {
+            again.recall(&identity(reading.notice.as_ref().unwrap()), now());
+        }
+        again.continue_after(last);
+        for (reading, home) in readings[cut..].iter().zip(&homes[cut..]) {
+            let outcome = again.replay(reading, *home);
+            prop_assert_ne!(outcome.verdict, Verdict::Duplicate);
+            // Of the parts of an event that came apart, only a packet of their own tells the number.
+            if cut == 0 && !came_apart {
+                prop_assert_eq!(outcome.event, *home);
+            }
+        }
+        for reading in &readings {
+            prop_assert_eq!(again.insert(reading).verdict, Verdict::Duplicate);
+        }
+        let fresh = packet("new.sat", "n99", "n99", -40_000.0, None, &[]);
+        let outcome = again.insert(&read(fresh.as_bytes(), Channel::Voevent, now()));
+        prop_assert!(outcome.event.is_some_and(|id| id > last), "a new event has a new number");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alidade_alerts::transport::folder::{Spool, watch as watch_folder};
+use alidade_alerts::transport::networks::AllowList;
 use alidade_alerts::transport::vtp::frame::{FrameDecoder, encode};
 use alidade_alerts::transport::vtp::message::{Payload, TransportMessage, TransportRole, classify};
 use alidade_alerts::transport::vtp::{
@@ -203,7 +203,7 @@ async fn an_author_gets_an_ack_or_a_nak_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_drops_who_is_deaf_or_falls_behind() {
+async fn a_broker_drops_who_is_deaf() {
     let settings = BrokerSettings::new("ivo://us/broker");
     let relay = Relay::new(64);
     let broker = Broker::new(settings, clock(), relay.clone());
@@ -212,25 +212,17 @@ async fn a_broker_drops_who_is_deaf_or_falls_behind() {
     let deaf = broker.clone();
     let task = tokio::spawn(async move { deaf.serve_subscriber(far).await });
     let mut peer = Peer::new(near);
+    assert_eq!(peer.hear_role().await.unwrap().role, TransportRole::Authenticate);
     assert_eq!(peer.hear_role().await.unwrap().role, TransportRole::Iamalive);
     assert!(matches!(task.await.unwrap(), Err(VtpError::Silent(_))));
-    // Behind: takes ten packets and acknowledges none.
-    let (near, far) = duplex(1 << 20);
-    let slow = broker.clone();
-    let task = tokio::spawn(async move { slow.serve_subscriber(far).await });
-    tokio::task::yield_now().await;
-    for _ in 0..11 {
-        relay.publish(PACKET);
-    }
-    assert!(matches!(task.await.unwrap(), Err(VtpError::Unexpected(_))));
-    drop(near);
 }
 
 #[tokio::test]
 async fn packets_go_from_author_to_subscribers_over_tcp() {
     let relay = Relay::new(64);
     let mut settings = BrokerSettings::new("ivo://us/broker");
-    settings.allowed = BTreeSet::from(["127.0.0.1".parse().unwrap()]);
+    settings.authors = AllowList::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    settings.subscribers = AllowList::this_machine();
     let broker = Broker::new(settings, clock(), relay.clone());
     let (sink, mut deliveries) = mpsc::channel::<Delivery>(16);
     let onward = relay.clone();
@@ -270,7 +262,7 @@ async fn packets_go_from_author_to_subscribers_over_tcp() {
 #[tokio::test]
 async fn a_stranger_is_not_served() {
     let mut settings = BrokerSettings::new("ivo://us/broker");
-    settings.allowed = BTreeSet::from(["192.0.2.1".parse().unwrap()]);
+    settings.authors = AllowList::new(vec!["192.0.2.0/24".parse().unwrap()]);
     let broker = Broker::new(settings, clock(), Relay::new(8));
     let (sink, _seen) = receiver();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -278,6 +270,158 @@ async fn a_stranger_is_not_served() {
     tokio::spawn(async move { broker.accept_authors(listener, sink).await });
     let stream = TcpStream::connect(address).await.unwrap();
     assert!(send(stream, PACKET, Duration::from_secs(5)).await.is_err());
+}
+
+/// A broker's end of a subscription over memory, under that behaviour.
+fn subscription(settings: &BrokerSettings, relay: &Relay) -> (Peer, tokio::task::JoinHandle<Result<(), VtpError>>) {
+    let (near, far) = duplex(1 << 12);
+    let broker = Broker::new(settings.clone(), clock(), relay.clone());
+    (
+        Peer::new(far),
+        tokio::spawn(async move { broker.serve_subscriber(near).await }),
+    )
+}
+
+fn numbered(number: usize) -> Vec<u8> {
+    String::from_utf8_lossy(PACKET)
+        .replace("test1", &format!("test{number}"))
+        .into_bytes()
+}
+
+impl Peer {
+    /// Says who it is when the broker asks.
+    async fn introduce(&mut self, who: &str) {
+        let asked = self.hear_role().await.unwrap();
+        assert_eq!(asked.role, TransportRole::Authenticate);
+        self.say(&asked.reply(who, clock()()).to_xml()).await;
+    }
+
+    /// Hears the packet of that number and acknowledges it.
+    async fn take(&mut self, number: usize, who: &str) {
+        assert_eq!(self.hear().await.unwrap(), numbered(number));
+        let ack = TransportMessage::ack(&format!("ivo://a.b/c#test{number}"), who, clock()());
+        self.say(&ack.to_xml()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_again_gets_what_it_missed_and_a_newcomer_only_what_is_new() {
+    let (settings, relay) = (BrokerSettings::new("ivo://us/broker"), Relay::new(64));
+    let (mut peer, task) = subscription(&settings, &relay);
+    peer.introduce("ivo://them/one").await;
+    relay.publish(&numbered(1));
+    peer.take(1, "ivo://them/one").await;
+    relay.publish(&numbered(2));
+    assert_eq!(
+        peer.hear().await.unwrap(),
+        numbered(2),
+        "sent, and the line breaks before the answer"
+    );
+    drop(peer);
+    assert!(task.await.unwrap().is_ok());
+    relay.publish(&numbered(3));
+
+    let (mut again, _task) = subscription(&settings, &relay);
+    again.introduce("ivo://them/one").await;
+    again.take(2, "ivo://them/one").await;
+    again.take(3, "ivo://them/one").await;
+    let (mut newcomer, _other) = subscription(&settings, &relay);
+    newcomer.introduce("ivo://them/two").await;
+    // One that never says who it is gets what is new as well.
+    let (mut silent, _third) = subscription(&settings, &relay);
+    assert_eq!(silent.hear_role().await.unwrap().role, TransportRole::Authenticate);
+    tokio::time::sleep(settings.identify_within * 2).await;
+    relay.publish(&numbered(4));
+    again.take(4, "ivo://them/one").await;
+    newcomer.take(4, "ivo://them/two").await;
+    assert_eq!(silent.hear().await.unwrap(), numbered(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_waits_for_a_slow_subscriber_and_one_that_never_answers_is_dropped() {
+    let mut settings = BrokerSettings::new("ivo://us/broker");
+    settings.most_outstanding = 3;
+    let relay = Relay::new(64);
+    let (mut peer, task) = subscription(&settings, &relay);
+    peer.introduce("ivo://them/slow").await;
+    for number in 0..20 {
+        relay.publish(&numbered(number));
+    }
+    for number in 0..20 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        peer.take(number, "ivo://them/slow").await;
+    }
+    relay.publish(&numbered(20));
+    let began = tokio::time::Instant::now();
+    let why = task.await.unwrap().unwrap_err();
+    assert!(why.to_string().contains("unacknowledged"), "{why}");
+    assert!(began.elapsed() <= settings.acknowledge_within + Duration::from_secs(1));
+
+    let small = Relay::new(4);
+    let (mut peer, task) = subscription(&settings, &small);
+    peer.introduce("ivo://them/far-behind").await;
+    for number in 0..20 {
+        small.publish(&numbered(number));
+    }
+    let why = task.await.unwrap().unwrap_err();
+    assert!(why.to_string().contains("behind"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn signs_of_life_go_both_ways() {
+    let (settings, relay) = (BrokerSettings::new("ivo://us/broker"), Relay::new(64));
+    let (mut peer, task) = subscription(&settings, &relay);
+    peer.introduce("ivo://them/one").await;
+    let ask = TransportMessage::iamalive("ivo://them/one", clock()());
+    peer.say(&ask.to_xml()).await;
+    let answer = peer.hear_role().await.unwrap();
+    assert_eq!(
+        (answer.role, answer.response.as_deref()),
+        (TransportRole::Iamalive, Some("ivo://us/broker"))
+    );
+    let asked = peer.hear_role().await.unwrap();
+    assert_eq!(
+        (asked.role.clone(), asked.origin.as_str()),
+        (TransportRole::Iamalive, "ivo://us/broker")
+    );
+    peer.say(&asked.reply("ivo://them/one", clock()()).to_xml()).await;
+    assert_eq!(peer.hear_role().await.unwrap().role, TransportRole::Iamalive);
+    assert!(
+        matches!(task.await.unwrap(), Err(VtpError::Silent(_))),
+        "the second one was not answered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_packets_wait_for_one_write_and_are_acknowledged_in_order() {
+    let (near, far) = duplex(1 << 16);
+    let (sink, mut deliveries) = mpsc::channel::<Delivery>(64);
+    let settings = SubscriberSettings::new("ivo://us/subscriber");
+    let task = tokio::spawn(async move { session(near, "broker", &settings, &clock(), &sink).await });
+    let mut broker = Peer::new(far);
+    for number in 0..10 {
+        broker.say(&numbered(number)).await;
+    }
+    let mut batch = Vec::new();
+    for _ in 0..10 {
+        batch.push(deliveries.recv().await.unwrap());
+    }
+    for delivery in batch.into_iter().rev() {
+        delivery.answer.send(Answer::Taken).unwrap();
+    }
+    for number in 0..10 {
+        let ack = broker.hear_role().await.unwrap();
+        assert_eq!(
+            (ack.role, ack.origin),
+            (TransportRole::Ack, format!("ivo://a.b/c#test{number}"))
+        );
+    }
+    broker.say(&numbered(10)).await;
+    drop(deliveries.recv().await.unwrap().answer);
+    assert!(
+        matches!(task.await.unwrap(), Err(VtpError::Unexpected(_))),
+        "unanswered: the sender must know"
+    );
 }
 
 /// A fresh folder under the build's own temporary folder.
@@ -291,8 +435,9 @@ fn fresh(name: &str) -> std::path::PathBuf {
 async fn files_dropped_in_a_folder_are_read_once_and_moved() {
     let folder = fresh("spool");
     let spool = Spool::open(&folder).unwrap();
-    std::fs::write(folder.join("b.xml"), b"<VOEvent/>").unwrap();
-    std::fs::write(folder.join("a.xml"), PACKET).unwrap();
+    std::fs::write(folder.join("b.xml"), b"<VOEvent></VOEvent>").unwrap();
+    let whole = String::from_utf8_lossy(PACKET).replace("/>", "></voe:VOEvent>");
+    std::fs::write(folder.join("a.xml"), &whole).unwrap();
     std::fs::write(folder.join("c.xml.tmp"), b"half").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", folder.join("d.xml")).unwrap();
     std::fs::write(folder.join("processed/a.xml"), b"older").unwrap();
@@ -304,12 +449,15 @@ async fn files_dropped_in_a_folder_are_read_once_and_moved() {
         clock(),
         sink,
     ));
-    assert_eq!(seen.recv().await.unwrap(), PACKET);
-    assert_eq!(seen.recv().await.unwrap(), b"<VOEvent/>");
+    assert_eq!(seen.recv().await.unwrap(), whole.as_bytes());
+    assert_eq!(seen.recv().await.unwrap(), b"<VOEvent></VOEvent>");
     while !spool.waiting().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(std::fs::read(folder.join("processed/a.xml.2")).unwrap(), PACKET);
+    assert_eq!(
+        std::fs::read(folder.join("processed/a.xml.2")).unwrap(),
+        whole.as_bytes()
+    );
     assert_eq!(std::fs::read(folder.join("refused/b.xml.reason")).unwrap(), b"ivorn\n");
     assert!(
         folder.join("refused/d.xml").symlink_metadata().unwrap().is_symlink(),
@@ -317,6 +465,14 @@ async fn files_dropped_in_a_folder_are_read_once_and_moved() {
     );
     assert!(folder.join("c.xml.tmp").exists(), "an unfinished file is left alone");
     assert!(seen.try_recv().is_err(), "nothing was read twice");
+    let growing = folder.join("e.xml");
+    std::fs::write(&growing, &PACKET[..40]).unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    std::fs::write(&growing, [PACKET, b"<!-- still being written"].concat()).unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(seen.try_recv().is_err(), "a file that grows is left alone");
+    std::fs::write(&growing, &whole).unwrap();
+    assert_eq!(seen.recv().await.unwrap(), whole.as_bytes());
     task.abort();
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -138,6 +138,12 @@ pub enum Fact {
         verdict: String,
         reason: String,
         body: String,
+        /// What it is known by when it comes again; none for one that could not be read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identity: Option<String>,
+        /// The event it was put into.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event: Option<String>,
     },
     EventMoved {
         event: String,

@@ -18,6 +18,8 @@ pub(super) fn project(c: &mut AnyConnection, place: Place, fact: &Fact) -> Query
             verdict,
             reason,
             body,
+            identity,
+            event,
         } => on_either!(c, c => {
             diesel::insert_into(alerts::table)
                 .values((
@@ -29,6 +31,8 @@ pub(super) fn project(c: &mut AnyConnection, place: Place, fact: &Fact) -> Query
                     alerts::verdict.eq(verdict),
                     alerts::reason.eq(reason),
                     alerts::body.eq(body.as_bytes()),
+                    alerts::identity.eq(identity),
+                    alerts::event.eq(event),
                 ))
                 .on_conflict_do_nothing()
                 .execute(c)?;

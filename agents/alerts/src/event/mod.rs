@@ -8,9 +8,15 @@
 //! which they came: groups, withdrawals and best positions are computed from the set. Only event numbers follow arrival.
 
 mod book;
+mod chains;
 mod grouping;
+mod identity;
+mod outcome;
+mod standing;
 mod summary;
 
-pub use book::{Change, EventBook, EventId, Outcome, Trust};
+pub use book::EventBook;
 pub use grouping::{MergeRules, TrackPoint, separation_deg};
+pub use identity::identity;
+pub use outcome::{Change, EventId, Outcome, Trust};
 pub use summary::{Event, EventState, PositionRecord};

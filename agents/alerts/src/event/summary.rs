@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::book::EventId;
+use super::outcome::EventId;
 use crate::notice::{Class, Flag, Notice, Position, SkyMap, TimeKind};
 use crate::reason::Reason;
 

@@ -42,6 +42,7 @@ pub fn read(value: &Json) -> Result<Draft, Refusal> {
     read_times(&members, &mut draft)?;
     read_position(&members, &mut draft)?;
     read_statistics(&members, &mut draft.notice)?;
+    read_marks(&members, &mut draft.notice)?;
     draft.notice.key = key(&draft.notice, &members)?;
     Ok(draft)
 }
@@ -87,18 +88,82 @@ fn read_identity(members: &Members<'_>, schema: &SchemaName, notice: &mut Notice
     notice.trigger_id = ids.next();
     notice.names = ids.chain(members.texts("event_name")?).collect();
     let pipeline = members.text("pipeline")?.unwrap_or_default();
-    let slewing = members.text("slew_status")?;
     (notice.stream, notice.class) = stream_and_class(notice, schema, pipeline);
-    if notice.mission.eq_ignore_ascii_case("maxi")
-        && schema.path.ends_with("known")
-        && !schema.path.ends_with("unknown")
-    {
-        notice.flags.insert(Flag::CatalogueSource);
-    }
-    if notice.stream == "svom/eclairs/trigger" && slewing == Some("not_requested") && !notice.names.is_empty() {
-        notice.flags.insert(Flag::CatalogueSource);
+    let messenger = members.text("messenger")?.unwrap_or_default();
+    if notice.class == Class::Unknown {
+        notice.class = class_of_messenger(messenger);
     }
     Ok(())
+}
+
+/// What kind of messenger a notice names; light alone says nothing of the kind of event.
+fn class_of_messenger(messenger: &str) -> Class {
+    match messenger.to_ascii_lowercase().as_str() {
+        "neutrino" => Class::Neutrino,
+        "gw" | "gravitational waves" | "gravitational wave" => Class::GravitationalWave,
+        _ => Class::Unknown,
+    }
+}
+
+/// Marks that the members of a notice give, by mission.
+fn read_marks(members: &Members<'_>, notice: &mut Notice) -> Result<(), Refusal> {
+    let mut parts = notice.stream.split('/');
+    let (mission, instrument) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let last = parts.next().unwrap_or_default();
+    let likely = |value: &f64| *value > 0.5;
+    let known_name = members
+        .texts("known_source")
+        .is_ok_and(|names| names.iter().any(|n| !n.is_empty()))
+        && members.number("association_probability")?.is_none_or(|p| likely(&p));
+    let catalogue = match (mission, instrument) {
+        ("maxi", _) => last == "known",
+        // A burst alert of a source with a name, to which the satellite does not turn.
+        ("svom", "eclairs") => {
+            last == "trigger" && members.text("slew_status")? == Some("not_requested") && !notice.names.is_empty()
+        }
+        // The classes of BAT's positions are the names of known sources and "unknown".
+        ("swift", "bat") if last == "grb_pos" => {
+            let known = |(name, p): (&String, &f64)| likely(p) && !name.eq_ignore_ascii_case("unknown");
+            notice.classification.iter().any(known)
+        }
+        ("fermi", "lat") => last.contains("flare"),
+        _ => false,
+    };
+    let marks = [
+        (Flag::CatalogueSource, catalogue || known_name),
+        (
+            Flag::StarTrackerLostLock,
+            members.flag("star_tracker_locked")? == Some(false),
+        ),
+        (
+            Flag::LowSignificance,
+            members.flag("possible_cosmic_ray")? == Some(true),
+        ),
+        (
+            Flag::NotASource,
+            mission == "heasarc" || (mission == "swift" && is_product(last)),
+        ),
+    ];
+    let set: Vec<Flag> = marks.into_iter().filter_map(|(flag, on)| on.then_some(flag)).collect();
+    notice.flags.extend(set);
+    Ok(())
+}
+
+/// Kinds of Swift notices that show something of an event known already.
+fn is_product(kind: &str) -> bool {
+    const PRODUCTS: &[&str] = &[
+        "image",
+        "lightcurve",
+        "light_curve",
+        "spectrum",
+        "scaled_map",
+        "source_list",
+        "sper",
+        "thresholded_pixels",
+        "pointing",
+        "trigger",
+    ];
+    PRODUCTS.contains(&kind)
 }
 
 /// House stream and class of a unified notice.
@@ -120,21 +185,41 @@ fn stream_and_class(notice: &Notice, schema: &SchemaName, pipeline: &str) -> (St
         "chime" | "dsa110" | "dsa_110" => (format!("{mission}/frb/{last}"), Class::RadioBurst),
         "boom" | "ztf" | "rubin" => (format!("{mission}/optical/{last}"), Class::Optical),
         "maxi" => (format!("maxi/gsc/{}", last.trim_start_matches("gsc_")), Class::Grb),
-        "swift" if last == "guano" => ("swift/bat/guano".to_string(), Class::Grb),
-        _ => (
-            format!(
-                "{mission}/{}/{last}",
-                if instrument.is_empty() { "any" } else { &instrument }
-            ),
-            Class::Grb,
-        ),
+        "swift" if schema.path.to_ascii_lowercase().contains("guano") => ("swift/bat/guano".to_string(), Class::Grb),
+        // The positions of the classic notices and of these are the same thing.
+        "swift" if last == "position" && instrument == "bat" => ("swift/bat/grb_pos".to_string(), Class::Grb),
+        "swift" if last == "position" => (format!("swift/{instrument}/pos"), Class::Grb),
+        "fermi" if schema.path.contains("flare") => ("fermi/lat/flare".to_string(), Class::Unknown),
+        _ => {
+            let instrument = if instrument.is_empty() { "any" } else { &instrument };
+            let bursts = BURST_MISSIONS.contains(&mission.as_str());
+            let class = if bursts { Class::Grb } else { Class::Unknown };
+            (format!("{mission}/{instrument}/{last}"), class)
+        }
     }
 }
+
+/// Missions whose notices are about gamma-ray bursts unless they say otherwise.
+const BURST_MISSIONS: &[&str] = &[
+    "astrosat",
+    "blackcat",
+    "burstcube",
+    "calet",
+    "cosi",
+    "fermi",
+    "gecam",
+    "glowbug",
+    "integral",
+    "konus",
+    "starburst",
+    "svom",
+    "swift",
+];
 
 fn read_alert(members: &Members<'_>, notice: &mut Notice) -> Result<(), Refusal> {
     match members.text("alert_tense")?.map(str::to_ascii_lowercase).as_deref() {
         None | Some("current") => {}
-        Some("test" | "injection") => notice.is_test = true,
+        Some("test" | "injection" | "injected" | "mock") => notice.is_test = true,
         Some("archival" | "planned" | "commanded") => notice.not_current = Some(Reason::NotCurrent),
         Some(_) => notice.not_current = Some(Reason::UnknownTense),
     }
@@ -142,8 +227,13 @@ fn read_alert(members: &Members<'_>, notice: &mut Notice) -> Result<(), Refusal>
         None | Some("initial") => {}
         Some("update" | "subsequent") => notice.is_update = true,
         Some("retraction") => notice.is_retraction = true,
+        // As the first versions of the schema had it.
+        Some("test" | "injected" | "injection") => notice.is_test = true,
         Some(_) => notice.not_current = notice.not_current.or(Some(Reason::UnknownAlertType)),
     }
+    // GECAM: real triggers count below 1e8.
+    let number = notice.trigger_id.as_deref().and_then(|id| id.parse::<u64>().ok());
+    notice.is_test |= notice.stream.starts_with("gecam/") && number.is_some_and(|n| n >= 100_000_000);
     notice.role = if notice.is_test { Role::Test } else { Role::Observation };
     // The number orders notices of one event; anything beyond 2^53 is no count.
     #[allow(clippy::cast_possible_truncation)]
@@ -170,8 +260,28 @@ fn read_times(members: &Members<'_>, draft: &mut Draft) -> Result<(), Refusal> {
             draft.notice.issued_at = time;
         }
     }
+    // Telescopes that turn to a burst date their images only.
+    let turned = draft
+        .notice
+        .stream
+        .split('/')
+        .nth(1)
+        .is_some_and(|i| FOLLOW_UP_INSTRUMENTS.contains(&i));
+    if draft.notice.event_time.is_none()
+        && turned
+        && let Some(text) = members.text("observation_start")?
+    {
+        draft.notice.event_time = instant::parse_iso(text, Scale::Utc);
+        draft.notice.time_kind = TimeKind::FollowUp;
+        if draft.notice.event_time.is_none() {
+            draft.refuse(Reason::BadTime, format!("observation_start {text}"));
+        }
+    }
     Ok(())
 }
+
+/// Instruments that look at a burst after it was found.
+const FOLLOW_UP_INSTRUMENTS: &[&str] = &["xrt", "uvot", "mxt", "vt", "fxt"];
 
 fn read_error(members: &Members<'_>) -> Result<Option<f64>, Refusal> {
     let bad = || Refusal::new(Reason::JsonType, "ra_dec_error is neither a number nor three numbers");
@@ -203,6 +313,10 @@ fn read_position(members: &Members<'_>, draft: &mut Draft) -> Result<(), Refusal
     };
     if !(0.0..=360.0).contains(&ra) || !(-90.0..=90.0).contains(&dec) {
         draft.refuse(Reason::OutOfRange, format!("position {ra}, {dec} deg"));
+        return Ok(());
+    }
+    // The author's way of saying that there is none.
+    if ra.abs() < 1e-9 && dec.abs() < 1e-9 && err.is_none_or(|e| e <= 0.0) {
         return Ok(());
     }
     if err.is_some_and(|e| e >= 180.0) {
@@ -256,14 +370,24 @@ fn read_statistics(members: &Members<'_>, notice: &mut Notice) -> Result<(), Ref
     take("net_count_rate", "net_count_rate")?;
     take("far", "far_hz")?;
     // IceCube calls it signalness elsewhere; strategies know one name.
+    take("signalness", "signalness")?;
     take("p_astro", "signalness")?;
+    take("dm", "dispersion_measure")?;
+    if matches!(mission.as_str(), "chime" | "dsa110") {
+        take("snr", "frb_snr")?;
+    }
+    if let Some(Json::Number(importance)) = members.get("importance") {
+        notice.importance = Some(*importance);
+    }
     notice.classification = members.probabilities("classification")?;
+    let grb = notice.classification.get("GRB").copied();
     if notice.stream.starts_with("fermi/gbm/") && !notice.classification.is_empty() {
-        let grb = notice.classification.get("GRB").copied().unwrap_or(0.0);
-        notice.measures.insert("gbm_grb_prob".to_string(), grb);
-        if grb < 0.5 {
-            notice.flags.insert(Flag::UnlikelyGrb);
-        }
+        notice.measures.insert("gbm_grb_prob".to_string(), grb.unwrap_or(0.0));
+    }
+    // Whoever tells bursts from the rest says how likely it is one.
+    let tells = grb.is_some() || notice.stream.starts_with("fermi/gbm/") || notice.stream.starts_with("gecam/");
+    if notice.class == Class::Grb && tells && !notice.classification.is_empty() && grb.unwrap_or(0.0) < 0.5 {
+        notice.flags.insert(Flag::UnlikelyGrb);
     }
     Ok(())
 }
@@ -317,6 +441,75 @@ mod tests {
         assert_eq!(draft.notice.position.unwrap().containment, Some(0.9));
     }
 
+    fn notice(schema: &str, rest: &str) -> Notice {
+        let text =
+            format!(r#"{{"$schema":"https://gcn.nasa.gov/schema/main/gcn/notices/{schema}.schema.json",{rest}}}"#);
+        let draft = read_text(&text).unwrap();
+        assert_eq!(draft.refusal, None, "{text}");
+        draft.notice
+    }
+
+    #[test]
+    fn swift_positions_and_products_are_told_apart() {
+        let place = r#""mission":"SWIFT","ra":124.6,"dec":33.9,"ra_dec_error":0.05"#;
+        let bat = notice(
+            "swift/bat/position",
+            &format!(r#"{place},"instrument":"BAT","id":"1253910","trigger_time":"2024-09-12T01:46:47.890Z""#),
+        );
+        assert_eq!((bat.stream.as_str(), bat.flags.len()), ("swift/bat/grb_pos", 0));
+        let xrt = notice(
+            "swift/xrt/position",
+            &format!(r#"{place},"instrument":"XRT","id":1253910,"observation_start":"2024-09-12T01:48:25.200Z""#),
+        );
+        assert_eq!(
+            (xrt.stream.as_str(), xrt.time_kind),
+            ("swift/xrt/pos", TimeKind::FollowUp)
+        );
+        assert_eq!(xrt.trigger_key(), bat.trigger_key());
+        assert!(xrt.event_time.is_some());
+        let known = format!(r#"{place},"instrument":"BAT","classification":{{"EXO_0748-676":1.0,"unknown":0.0}}"#);
+        assert!(
+            notice("swift/bat/position", &known)
+                .flags
+                .contains(&Flag::CatalogueSource)
+        );
+        let lost = format!(r#"{place},"instrument":"BAT","star_tracker_locked":false"#);
+        assert!(
+            notice("swift/bat/position", &lost)
+                .flags
+                .contains(&Flag::StarTrackerLostLock)
+        );
+        for product in ["uvot/image", "xrt/spectrum", "bat/lightcurve", "bat/scaled_map"] {
+            let instrument = product.split('/').next().unwrap().to_ascii_uppercase();
+            let text = format!(r#"{place},"instrument":"{instrument}""#);
+            let flags = notice(&format!("swift/{product}"), &text).flags;
+            assert!(flags.contains(&Flag::NotASource), "{product}");
+        }
+    }
+
+    #[test]
+    fn what_kind_of_event_it_is_follows_from_mission_messenger_and_class() {
+        let class = |schema: &str, rest: &str| notice(schema, rest).class;
+        assert_eq!(class("burstcube/alert", r#""mission":"BurstCube""#), Class::Grb);
+        assert_eq!(class("heasarc/archive_alert", r#""mission":"HEASARC""#), Class::Unknown);
+        assert_eq!(
+            class("newcomer/alert", r#""mission":"X","messenger":"Neutrino""#),
+            Class::Neutrino
+        );
+        assert_eq!(
+            class("chime/frb", r#""id":"427325191","alert_type":"retraction""#),
+            Class::RadioBurst
+        );
+        let flare = notice(
+            "gecam/alert",
+            r#""mission":"GECAM","id":[401],"classification":{"SFL":0.9,"GRB":0.1}"#,
+        );
+        assert!(flare.flags.contains(&Flag::UnlikelyGrb));
+        assert_eq!(flare.trigger_id.as_deref(), Some("401"));
+        assert!(notice("gecam/alert", r#""mission":"GECAM","id":[100000123]"#).is_test);
+        assert!(notice("x/alert", r#""mission":"X","alert_tense":"mock""#).is_test);
+    }
+
     #[test]
     fn wrong_types_are_refused_and_odd_ones_understood() {
         for text in [
@@ -334,6 +527,8 @@ mod tests {
         assert_eq!(draft.notice.position.unwrap().err_deg, Some(2.0));
         let draft = read_text(r#"{"mission":"X","id":"a","ra":1,"dec":1,"ra_dec_error":-1}"#).unwrap();
         assert_eq!(draft.notice.position.unwrap().err_deg, None);
+        let draft = read_text(r#"{"mission":"X","id":"a","ra":0,"dec":0,"ra_dec_error":0}"#).unwrap();
+        assert_eq!(draft.notice.position, None);
         let draft = read_text(r#"{"mission":"X","id":"a","ra":361,"dec":1}"#).unwrap();
         assert_eq!(draft.refusal.unwrap().reason, Reason::OutOfRange);
     }

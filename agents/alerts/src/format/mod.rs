@@ -1,12 +1,14 @@
-//! One module per format; each turns bytes into a [`Draft`].
+//! One module per format; each turns bytes into a [`Draft`]. [`written`] goes the other way.
 
 pub mod classic;
+mod classic_types;
 pub mod gcn_json;
 pub mod gcn_types;
 pub mod igwn;
 pub mod json;
 pub mod voevent;
 mod where_when;
+pub mod written;
 
 use crate::notice::Notice;
 use crate::reason::{Reason, Refusal};

@@ -187,6 +187,10 @@ fn read_kind(kind: Option<&NoticeKind>, params: &Params<'_>, ivorn: Option<&str>
                 .take_while(|c| c.is_ascii_alphabetic() || *c == '_')
                 .collect();
             let stem = stem.trim_matches('_');
+            let words = || stem.split('_').chain(notice.mission.split(['.', '_', '-']));
+            if words().any(|word| word.eq_ignore_ascii_case("frb")) {
+                notice.class = Class::RadioBurst;
+            }
             let instrument = notice.instrument.as_deref().map_or_else(|| "voevent".to_string(), slug);
             notice.stream = format!("{}/{instrument}/{}", slug(&notice.mission), slug(stem));
         }
@@ -288,6 +292,7 @@ fn read_params(params: &Params<'_>, notice: &mut Notice) {
             Some("LVC_RETRACTION" | "SVOM_RETRACTION")
         );
     notice.is_retraction = retracted;
+    let is_bat = notice.stream.starts_with("swift/bat/");
     let mut flag = |flag: Flag, on: bool| {
         if on {
             notice.flags.insert(flag);
@@ -307,8 +312,9 @@ fn read_params(params: &Params<'_>, notice: &mut Notice) {
         Flag::CatalogueSource,
         catalogues.iter().any(|name| params.is_true(name)),
     );
-    let weak =
-        params.is_true("VERY_Lo_Image_Signif") || params.is_false("GRB_Identified") || params.is_false("Significant");
+    // Other missions leave the identification to people.
+    let unidentified = is_bat && params.is_false("GRB_Identified");
+    let weak = params.is_true("VERY_Lo_Image_Signif") || unidentified || params.is_false("Significant");
     flag(Flag::LowSignificance, weak);
     flag(
         Flag::ValuesOutOfRange,

@@ -71,9 +71,19 @@ fn descendants<'a>(element: &'a Element, name: &str, out: &mut Vec<&'a Element>)
 pub(super) fn read(where_when: &Element, draft: &mut Draft) -> WhereWhen {
     let mut out = WhereWhen::default();
     let mut coords = Vec::new();
-    descendants(where_when, "AstroCoords", &mut coords);
+    // Where the observatory stands is no place in the sky.
+    let mut observed = Vec::new();
+    descendants(where_when, "ObservationLocation", &mut observed);
+    let places = if observed.is_empty() {
+        vec![where_when]
+    } else {
+        observed
+    };
     let mut systems = Vec::new();
-    descendants(where_when, "AstroCoordSystem", &mut systems);
+    for place in places {
+        descendants(place, "AstroCoords", &mut coords);
+        descendants(place, "AstroCoordSystem", &mut systems);
+    }
     let system_of = |coords: &Element| {
         coords
             .attribute("coord_system_id")
@@ -184,6 +194,9 @@ fn read_position(system: &str, position: &Element, draft: &mut Draft) -> Option<
         draft.refuse(Reason::UnknownUnit, format!("unit {unit}"));
         return None;
     };
+    if ["C1", "C2"].iter().any(|name| value.all(name).count() > 1) || position.all("Error2Radius").count() > 1 {
+        draft.refuse(Reason::AmbiguousPosition, "a coordinate or its error twice");
+    }
     let (c1, c2) = coordinates(position);
     let (Some(c1_deg), Some(c2_deg)) = (decimal(&c1), decimal(&c2)) else {
         draft.refuse(Reason::BadNumber, format!("coordinates \"{c1}\", \"{c2}\""));

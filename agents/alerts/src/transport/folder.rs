@@ -1,9 +1,11 @@
 //! A folder of event files: whoever can write a file can send an alert.
 //!
 //! Writers create a file under a temporary name (`.x`, `x.tmp`, `x.part`) and rename it when it is whole: a rename
-//! within a file system is atomic. Files that were dealt with move to `processed/` or `refused/`, with the reason beside
+//! within a file system is atomic. One that is written in place is taken when it ends as a packet does, or when it has
+//! not changed between two looks. Files that were dealt with move to `processed/` or `refused/`, with the reason beside
 //! the refused ones. Only plain files are read; links are refused, so that nothing outside can be read through the folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -110,15 +112,29 @@ impl Spool {
     }
 }
 
+/// Whether bytes end as a whole packet does: the root element closed, or all brackets.
+fn ends_whole(bytes: &[u8]) -> bool {
+    let bytes = bytes.trim_ascii_end();
+    if bytes.ends_with(b">") {
+        let tail = bytes.get(bytes.len().saturating_sub(64)..).unwrap_or_default();
+        let last = tail.rsplit(|b| *b == b'<').next().unwrap_or_default();
+        return last.starts_with(b"/") && last.ends_with(b"VOEvent>");
+    }
+    bytes.ends_with(b"}") && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
 /// Watches a folder for ever: every file goes to `sink`, and moves when it was answered. Ends when nobody takes packets.
 ///
 /// A file whose packet gets no answer stays and is offered again.
 pub async fn watch(spool: Spool, every: Duration, limit: usize, clock: Clock, sink: mpsc::Sender<Delivery>) {
+    // Sizes of the files that did not look whole at the last look.
+    let mut unfinished: BTreeMap<PathBuf, usize> = BTreeMap::new();
     loop {
         match blocking(&spool, Spool::waiting).await {
             Ok(paths) => {
+                unfinished.retain(|path, _| paths.contains(path));
                 for path in paths {
-                    match offer(&spool, path.clone(), limit, &clock, &sink).await {
+                    match offer(&spool, path.clone(), limit, &clock, &sink, &mut unfinished).await {
                         Ok(true) => {}
                         Ok(false) => return,
                         Err(error) => tracing::error!(path = %path.display(), %error, "event file"),
@@ -148,6 +164,7 @@ async fn offer(
     limit: usize,
     clock: &Clock,
     sink: &mpsc::Sender<Delivery>,
+    unfinished: &mut BTreeMap<PathBuf, usize>,
 ) -> io::Result<bool> {
     let from = path.clone();
     let bytes = match blocking(spool, move |s| s.read(&from, limit)).await {
@@ -159,6 +176,9 @@ async fn offer(
         }
         Err(error) => return Err(error),
     };
+    if !ends_whole(&bytes) && unfinished.insert(path.clone(), bytes.len()) != Some(bytes.len()) {
+        return Ok(true);
+    }
     let (answer, answered) = tokio::sync::oneshot::channel();
     let peer = path.display().to_string();
     if sink

@@ -4,6 +4,8 @@
 //! acknowledged when its answer says that it is safe in the journal.
 
 pub mod folder;
+pub mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod networks;
 pub mod vtp;

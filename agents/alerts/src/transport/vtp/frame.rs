@@ -26,6 +26,8 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
+    /// How much of the buffer was taken out as frames.
+    taken: usize,
     limit: usize,
 }
 
@@ -37,17 +39,25 @@ impl FrameDecoder {
     pub fn new(limit: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            taken: 0,
             limit,
         }
     }
 
     /// Takes in bytes as they come.
     pub fn push(&mut self, bytes: &[u8]) {
+        // What was taken leaves the buffer here, not frame by frame: many small frames must not cost their square.
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
+    fn left(&self) -> &[u8] {
+        self.buffer.get(self.taken..).unwrap_or_default()
+    }
+
     fn length(&self) -> Option<Result<usize, FrameError>> {
-        let prefix: [u8; PREFIX] = self.buffer.get(..PREFIX)?.try_into().ok()?;
+        let prefix: [u8; PREFIX] = self.left().get(..PREFIX)?.try_into().ok()?;
         let length = u32::from_be_bytes(prefix);
         let fits = usize::try_from(length).ok().filter(|length| *length <= self.limit);
         Some(fits.ok_or(FrameError::TooLarge {
@@ -64,12 +74,10 @@ impl FrameDecoder {
         let Some(length) = self.length().transpose()? else {
             return Ok(None);
         };
-        if self.buffer.len() < PREFIX + length {
+        let Some(frame) = self.left().get(PREFIX..PREFIX + length).map(<[u8]>::to_vec) else {
             return Ok(None);
-        }
-        let rest = self.buffer.split_off(PREFIX + length);
-        let mut frame = std::mem::replace(&mut self.buffer, rest);
-        frame.drain(..PREFIX);
+        };
+        self.taken += PREFIX + length;
         Ok(Some(frame))
     }
 
@@ -78,12 +86,13 @@ impl FrameDecoder {
     /// # Errors
     /// When bytes of an unfinished frame are left.
     pub fn finish(&self) -> Result<(), FrameError> {
-        if self.buffer.is_empty() {
+        let left = self.left().len();
+        if left == 0 {
             return Ok(());
         }
         let missing = match self.length() {
-            Some(length) => (PREFIX + length?).saturating_sub(self.buffer.len()),
-            None => PREFIX - self.buffer.len(),
+            Some(length) => (PREFIX + length?).saturating_sub(left),
+            None => PREFIX - left,
         };
         if missing == 0 {
             Ok(())

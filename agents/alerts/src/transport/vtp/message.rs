@@ -149,6 +149,15 @@ impl TransportMessage {
         }
     }
 
+    /// `origin` asks who is there.
+    #[must_use]
+    pub fn authenticate(origin: &str, now: DateTime<Utc>) -> Self {
+        Self {
+            role: TransportRole::Authenticate,
+            ..Self::iamalive(origin, now)
+        }
+    }
+
     /// The answer of `responder` to a sign of life, or to a request to authenticate.
     #[must_use]
     pub fn reply(&self, responder: &str, now: DateTime<Utc>) -> Self {

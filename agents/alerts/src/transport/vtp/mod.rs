@@ -14,11 +14,13 @@ mod broker;
 pub mod frame;
 mod link;
 pub mod message;
+mod relay;
 mod subscriber;
 
 pub use author::{Receipt, send};
-pub use broker::{Broker, BrokerSettings, Relay};
+pub use broker::{Broker, BrokerSettings};
 pub use link::VtpError;
+pub use relay::Relay;
 pub use subscriber::{LinkState, SubscriberSettings, run, session};
 
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 //! A subscriber: a long-lived connection to a broker, watched for silence and made again when it breaks.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::link::{Link, VtpError};
 use super::message::{Payload, TransportMessage, TransportRole, classify};
@@ -65,7 +66,11 @@ pub enum LinkState {
     },
 }
 
-/// Serves one connection until it ends. Packets go to `sink`, and are acknowledged when they were answered.
+/// Packets that may wait for the journal at once: many share one write to the disk.
+const MOST_UNANSWERED: usize = 64;
+
+/// Serves one connection until it ends. Packets go to `sink`, and are acknowledged, in their order, when they were
+/// answered; the next ones are read meanwhile.
 ///
 /// # Errors
 /// Why the connection ended; a clean close by the broker is [`VtpError::Closed`].
@@ -77,20 +82,18 @@ pub async fn session<S: AsyncRead + AsyncWrite + Unpin>(
     sink: &mpsc::Sender<Delivery>,
 ) -> Result<(), VtpError> {
     let mut link = Link::new(stream, settings.limits.max_packet_bytes);
+    let mut unanswered: VecDeque<Unanswered> = VecDeque::new();
+    let mut heard = Instant::now();
     loop {
-        let frame = link.receive_within(settings.silence).await?.ok_or(VtpError::Closed)?;
-        match classify(&frame, &settings.limits) {
-            Ok(Payload::Transport(message)) => match message.role {
-                TransportRole::Iamalive | TransportRole::Authenticate => {
-                    let reply = message.reply(&settings.local_ivorn, clock());
-                    link.send_within(&reply.to_xml(), settings.answer_within).await?;
-                }
-                // Brokers have nothing to acknowledge; what we do not know does not end a line that works.
-                TransportRole::Ack | TransportRole::Nak | TransportRole::Other(_) => {}
-            },
-            Ok(Payload::Packet) => {
-                let ivorn = identifier(&frame, &settings.limits);
-                let answer = deliver(frame, peer, clock, settings.answer_within, sink).await?;
+        let (full, waits) = (unanswered.len() >= MOST_UNANSWERED, !unanswered.is_empty());
+        let overdue = unanswered.front().map_or(heard, |first| first.since) + settings.answer_within;
+        tokio::select! {
+            biased;
+            answer = first_answer(&mut unanswered), if waits => {
+                let ivorn = unanswered.pop_front().map(|first| first.ivorn).unwrap_or_default();
+                let answer = answer.ok_or_else(|| {
+                    VtpError::Unexpected("end of a packet without an answer".to_string())
+                })?;
                 let message = match answer {
                     Answer::Refused(why) if settings.refuse_aloud => {
                         TransportMessage::nak(&ivorn, &settings.local_ivorn, &why, clock())
@@ -99,18 +102,69 @@ pub async fn session<S: AsyncRead + AsyncWrite + Unpin>(
                 };
                 link.send_within(&message.to_xml(), settings.answer_within).await?;
             }
-            // An unreadable transport message is skipped: the line may still be good.
-            Err(refusal) => tracing::warn!(%peer, %refusal, "transport message refused"),
+            () = sleep_until(overdue), if waits => return Err(VtpError::Silent(settings.answer_within)),
+            frame = link.receive(), if !full => {
+                let frame = frame?.ok_or(VtpError::Closed)?;
+                heard = Instant::now();
+                match classify(&frame, &settings.limits) {
+                    Ok(Payload::Transport(message)) => match message.role {
+                        TransportRole::Iamalive | TransportRole::Authenticate => {
+                            let reply = message.reply(&settings.local_ivorn, clock());
+                            link.send_within(&reply.to_xml(), settings.answer_within).await?;
+                        }
+                        // Brokers have nothing to acknowledge; what we do not know does not end a line that works.
+                        TransportRole::Ack | TransportRole::Nak | TransportRole::Other(_) => {}
+                    },
+                    Ok(Payload::Packet) => {
+                        let ivorn = identifier(&frame);
+                        let answer = hand_on(frame, peer, clock, sink).await?;
+                        unanswered.push_back(Unanswered { ivorn, answer, since: Instant::now() });
+                    }
+                    // An unreadable transport message is skipped: the line may still be good.
+                    Err(refusal) => tracing::warn!(%peer, %refusal, "transport message refused"),
+                }
+            }
+            () = sleep_until(heard + settings.silence), if !full => return Err(VtpError::Silent(settings.silence)),
         }
     }
 }
 
+/// A packet that was handed on and has no answer yet.
+struct Unanswered {
+    ivorn: String,
+    answer: oneshot::Receiver<Answer>,
+    since: Instant,
+}
+
+/// The answer to the packet that waits for longest; `None` if there will be none.
+async fn first_answer(unanswered: &mut VecDeque<Unanswered>) -> Option<Answer> {
+    match unanswered.front_mut() {
+        Some(first) => (&mut first.answer).await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
 /// The identifier of a packet, as far as it can be read; answers need it.
-pub(super) fn identifier(packet: &[u8], limits: &Limits) -> String {
-    let ivorn = xml::parse(packet, limits)
-        .ok()
-        .and_then(|d| d.root.attribute("ivorn").map(str::to_string));
-    ivorn.unwrap_or_default()
+pub(super) fn identifier(packet: &[u8]) -> String {
+    xml::root_attribute(packet, "ivorn").unwrap_or_default()
+}
+
+/// Hands a packet on; where its answer will be.
+async fn hand_on(
+    bytes: Vec<u8>,
+    peer: &str,
+    clock: &Clock,
+    sink: &mpsc::Sender<Delivery>,
+) -> Result<oneshot::Receiver<Answer>, VtpError> {
+    let (answer, answered) = oneshot::channel();
+    let delivery = Delivery {
+        bytes,
+        received_at: clock(),
+        peer: peer.to_string(),
+        answer,
+    };
+    sink.send(delivery).await.map_err(|_| VtpError::NobodyListens)?;
+    Ok(answered)
 }
 
 /// Hands a packet on and waits for its answer.
@@ -121,15 +175,7 @@ pub(super) async fn deliver(
     limit: Duration,
     sink: &mpsc::Sender<Delivery>,
 ) -> Result<Answer, VtpError> {
-    let (answer, answered) = oneshot::channel();
-    let delivery = Delivery {
-        bytes,
-        received_at: clock(),
-        peer: peer.to_string(),
-        answer,
-    };
-    sink.send(delivery).await.map_err(|_| VtpError::NobodyListens)?;
-    match timeout(limit, answered).await {
+    match timeout(limit, hand_on(bytes, peer, clock, sink).await?).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(VtpError::Unexpected("end of a packet without an answer".to_string())),
         Err(_) => Err(VtpError::Silent(limit)),
@@ -155,7 +201,7 @@ pub async fn run<S, C, F>(
         let ended = match timeout(settings.silence, connect()).await {
             Ok(Ok(stream)) => {
                 state.send_replace(LinkState::Up);
-                let up_since = tokio::time::Instant::now();
+                let up_since = Instant::now();
                 let ended = session(stream, peer, settings, clock, sink).await;
                 // A line that held counts as good; one that breaks at once keeps the pause growing.
                 if up_since.elapsed() >= settings.longest_pause {

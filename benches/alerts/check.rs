@@ -1,0 +1,283 @@
+//! The readings against a corpus of notices with expected values: one JSON document on stdout.
+//!
+//! ```text
+//! alert-check --corpus DIR [--orders N] [--seed S]
+//! alert-check read FILE...        one line a file, as `alidade alert read --json` prints it
+//! ```
+//!
+//! `DIR` holds any of: `public/manifest.json` and `heldout/manifest.json` (fields of each notice),
+//! `malformed/manifest.json` (allowed verdicts), `merge/pairs.json` (which notices are of one event). Each pair is read
+//! in N random orders of arrival. The exit code is 1 when a goal is missed: every field right, no packet acted upon that
+//! must not be, every verdict allowed, 95 % of the same events merged and no distinct ones, whatever the order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alidade_alerts::event::{EventBook, MergeRules, Trust};
+use alidade_alerts::report::Reader;
+use alidade_alerts::{Channel, Verdict, read};
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+fn main() -> Result<std::process::ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["read", files @ ..] = words.as_slice() {
+        let mut reader = Reader::new(now());
+        for file in files {
+            println!("{}", serde_json::to_string(&reader.read(file, &std::fs::read(file)?))?);
+        }
+        return Ok(std::process::ExitCode::SUCCESS);
+    }
+    let (mut corpus, mut orders, mut seed) = (None, 20, 1);
+    for pair in words.chunks(2) {
+        match pair {
+            ["--corpus", folder] => corpus = Some(PathBuf::from(folder)),
+            ["--orders", count] => orders = count.parse()?,
+            ["--seed", number] => seed = number.parse()?,
+            _ => bail!("see the text at the top of benches/alerts/check.rs"),
+        }
+    }
+    let corpus = corpus.context("--corpus DIR is missing")?;
+    let mut good = true;
+    let mut out = serde_json::Map::new();
+    for set in ["public", "heldout"] {
+        if corpus.join(set).join("manifest.json").is_file() {
+            out.insert(set.into(), fields(&corpus.join(set), &mut good)?);
+        }
+    }
+    if corpus.join("malformed/manifest.json").is_file() {
+        out.insert("malformed".into(), malformed(&corpus.join("malformed"), &mut good)?);
+    }
+    if corpus.join("merge/pairs.json").is_file() {
+        out.insert("merge".into(), merge(&corpus.join("merge"), orders, seed, &mut good)?);
+    }
+    if out.is_empty() {
+        bail!("{}: no set of notices", corpus.display());
+    }
+    out.insert("goals_met".into(), good.into());
+    println!("{}", serde_json::to_string_pretty(&Value::Object(out))?);
+    Ok(if good {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    })
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_176_000, 0).unwrap_or_default()
+}
+
+fn document(path: &Path) -> Result<Value> {
+    serde_json::from_slice(&std::fs::read(path)?).with_context(|| path.display().to_string())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> Result<&Vec<Value>> {
+    value.as_array().context("a list is missing")
+}
+
+fn same(want: &Value, got: &Value) -> bool {
+    match (want.as_f64(), got.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+        _ => want == got,
+    }
+}
+
+/// Every field of every notice, and what must not be acted upon though it were fresh.
+fn fields(folder: &Path, good: &mut bool) -> Result<Value> {
+    let manifest = document(&folder.join("manifest.json"))?;
+    let mut wrong: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut notices, mut compared, mut acted, mut longest) = (0, 0, 0, Duration::ZERO);
+    for entry in list(&manifest["files"])? {
+        let (name, expected) = (text(entry, "file"), &entry["expected"]);
+        let bytes = std::fs::read(folder.join(name))?;
+        let started = Instant::now();
+        let line = serde_json::to_value(Reader::new(now()).read(name, &bytes))?;
+        longest = longest.max(started.elapsed());
+        notices += 1;
+        if !matches!(text(entry, "parse"), "" | "accept") {
+            if line["verdict"] != "reject" && line["verdict"] != "ignore" {
+                wrong
+                    .entry("verdict".into())
+                    .or_default()
+                    .push(format!("{name}: {line}"));
+            }
+            continue;
+        }
+        let asked = [
+            "ivorn",
+            "role",
+            "trigger_id",
+            "ra_deg",
+            "dec_deg",
+            "err_deg",
+            "event_time_utc",
+            "citations",
+            "is_test",
+            "is_retraction",
+            "is_update",
+        ];
+        let expected_fields = asked.iter().filter_map(|f| expected.get(*f).map(|want| (*f, want)));
+        let named = ["mission", "notice_type"].into_iter().map(|f| (f, &entry[f]));
+        for (field, want) in expected_fields.chain(named) {
+            compared += 1;
+            if !same(want, &line[field]) {
+                let what = format!("{name}: want {want}, got {} ({})", line[field], text(&line, "reason"));
+                wrong.entry(field.into()).or_default().push(what);
+            }
+        }
+        // As if it had just come: age must not be what keeps it back.
+        let at = expected["event_time_utc"]
+            .as_str()
+            .and_then(|t| t.parse().ok())
+            .unwrap_or_else(now);
+        let fresh = Reader::new(at + chrono::Duration::seconds(30)).read(name, &bytes);
+        let is = |key: &str| expected[key].as_bool().unwrap_or(false);
+        let barred = ["is_test", "is_retraction", "not_a_grb", "star_tracker_lost_lock"]
+            .iter()
+            .any(|k| is(k));
+        let placed = is("has_position") || !expected["skymap"].is_null();
+        acted += usize::from(fresh.verdict == Verdict::Act);
+        if fresh.verdict == Verdict::Act && (barred || !placed) {
+            wrong.entry("acted_upon".into()).or_default().push(name.to_string());
+        }
+    }
+    *good &= wrong.is_empty() && longest < Duration::from_secs(1);
+    Ok(
+        json!({ "notices": notices, "fields_compared": compared, "would_act_when_fresh": acted,
+        "longest_ms": millis(longest), "wrong": wrong }),
+    )
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The verdict on each hostile packet; those of one sequence are one stream.
+fn malformed(folder: &Path, good: &mut bool) -> Result<Value> {
+    let manifest = document(&folder.join("manifest.json"))?;
+    let (mut readers, mut wrong, mut longest) = (BTreeMap::new(), Vec::new(), Duration::ZERO);
+    let cases = list(&manifest["cases"])?;
+    for case in cases {
+        let name = text(case, "file");
+        let stream = case["sequence"][0].as_str().unwrap_or(name).to_string();
+        let bytes = std::fs::read(folder.join(name))?;
+        let started = Instant::now();
+        let reader = readers.entry(stream).or_insert_with(|| Reader::new(now()));
+        let line = serde_json::to_value(reader.read(name, &bytes))?;
+        longest = longest.max(started.elapsed());
+        let (want, got) = (text(case, "verdict"), text(&line, "verdict"));
+        if !(want == got || (want == "act_or_reject" && matches!(got, "act" | "reject"))) {
+            wrong.push(format!("{name}: want {want}, got {got} ({})", text(&line, "reason")));
+        }
+        let pairs = [
+            ("ra", "ra_deg"),
+            ("dec", "dec_deg"),
+            ("err", "err_deg"),
+            ("event_time", "event_time_utc"),
+            ("trigger_id", "trigger_id"),
+        ];
+        for (theirs, ours) in pairs.into_iter().filter(|_| got == "act") {
+            if !same(&case["expect"][theirs], &line[ours]) {
+                wrong.push(format!(
+                    "{name}: {ours}: want {}, got {}",
+                    case["expect"][theirs], line[ours]
+                ));
+            }
+        }
+    }
+    *good &= wrong.is_empty() && longest < Duration::from_secs(1);
+    Ok(json!({ "cases": cases.len(), "longest_ms": millis(longest), "wrong": wrong }))
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): orders that can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, (self.next() % (end as u64 + 1)) as usize);
+        }
+    }
+}
+
+type Groups = BTreeSet<BTreeSet<String>>;
+
+fn groups(readings: &[alidade_alerts::Reading]) -> Groups {
+    let mut book = EventBook::new(MergeRules::default(), Trust::default());
+    for reading in readings {
+        book.insert(reading);
+    }
+    book.events().map(|e| e.notice_keys.into_iter().collect()).collect()
+}
+
+/// One or two events for each pair, in random orders of arrival; then all notices of all pairs at once.
+fn merge(folder: &Path, orders: usize, seed: u64, good: &mut bool) -> Result<Value> {
+    let pairs = document(&folder.join("pairs.json"))?;
+    let mut dice = Dice(seed);
+    let mut counts: BTreeMap<(String, bool), usize> = BTreeMap::new();
+    let (mut apart, mut joined, mut unsteady) = (Vec::new(), Vec::new(), Vec::new());
+    let mut all = BTreeMap::new();
+    for pair in list(&pairs)? {
+        let mut readings = Vec::new();
+        for notice in list(&pair["events"])?
+            .iter()
+            .flat_map(|e| e["notices"].as_array())
+            .flatten()
+        {
+            let name = notice.as_str().context("a name is missing")?;
+            let channel = if name.ends_with(".json") {
+                Channel::Json
+            } else {
+                Channel::Voevent
+            };
+            let reading = read(&std::fs::read(folder.join(name))?, channel, now());
+            all.insert(name.to_string(), reading.clone());
+            readings.push(reading);
+        }
+        let first = groups(&readings);
+        for _ in 0..orders {
+            dice.shuffle(&mut readings);
+            if groups(&readings) != first {
+                unsteady.push(pair["events"].clone());
+                break;
+            }
+        }
+        let label = text(pair, "label").to_string();
+        match (label.as_str(), first.len()) {
+            ("same", 2..) => apart.push(pair.clone()),
+            ("distinct", 1) => joined.push(pair.clone()),
+            _ => {}
+        }
+        *counts.entry((label, first.len() == 1)).or_default() += 1;
+    }
+    let mut everything: Vec<_> = all.into_values().collect();
+    let together = groups(&everything);
+    let mut steady = true;
+    for _ in 0..orders.min(5) {
+        dice.shuffle(&mut everything);
+        steady &= groups(&everything) == together;
+    }
+    let count = |label: &str, merged: bool| counts.get(&(label.to_string(), merged)).copied().unwrap_or(0);
+    let same = (count("same", true), count("same", true) + count("same", false));
+    *good &= same.0 * 100 >= same.1 * 95 && joined.is_empty() && unsteady.is_empty() && steady;
+    Ok(json!({ "orders_each": orders, "same_merged": same.0, "same": same.1,
+        "distinct_merged": count("distinct", true), "distinct": count("distinct", true) + count("distinct", false),
+        "order_dependent_pairs": unsteady, "apart_though_same": apart, "merged_though_distinct": joined,
+        "all_at_once": { "notices": everything.len(), "events": together.len(), "order_independent": steady } }))
+}

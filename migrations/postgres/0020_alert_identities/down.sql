@@ -1,0 +1,3 @@
+DROP INDEX alerts_by_received_at;
+ALTER TABLE alerts DROP COLUMN event;
+ALTER TABLE alerts DROP COLUMN identity;

@@ -1,0 +1,401 @@
+//! Packets on their way: authors, subscribers, brokers, folders.
+//!
+//! Packets that come are kept first, judged, then answered. Those that wait at the same time share one write to the disk.
+
+use super::{bytes_of, failed, print};
+use alidade_alerts::format::written;
+use alidade_alerts::report::Reader;
+use alidade_alerts::transport::folder::{Settlement, Spool};
+use alidade_alerts::transport::journal::PacketJournal;
+use alidade_alerts::transport::vtp::{
+    self, Answer, Broker, BrokerSettings, Clock, Delivery, LinkState, Receipt, Relay, SubscriberSettings,
+};
+use alidade_alerts::{Limits, Verdict};
+use alidade_scheduling::report::CommandError;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+/// A Kafka cluster and what to read there.
+pub struct KafkaOrders {
+    pub brokers: String,
+    pub topics: Vec<String>,
+    pub group: String,
+    /// Client and the file with its secret.
+    pub client: Option<(String, PathBuf)>,
+    pub token_url: String,
+}
+
+/// Where packets come from.
+pub enum Source {
+    Vtp(String),
+    Kafka(KafkaOrders),
+}
+
+/// How to be a broker.
+pub struct BrokerOrders {
+    pub settings: BrokerSettings,
+    pub receive: SocketAddr,
+    pub broadcast: SocketAddr,
+    pub test_every: Option<Duration>,
+}
+
+/// Packets that are kept for subscribers who are slow or come again.
+const KEPT_FOR_SUBSCRIBERS: usize = 4096;
+/// Packets that share one write to the disk at most.
+const MOST_AT_ONCE: usize = 256;
+/// Packets between two looks at what the book may forget.
+const BETWEEN_PRUNINGS: u64 = 1000;
+
+/// A packet of ours that says that it is a test: its identifier and its bytes.
+pub fn test_packet(author: &str, now: DateTime<Utc>) -> (String, Vec<u8>) {
+    let packet = written::Packet::test(author, now);
+    (packet.ivorn.clone(), packet.to_xml())
+}
+
+pub async fn send(
+    broker: &str,
+    files: &[PathBuf],
+    ours: Option<(String, Vec<u8>)>,
+    limit: Duration,
+    json: bool,
+    stdout: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mut packets = files
+        .iter()
+        .map(|path| Ok((path.display().to_string(), bytes_of(path)?)))
+        .collect::<Result<Vec<_>, CommandError>>()?;
+    packets.extend(ours);
+    let mut refused = 0;
+    for (file, packet) in packets {
+        let stream = tokio::time::timeout(limit, TcpStream::connect(broker))
+            .await
+            .map_err(|_| failed(format!("{broker}: no connection within {} s", limit.as_secs())))?
+            .map_err(|e| failed(format!("{broker}: {e}")))?;
+        let receipt = vtp::send(stream, &packet, limit)
+            .await
+            .map_err(|e| failed(format!("{broker}: {file}: {e}")))?;
+        let (answer, why) = match receipt {
+            Receipt::Ack => ("ack", None),
+            Receipt::Nak(why) => ("nak", Some(why.unwrap_or_default())),
+        };
+        refused += usize::from(why.is_some());
+        let text = if json {
+            serde_json::json!({ "file": file, "answer": answer, "detail": why }).to_string()
+        } else {
+            format!(
+                "{answer} {file} {}",
+                alidade_alerts::reason::printable(why.as_deref().unwrap_or(""), 160)
+            )
+        };
+        writeln!(stdout, "{}", text.trim_end()).map_err(|e| failed(format!("standard output: {e}")))?;
+    }
+    if refused > 0 {
+        Err(failed(format!("{refused} packets were refused by {broker}")))
+    } else {
+        Ok(())
+    }
+}
+
+fn journal_in(store: Option<&Path>) -> Result<Option<PacketJournal>, CommandError> {
+    let longest = Limits::default().max_json_bytes;
+    let open = |folder: &Path| {
+        PacketJournal::open(folder, longest)
+            .map_err(|e| CommandError::BadInput(format!("--store {}: {e}", folder.display())))
+    };
+    store.map(open).transpose()
+}
+
+/// What takes packets in: kept, judged, answered, passed on, printed.
+struct Desk<'a> {
+    journal: Option<PacketJournal>,
+    reader: Option<Reader>,
+    relay: Option<&'a Relay>,
+    json: bool,
+    stdout: &'a mut dyn Write,
+    seen: u64,
+}
+
+impl Desk<'_> {
+    /// Takes a batch; nothing of it is answered before all of it is durable.
+    fn take(&mut self, batch: Vec<Delivery>) -> Result<(), CommandError> {
+        let Some(newest) = batch.last().map(|delivery| delivery.received_at) else {
+            return Ok(());
+        };
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.append(batch.iter().map(|d| d.bytes.as_slice()), newest)
+        {
+            // Unanswered: the senders keep them.
+            tracing::error!(%error, "packets cannot be kept");
+            return Ok(());
+        }
+        for delivery in batch {
+            self.seen += 1;
+            let reader = self.reader.get_or_insert_with(|| Reader::new(delivery.received_at));
+            reader.set_now(delivery.received_at);
+            let line = reader.read(&delivery.peer, &delivery.bytes);
+            let answer = match line.verdict {
+                Verdict::Reject | Verdict::Conflict => Answer::Refused(line.reason.to_string()),
+                Verdict::Act | Verdict::Ignore | Verdict::Duplicate => Answer::Taken,
+            };
+            if let Some(relay) = self.relay
+                && matches!(line.verdict, Verdict::Act | Verdict::Ignore)
+            {
+                relay.publish(&delivery.bytes);
+            }
+            if delivery.answer.send(answer).is_err() {
+                tracing::debug!(peer = %delivery.peer, "gone before the answer");
+            }
+            print(&line, self.json, self.stdout)?;
+            if self.seen.is_multiple_of(BETWEEN_PRUNINGS) {
+                reader.forget_the_old();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything that waits, at least one packet; `None` when no more will come.
+async fn next_batch(deliveries: &mut mpsc::Receiver<Delivery>, most: usize) -> Option<Vec<Delivery>> {
+    let mut batch = Vec::new();
+    (deliveries.recv_many(&mut batch, most.min(MOST_AT_ONCE)).await > 0).then_some(batch)
+}
+
+/// Takes packets as they come, `count` of them or for ever.
+async fn serve(
+    mut deliveries: mpsc::Receiver<Delivery>,
+    desk: &mut Desk<'_>,
+    count: Option<u64>,
+) -> Result<(), CommandError> {
+    loop {
+        let left = count.map_or(u64::MAX, |count| count.saturating_sub(desk.seen));
+        if left == 0 {
+            // The answers are still on their way through the connections' tasks.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return Ok(());
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let Some(batch) = next_batch(&mut deliveries, most).await else {
+            return Ok(());
+        };
+        desk.take(batch)?;
+    }
+}
+
+pub async fn listen(
+    source: Source,
+    ivorn: &str,
+    store: Option<&Path>,
+    count: Option<u64>,
+    clock: &Clock,
+    json: bool,
+    stdout: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let mut desk = Desk {
+        journal: journal_in(store)?,
+        reader: None,
+        relay: None,
+        json,
+        stdout,
+        seen: 0,
+    };
+    let (sink, deliveries) = mpsc::channel(MOST_AT_ONCE);
+    let (state, mut states) = watch::channel(LinkState::Connecting);
+    let watching = async {
+        while states.changed().await.is_ok() {
+            match &*states.borrow_and_update() {
+                LinkState::Up => eprintln!("listening"),
+                LinkState::Connecting => {}
+                LinkState::Down { reason, .. } => eprintln!("not listening: {reason}"),
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    match source {
+        Source::Vtp(broker) => {
+            let settings = SubscriberSettings::new(ivorn);
+            let connect = || TcpStream::connect(broker.clone());
+            tokio::select! {
+                biased;
+                done = serve(deliveries, &mut desk, count) => done,
+                () = watching => Ok(()),
+                () = vtp::run(connect, &broker, &settings, clock, &sink, &state) => Ok(()),
+            }
+        }
+        Source::Kafka(orders) => {
+            start_kafka(&orders, clock, sink, state)?;
+            tokio::select! {
+                biased;
+                done = serve(deliveries, &mut desk, count) => done,
+                () = watching => Ok(()),
+            }
+        }
+    }
+}
+
+/// The thread that reads from the cluster ends when nobody takes its messages any more.
+#[cfg(feature = "kafka")]
+fn start_kafka(
+    orders: &KafkaOrders,
+    clock: &Clock,
+    sink: mpsc::Sender<Delivery>,
+    state: watch::Sender<LinkState>,
+) -> Result<(), CommandError> {
+    use alidade_alerts::transport::kafka::{KafkaSettings, Tls, start};
+    let (id, secret) = match &orders.client {
+        Some((id, file)) => {
+            let secret = fs::read_to_string(file)
+                .map_err(|e| CommandError::BadInput(format!("--secret-file {}: {e}", file.display())))?;
+            (id.clone(), secret.trim().to_owned())
+        }
+        None => Default::default(),
+    };
+    let mut settings = KafkaSettings::gcn(orders.group.clone(), orders.topics.clone(), id, secret);
+    settings.brokers.clone_from(&orders.brokers);
+    match &mut settings.login {
+        Some(login) if orders.client.is_some() => login.token_url.clone_from(&orders.token_url),
+        _ => (settings.login, settings.tls, settings.heartbeat) = (None, Tls::Off, None),
+    }
+    start(settings, clock.clone(), sink, state)
+        .map(drop)
+        .map_err(|e| CommandError::BadInput(e.to_string()))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn start_kafka(
+    _: &KafkaOrders,
+    _: &Clock,
+    _: mpsc::Sender<Delivery>,
+    _: watch::Sender<LinkState>,
+) -> Result<(), CommandError> {
+    Err(CommandError::BadInput("this program was built without Kafka".into()))
+}
+
+/// Where a broker's subscribers had come to when it ended.
+fn marks_file(store: &Path) -> PathBuf {
+    store.join("subscribers.json")
+}
+
+fn save_marks(store: &Path, marks: &BTreeMap<String, u64>) -> io::Result<()> {
+    let (aside, file) = (store.join(".subscribers.json.tmp"), marks_file(store));
+    fs::write(&aside, serde_json::to_vec(marks)?)?;
+    fs::rename(aside, file)
+}
+
+pub async fn broker(
+    orders: BrokerOrders,
+    store: Option<&Path>,
+    clock: &Clock,
+    json: bool,
+    stdout: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let bind = async |address: SocketAddr| {
+        TcpListener::bind(address)
+            .await
+            .map_err(|e| CommandError::BadInput(format!("{address}: {e}")))
+    };
+    let journal = journal_in(store)?;
+    let relay = Relay::new(KEPT_FOR_SUBSCRIBERS);
+    let mut reader = Reader::new(clock());
+    if let (Some(journal), Some(store)) = (&journal, store) {
+        let bad = |e: io::Error| CommandError::BadInput(format!("--store {}: {e}", store.display()));
+        // Whoever comes again gets what it missed, and a packet sent twice over a restart is passed on once.
+        let marks = fs::read(marks_file(store))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut passed_on = journal.newest(KEPT_FOR_SUBSCRIBERS).map_err(bad)?;
+        passed_on.retain(|packet| matches!(reader.read("", packet).verdict, Verdict::Act | Verdict::Ignore));
+        relay.restore(passed_on, marks.unwrap_or_default());
+    }
+    let (authors, subscribers) = (bind(orders.receive).await?, bind(orders.broadcast).await?);
+    let said = |listener: &TcpListener| listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string());
+    eprintln!("authors on {}, subscribers on {}", said(&authors), said(&subscribers));
+    let author = orders.settings.local_ivorn.clone();
+    let broker = Broker::new(orders.settings, clock.clone(), relay.clone());
+    let (sink, deliveries) = mpsc::channel(MOST_AT_ONCE);
+    let mut desk = Desk {
+        journal,
+        reader: Some(reader),
+        relay: Some(&relay),
+        json,
+        stdout,
+        seen: 0,
+    };
+    let saving = async {
+        let mut saved = relay.marks();
+        let mut looks = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            looks.tick().await;
+            let marks = relay.marks();
+            if let Some(store) = store
+                && marks != saved
+            {
+                if let Err(error) = save_marks(store, &marks) {
+                    tracing::error!(%error, "where the subscribers are is not saved");
+                }
+                saved = marks;
+            }
+        }
+    };
+    let testing = async {
+        let Some(every) = orders.test_every else {
+            return std::future::pending::<()>().await;
+        };
+        let mut ticks = tokio::time::interval(every);
+        loop {
+            ticks.tick().await;
+            relay.publish(&test_packet(&author, clock()).1);
+        }
+    };
+    tokio::select! {
+        biased;
+        done = serve(deliveries, &mut desk, None) => done,
+        () = broker.accept_authors(authors, sink) => Ok(()),
+        () = broker.accept_subscribers(subscribers) => Ok(()),
+        () = saving => Ok(()),
+        () = testing => Ok(()),
+    }
+}
+
+pub async fn tail(
+    folder: &Path,
+    once: bool,
+    clock: &Clock,
+    json: bool,
+    stdout: &mut dyn Write,
+) -> Result<(), CommandError> {
+    let bad = |error: io::Error| CommandError::BadInput(format!("{}: {error}", folder.display()));
+    let spool = Spool::open(folder).map_err(bad)?;
+    let limits = Limits::default();
+    let mut reader = Reader::new(clock());
+    loop {
+        for path in spool.waiting().map_err(bad)? {
+            let (line, settlement) = match spool.read(&path, limits.max_json_bytes) {
+                Ok(bytes) => {
+                    reader.set_now(clock());
+                    let line = reader.read(&path.to_string_lossy(), &bytes);
+                    let settlement = match line.verdict {
+                        Verdict::Reject | Verdict::Conflict => Settlement::Refused(line.reason.to_string()),
+                        _ => Settlement::Processed,
+                    };
+                    (Some(line), settlement)
+                }
+                Err(error) => (None, Settlement::Refused(error.to_string())),
+            };
+            spool.settle(&path, &settlement).map_err(bad)?;
+            if let Some(line) = line {
+                print(&line, json, stdout)?;
+            }
+        }
+        if once {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
