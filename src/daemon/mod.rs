@@ -209,6 +209,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             book: book.clone(),
             majordome: majordome.clone().recipient(),
             retract: majordome.clone().recipient(),
+            changed: majordome.clone().recipient(),
             status: alerts_out,
         },
         translate::alerts(settings, around.strategies),
