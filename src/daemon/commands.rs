@@ -51,6 +51,10 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
             let answer = judged(daemon.routine.send(Cancel { who, sequence }).await);
             kept(daemon, gathered, answer).await
         }
+        GatewayCommand::ChangeStrategy(text) => match super::strategies::change(daemon, text, who).await {
+            Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
+            Err(problem) => CommandReply::Denied(problem),
+        },
     }
 }
 

@@ -28,6 +28,8 @@ pub enum GatewayCommand {
         channel: String,
     },
     CancelSequence(String),
+    /// A strategy's file, TOML or YAML: it holds from now on.
+    ChangeStrategy(String),
 }
 
 impl GatewayCommand {
@@ -43,6 +45,7 @@ impl GatewayCommand {
             GatewayCommand::SubmitRequest(_) => "submit_request",
             GatewayCommand::SubmitPacket { .. } => "submit_packet",
             GatewayCommand::CancelSequence(_) => "cancel_sequence",
+            GatewayCommand::ChangeStrategy(_) => "change_strategy",
         }
     }
 

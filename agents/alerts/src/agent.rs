@@ -201,27 +201,35 @@ fn stored_body(body: &[u8]) -> String {
     }
 }
 
-fn original_body(stored: &str) -> Vec<u8> {
+/// The bytes of a stored packet.
+#[must_use]
+pub fn original_body(stored: &str) -> Vec<u8> {
     stored
         .strip_prefix("base64:")
         .and_then(|encoded| base64::engine::general_purpose::STANDARD.decode(encoded).ok())
         .unwrap_or_else(|| stored.as_bytes().to_vec())
 }
 
+/// What the telescope can do, as far as a decision needs it.
+#[must_use]
+pub fn capabilities(settings: &AlertsSettings) -> UnitCapabilities {
+    let filters: BTreeSet<String> = settings.channels.values().flatten().cloned().collect();
+    let lat = settings.site.lat_deg;
+    UnitCapabilities {
+        fov_deg: settings.fov_deg,
+        filters,
+        dec_range_deg: (
+            (lat - 90.0 + settings.horizon_deg).max(-90.0),
+            (lat + 90.0 - settings.horizon_deg).min(90.0),
+        ),
+    }
+}
+
 impl Alerts {
     /// `packets` are those of earlier runs in their order; the events are rebuilt from them without acting.
     pub fn new(ports: AlertsPorts, settings: AlertsSettings, packets: Vec<StoredPacket>) -> Self {
         let strategies = Rc::new(settings.strategies.clone());
-        let filters: BTreeSet<String> = settings.channels.values().flatten().cloned().collect();
-        let lat = settings.site.lat_deg;
-        let unit = UnitCapabilities {
-            fov_deg: settings.fov_deg,
-            filters,
-            dec_range_deg: (
-                (lat - 90.0 + settings.horizon_deg).max(-90.0),
-                (lat + 90.0 - settings.horizon_deg).min(90.0),
-            ),
-        };
+        let unit = capabilities(&settings);
         let mut alerts = Self {
             ports,
             settings,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use alidade_model::alert::{AlertReport, Coverage, Outlook, ReportedFrame};
 use alidade_model::exposure::{ExposureOutcome, ProductKind};
 use alidade_model::journal::{Entry, Fact};
-use alidade_model::request::Origin;
+use alidade_model::request::{Origin, Request};
 use alidade_model::states::{EventState, SequenceState};
 use alidade_model::time::UtcTime;
 use serde::{Deserialize, Serialize};
@@ -258,13 +258,21 @@ impl AlertRecords {
         self.generation
     }
 
+    /// Whether anything is to be told.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Events of which something is to be told, once each.
     pub fn take_due(&mut self) -> Vec<String> {
         std::mem::take(&mut self.due).into_iter().collect()
     }
 
-    /// After a restart: nothing was measured by this process, and what was not told before the end is due.
-    pub fn resume(&mut self) {
+    /// After a restart: nothing was measured by this process, and what was not told before the end is due. The requests
+    /// tell which sequences belong to which event.
+    pub fn resume<'r>(&mut self, requests: impl Iterator<Item = &'r Request>) {
+        requests.for_each(|request| self.know(request));
         self.histograms.clear();
         let untold = |r: &&Arc<AlertRecord>| r.published.is_none() && r.stages.contains_key("first_light");
         self.due = self.records.values().filter(untold).map(|r| r.event.clone()).collect();
@@ -303,13 +311,7 @@ impl AlertRecords {
                 report,
             } => self.reported(event, path, draft, report, entry.at),
             Fact::StrategyChanged { .. } => self.changed(entry),
-            Fact::RequestSubmitted { request } => {
-                if let Origin::Alert { event, .. } = &request.origin {
-                    for sequence in &request.sequences {
-                        self.of_sequence.insert(sequence.id.clone(), event.clone());
-                    }
-                }
-            }
+            Fact::RequestSubmitted { request } => self.know(request),
             Fact::SequenceMoved { sequence, to, .. } => {
                 if let Some(event) = self.of_sequence.get(sequence).cloned() {
                     self.touch(&event, entry.at).sequences.insert(sequence.clone(), *to);
@@ -320,6 +322,14 @@ impl AlertRecords {
             | Fact::ProductMade { .. }
             | Fact::FrameReduced { .. } => self.exposed(entry),
             _ => {}
+        }
+    }
+
+    fn know(&mut self, request: &Request) {
+        if let Origin::Alert { event, .. } = &request.origin {
+            for sequence in &request.sequences {
+                self.of_sequence.insert(sequence.id.clone(), event.clone());
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use alidade_model::exposure::{Exposure, FrameKind, Product};
-use alidade_model::request::{Album, Plan, Request, Sequence, Target};
+use alidade_model::request::{Album, Plan, Sequence, Target};
 
 fn at(second: f64) -> UtcTime {
     "2026-03-14T23:32:10Z".parse::<UtcTime>().unwrap().plus_seconds(second)
@@ -226,7 +226,7 @@ fn what_is_found_is_due_once_and_again_when_more_is_known() {
     let mut restored = AlertRecords::default();
     day_of_an_event().iter().for_each(|e| restored.append(e));
     restored.take_due();
-    restored.resume();
+    restored.resume(std::iter::empty());
     assert_eq!(restored.take_due(), ["event-1"]);
     assert!(restored.histograms().is_empty());
 }

@@ -65,6 +65,30 @@ pub struct Strategy {
     pub update: UpdatePolicy,
 }
 
+/// The strategies with one added, or put in the place of the one with its name, which is given back.
+///
+/// # Errors
+/// A sentence, when the version does not count up: a proposal must name what decided it.
+pub fn amend(current: &[Strategy], new: &Strategy) -> Result<(Vec<Strategy>, Option<Strategy>), String> {
+    let mut changed = current.to_vec();
+    let known = changed.iter_mut().find(|known| known.name == new.name);
+    let replaced = match known {
+        Some(known) if new.version <= known.version => {
+            let (name, version) = (&new.name, known.version);
+            return Err(format!(
+                "strategy {name} is at version {version}: the new one needs a higher number than {}",
+                new.version
+            ));
+        }
+        Some(known) => Some(std::mem::replace(known, new.clone())),
+        None => {
+            changed.push(new.clone());
+            None
+        }
+    };
+    Ok((changed, replaced))
+}
+
 /// What a strategy wants; all must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Matching {
