@@ -35,13 +35,13 @@ const fn edge(from: &'static str, to: &'static str, message: &'static str) -> Ed
 
 /// Every command edge.
 pub const EDGES: &[Edge] = &[
-    edge("gateways", "alerts", "Packet"),
+    edge("gateways", "alerts", "Packet, ChangeStrategies"),
     edge("gateways", "routine", "Submit, Cancel, Redo"),
     edge("gateways", "safety", "Latch, Release"),
     edge("gateways", "majordome", "Operate"),
     edge("monitoring", "safety", "Conditions"),
     edge("monitoring", "majordome", "Circumstances"),
-    edge("alerts", "majordome", "TargetOfOpportunity, Retract"),
+    edge("alerts", "majordome", "TargetOfOpportunity, Retract, BookChanged"),
     edge("routine", "majordome", "BookChanged"),
     edge("safety", "majordome", "SafetyChanged, Ping"),
     edge("safety", "observation", "Ping"),

@@ -135,6 +135,7 @@ export function alert(state) {
   show(byId("alert"), event, () => {
     const where = event.ra_deg === null ? "position unknown" : `RA ${fixed(event.ra_deg, 3)}° Dec ${fixed(event.dec_deg, 3)}°, 90 % within ${event.r90_deg === null ? "unknown" : `${fixed(event.r90_deg, 2)}°`}`;
     return [h("p", {}, event.decision), h("p", {}, `${where}; received ${hhmmss(event.received_at)} UTC${event.strategy ? `; strategy ${event.strategy}` : ""}`),
+      h("p", {}, h("a", { href: `/alerts#${encodeURIComponent(event.event)}` }, "Everything about this alert")),
       h("ol", { class: "stages" }, event.stages.map((stage) => h("li", {}, h("strong", {}, latency(stage.latency_s)), stage.stage)))];
   });
 }

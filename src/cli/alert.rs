@@ -25,6 +25,11 @@ pub struct AlertArgs {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum AlertCommand {
+    #[command(flatten)]
+    Records(super::alert_records::RecordsCommand),
+    /// The strategies that decide which alerts are followed: list, check, rehearse, apply
+    #[command(subcommand)]
+    Strategy(super::alert_strategy::StrategyCommand),
     /// Judge packets: one line a file, the files of one call taken in order as one stream
     Read {
         /// Packets: VOEvent (.xml), JSON (.json), GCN text (.txt), recorded VTP frames (.bin)
@@ -160,6 +165,11 @@ enum AlertCommand {
 /// Bad input, or a failure to report.
 pub fn run(args: &AlertArgs, clock: &Clock, stdout: &mut dyn Write) -> Result<(), CommandError> {
     match &args.command {
+        AlertCommand::Records(command) => super::alert_records::run(command, stdout).map_err(plain),
+        AlertCommand::Strategy(command) => {
+            let now = alidade_model::time::UtcTime::new(clock());
+            super::alert_strategy::run(command, now, stdout).map_err(plain)
+        }
         AlertCommand::Read { files, now, json } => read(files, now.unwrap_or_else(|| clock()), *json, stdout),
         AlertCommand::Decide {
             files,
@@ -238,6 +248,13 @@ pub fn run(args: &AlertArgs, clock: &Clock, stdout: &mut dyn Write) -> Result<()
             };
             waiting(carry::broker(orders, store.as_deref(), clock, *json, stdout))
         }
+    }
+}
+
+fn plain(error: super::CliError) -> CommandError {
+    match error.code() {
+        2 => CommandError::BadInput(error.to_string()),
+        _ => CommandError::Failed(error.to_string()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The command line: one module a command; bad input is one line and exit code 2, a reported failure is 1.
 
 pub mod alert;
+pub mod alert_records;
+pub mod alert_strategy;
 pub mod check;
 pub mod db;
 pub mod ephemeris;

@@ -49,6 +49,12 @@ impl Remote {
         Ok(Self { base, token, agent })
     }
 
+    /// With another token than the configuration's.
+    pub fn with_token(mut self, token: String) -> Self {
+        self.token = Some(token);
+        self
+    }
+
     fn unreachable(&self, cause: &ureq::Error) -> CliError {
         CliError::failed(format!("no daemon at {}: {cause}", self.base))
     }

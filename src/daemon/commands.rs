@@ -55,6 +55,10 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
             let answer = judged(daemon.routine.send(Redo { who, sequence, cause }).await);
             kept(daemon, gathered, answer).await
         }
+        GatewayCommand::ChangeStrategy(text) => match super::strategies::change(daemon, text, who).await {
+            Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
+            Err(problem) => CommandReply::Denied(problem),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Daemon, Surroundings, commands,
     journal::{Gathered, Outlets, commit},
+    outbox,
     panorama::{self, Chronicle},
     report::{self, Gatherer},
 };
@@ -10,6 +11,7 @@ use crate::{
     clock::SystemClock,
     error::CliError,
     gateway::{
+        alerts::{AlertBoard, PastPackets},
         http, mqtt,
         snapshot::{Mode, Snapshot},
     },
@@ -138,10 +140,16 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let restored = store.restore().map_err(|e| failed(&e))?;
     let night = Night::containing(clock.now(), settings.site.longitude_deg);
     let packets = super::stored_packets(&mut store, &settings, clock.now()).map_err(|e| failed(&e))?;
+    let records = super::strategies::records_before(&mut store, &restored.book, clock.now()).map_err(|e| failed(&e))?;
     let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
     let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());
+    chronicle.resume(records);
+    let strategies = match settings.alerts.strategies {
+        Some(_) => strategies,
+        None => chronicle.with_changes(strategies),
+    };
     let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
     let recorder = Recorder::new(
         clock.clone(),
@@ -222,6 +230,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             devices,
             data_dir: data_dir.clone(),
             strategies: strategies.clone(),
+            strategy_folder: settings.alerts.strategies.clone(),
             packets,
             safety,
             calibrated,
@@ -238,6 +247,17 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let identity = panorama::identity(&settings, mode, restored.boots + 1);
     let first = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
     let (snapshot, snapshots) = watch::channel(Arc::new(first));
+    let (board, boards) = watch::channel(Arc::new(AlertBoard::default()));
+    tokio::task::spawn_local(outbox::keep(
+        chronicle.clone(),
+        recorder.clone(),
+        outbox::Outbox {
+            data_dir: data_dir.clone(),
+            offload: blocking(),
+            reporter: outbox::reporter(&settings),
+            durable: true,
+        },
+    ));
     let (calls, mut commands) = mpsc::channel(64);
     let token = settings.http.token_file.as_deref().map(read_secret).transpose();
     let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
@@ -249,6 +269,10 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             data_dir,
             journal_page: None,
             product_path: None,
+            alerts: Some(http::AlertDesk {
+                board: boards,
+                packets: past_packets(&settings),
+            }),
             token,
         };
         let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
@@ -269,6 +293,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| failed(&e))?;
     let show = async {
+        let mut generation = None;
         loop {
             for broken in std::mem::take(&mut counter.0.borrow_mut().1) {
                 daemon
@@ -278,6 +303,9 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             let view = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
             supervisor.tell(&format!("STATUS={}: {}", view.sentence.doing, view.sentence.why));
             snapshot.send_replace(Arc::new(view));
+            if let Some(changed) = chronicle.board(&daemon, &settings, &mut generation) {
+                board.send_replace(Arc::new(changed));
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
@@ -298,6 +326,19 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         Ok(cause) => shut_down(&daemon, &gathered, cause).await,
         Err(cause) => Err(CliError::failed(format!("journal: {cause}"))),
     }
+}
+
+/// Reads packets over a connection of its own: a long look back must not hold up the journal.
+fn past_packets(settings: &Settings) -> PastPackets {
+    let url = settings.database.url.clone();
+    Arc::new(move |from| {
+        let options = OpenOptions {
+            migrate: false,
+            durability: Durability::Relaxed,
+        };
+        let mut store = Store::open(&url, options).map_err(|e| e.to_string())?;
+        super::strategies::packets_from(&mut store, from).map_err(|e| e.to_string())
+    })
 }
 
 /// Latch, so that safety closes; wait until it is measured closed, at most three minutes.

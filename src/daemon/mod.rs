@@ -10,14 +10,18 @@
 //! | [`live`] | the daemon of the telescope host: real clock, signals, supervisor, listeners |
 //! | [`translate`] | the configuration in the agents' own terms |
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
+//! | [`outbox`] | reports of alert events, for others |
+//! | [`strategies`] | strategies that are changed while it runs, and what the journal says of them |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
 
 pub mod commands;
 pub mod devices;
 pub mod journal;
 pub mod live;
+pub mod outbox;
 pub mod panorama;
 pub mod report;
+pub mod strategies;
 pub mod translate;
 
 use crate::settings::Settings;
@@ -59,6 +63,8 @@ pub struct Surroundings {
     pub strategies: Vec<alidade_alerts::strategy::Strategy>,
     /// What earlier runs received: the events are rebuilt from it.
     pub packets: alidade_alerts::agent::Before,
+    /// Where changed strategies are written; without it the journal alone keeps them.
+    pub strategy_folder: Option<PathBuf>,
     /// What the journal says of the time before.
     pub safety: Before,
     /// Calibration frames of the present night are on disk.
@@ -92,6 +98,7 @@ pub struct Daemon {
     pub routine: Addr<Routine>,
     pub safety: Addr<Safety>,
     pub majordome: Addr<Majordome>,
+    pub strategy_folder: Option<PathBuf>,
 }
 
 /// Starts every agent, from the bottom of the graph to its top.
@@ -210,6 +217,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             book: book.clone(),
             majordome: majordome.clone().recipient(),
             retract: majordome.clone().recipient(),
+            changed: majordome.clone().recipient(),
             status: alerts_out,
         },
         translate::alerts(settings, around.strategies),
@@ -256,6 +264,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         routine,
         safety,
         majordome,
+        strategy_folder: around.strategy_folder,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything the gateways show, gathered once a second from what the agents publish.
 
 use super::{Daemon, translate};
+use crate::gateway::alerts::AlertBoard;
 use crate::{
     gateway::snapshot::{
         AlarmView, AlertStage, AlertView, CameraView, Direction, EnclosureView, FrameView, Gauge, HistoryPoint, Mode,
@@ -8,6 +9,10 @@ use crate::{
         SiteView, SkyTarget, Snapshot, UnplannedRow, Verdict,
     },
     settings::Settings,
+};
+use alidade_alerts::{
+    record::{AlertRecord, AlertRecords},
+    strategy::{Strategy, UnitCapabilities},
 };
 use alidade_drivers::interface::CameraState;
 use alidade_model::{
@@ -22,11 +27,16 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     rc::Rc,
+    sync::Arc,
 };
+use tokio::sync::Notify;
 
 const FRAMES: usize = 12;
 const ALARMS: usize = 30;
 const HISTORY: usize = 360;
+
+/// State of what a board shows: of the records, and which strategies.
+pub type Generation = (u64, usize);
 
 /// What the panorama remembers of the journal.
 #[derive(Clone, Default)]
@@ -43,6 +53,9 @@ struct Remembered {
     executed: BTreeMap<String, (UtcTime, Option<UtcTime>)>,
     planned: BTreeMap<String, (UtcTime, UtcTime)>,
     stages: BTreeMap<String, BTreeMap<String, UtcTime>>,
+    alerts: AlertRecords,
+    /// A report is due.
+    due: Rc<Notify>,
 }
 
 impl Sink for Chronicle {
@@ -55,6 +68,52 @@ impl Chronicle {
     /// Counters since the start of the daemon.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         self.0.borrow().counters.clone()
+    }
+
+    /// What the journal said before this daemon began.
+    pub fn resume(&self, records: AlertRecords) {
+        self.0.borrow_mut().alerts = records;
+    }
+
+    /// Changes of strategies, of this daemon and before.
+    pub fn with_changes(&self, carried: Vec<Strategy>) -> Vec<Strategy> {
+        super::strategies::with_changes(carried, &self.0.borrow().alerts)
+    }
+
+    /// Wakes when something is to be told of an event.
+    pub fn due(&self) -> Rc<Notify> {
+        self.0.borrow().due.clone()
+    }
+
+    /// Events of which something is to be told, once each.
+    pub fn take_due(&self) -> Vec<Arc<AlertRecord>> {
+        let mut inner = self.0.borrow_mut();
+        let events = inner.alerts.take_due();
+        let known = |event: &String| inner.alerts.get(event).cloned();
+        events.iter().filter_map(known).collect()
+    }
+
+    /// Everything about alerts, when it has changed since `generation`.
+    pub fn board(
+        &self,
+        daemon: &Daemon,
+        settings: &Settings,
+        generation: &mut Option<Generation>,
+    ) -> Option<AlertBoard> {
+        let inner = self.0.borrow();
+        let strategies = daemon.published.alerts.borrow().strategies.clone();
+        let current = (inner.alerts.generation(), Rc::as_ptr(&strategies).addr());
+        if *generation == Some(current) {
+            return None;
+        }
+        *generation = Some(current);
+        Some(AlertBoard {
+            records: inner.alerts.all(),
+            stages: inner.alerts.histograms().clone(),
+            strategies: Arc::new((*strategies).clone()),
+            changes: Arc::new(inner.alerts.changes().cloned().collect()),
+            unit: Some(unit(settings)),
+        })
     }
 
     /// The instants of every alert's way.
@@ -70,6 +129,10 @@ impl Remembered {
 
     fn append(&mut self, entry: &Entry) {
         self.last_seq = entry.seq;
+        self.alerts.append(entry);
+        if self.alerts.is_due() {
+            self.due.notify_one();
+        }
         match &entry.fact {
             Fact::ExposureStarted { exposure } => {
                 self.count("exposures_started");
@@ -199,6 +262,11 @@ impl Remembered {
     }
 }
 
+/// What the telescope can do, as the alerts agent sees it.
+pub fn unit(settings: &Settings) -> UnitCapabilities {
+    alidade_alerts::agent::capabilities(&translate::alerts(settings, Vec::new()))
+}
+
 /// Who and where, which does not change.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -236,6 +304,7 @@ pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chron
     view.frames = remembered.frames.iter().cloned().collect();
     view.alarms = remembered.alarms.iter().cloned().collect();
     view.counters = remembered.counters.clone();
+    view.alert_stages = remembered.alerts.histograms().clone();
     view.weather_history = remembered
         .history
         .iter()

@@ -72,12 +72,16 @@ pub fn scheduling(settings: &Settings) -> SchedulingSettings {
         readout_s: readout_s(settings),
         overhead_s: scheduling.overhead_s,
         overheads: overheads(settings),
-        horizon: HorizonMask {
-            points: settings.site.horizon.clone(),
-        },
+        horizon: horizon(settings),
         lowest_alt_deg: settings.site.horizon_limit_deg,
         iterations: scheduling.iterations,
         seed: scheduling.seed,
+    }
+}
+
+fn horizon(settings: &Settings) -> HorizonMask {
+    HorizonMask {
+        points: settings.site.horizon.clone(),
     }
 }
 
@@ -245,6 +249,7 @@ pub fn alerts(settings: &Settings, strategies: Vec<Strategy>) -> AlertsSettings 
             .map(|(name, c)| (name.clone(), filters(settings, c)))
             .collect(),
         horizon_deg: settings.site.horizon_limit_deg,
+        horizon: horizon(settings),
         sun_max_alt_deg: settings.night.observe_sun_alt_deg,
         max_packet_bytes: settings.alerts.max_packet_bytes,
         follow_tests: settings.alerts.follow_tests,

@@ -33,6 +33,8 @@ pub enum GatewayCommand {
         sequence: String,
         cause: String,
     },
+    /// A strategy's file, TOML or YAML: it holds from now on.
+    ChangeStrategy(String),
 }
 
 impl GatewayCommand {
@@ -49,6 +51,7 @@ impl GatewayCommand {
             GatewayCommand::SubmitPacket { .. } => "submit_packet",
             GatewayCommand::CancelSequence(_) => "cancel_sequence",
             GatewayCommand::RedoSequence { .. } => "redo_sequence",
+            GatewayCommand::ChangeStrategy(_) => "change_strategy",
         }
     }
 

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`snapshot`] | what is shown: one plain value that the daemon publishes |
+//! | [`alerts`] | every alert event, the latencies, the strategies |
 //! | [`command`] | what may be asked: commands with one answer each |
 //! | [`http`] | dashboard, JSON interface, event stream |
 //! | [`mqtt`] | the retained feed for everything else on the mountain |
@@ -10,6 +11,7 @@
 //! Both gateways run in threads of their own: the daemon's runtime may have a paused clock, and a slow browser or a
 //! dead broker must not be felt by it. Channels are the only contact.
 
+pub mod alerts;
 pub mod command;
 pub mod http;
 pub mod mqtt;

@@ -4,6 +4,7 @@
 //! that was measured carries its age, everything that is unknown carries a reason, and the units are in the names.
 //! Azimuth counts from north through east, equatorial coordinates are ICRS unless a name says otherwise.
 
+use alidade_alerts::record::Histogram;
 use alidade_model::{
     journal::Severity,
     reading::Reading,
@@ -63,6 +64,9 @@ pub struct Snapshot {
     pub alarms: Vec<AlarmView>,
     /// Monotonic counters since the start of the daemon, e.g. `exposures_written`, `invariants_broken`.
     pub counters: BTreeMap<String, u64>,
+    /// How long each stage of an alert's way took, since the start of the daemon.
+    #[serde(default)]
+    pub alert_stages: BTreeMap<String, Histogram>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -444,6 +448,7 @@ impl Snapshot {
             quotas: Vec::new(),
             alarms: Vec::new(),
             counters: BTreeMap::new(),
+            alert_stages: BTreeMap::new(),
         }
     }
 }

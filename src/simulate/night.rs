@@ -17,13 +17,14 @@ use crate::{
     },
     error::CliError,
     gateway::{
+        alerts::{AlertBoard, PastPackets},
         command::CommandCall,
         http,
         snapshot::{Mode, Snapshot},
     },
     store::{Durability, OpenOptions, Store},
 };
-use alidade_alerts::agent::Packet;
+use alidade_alerts::{agent::Packet, record::AlertRecords};
 use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
     clock::Clock,
@@ -79,6 +80,14 @@ pub fn run(plan: NightPlan, pace: Pace, serving: Option<Serving>, talkative: boo
     outcome
 }
 
+/// A simulated night's database may be in memory: there is only this connection to it.
+fn past_packets(store: Arc<Mutex<Store>>) -> PastPackets {
+    Arc::new(move |from| {
+        let mut store = store.lock().map_err(|_| "the store is gone".to_owned())?;
+        daemon::strategies::packets_from(&mut store, from).map_err(|e| e.to_string())
+    })
+}
+
 /// Everything that outlives a daemon.
 struct Stage {
     plan: NightPlan,
@@ -93,6 +102,7 @@ struct Stage {
     offload: Offload,
     packets: RefCell<VecDeque<ArrivingPacket>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    board: watch::Sender<Arc<AlertBoard>>,
     night: Night,
 }
 
@@ -167,6 +177,8 @@ async fn night(
     let identity = panorama::identity(&plan.settings, mode(pace), 0);
     let unknown = Snapshot::unknown(plan.scenario.start, identity.site, &identity.unit, &identity.boot_id);
     let (snapshot, snapshots) = watch::channel(Arc::new(unknown));
+    let (board, boards) = watch::channel(Arc::new(AlertBoard::default()));
+    let store = Arc::new(Mutex::new(store));
     let (calls, mut commands) = mpsc::channel(64);
     let _server = match serving {
         None => None,
@@ -178,6 +190,10 @@ async fn night(
                 data_dir: plan.data_dir(),
                 journal_page: None,
                 product_path: None,
+                alerts: Some(http::AlertDesk {
+                    board: boards,
+                    packets: past_packets(store.clone()),
+                }),
                 token: None,
             };
             let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
@@ -188,7 +204,7 @@ async fn night(
     let stage = Rc::new(Stage {
         night: Night::containing(plan.scenario.start, plan.settings.site.longitude_deg),
         packets: RefCell::new(plan.packets.iter().cloned().collect()),
-        store: Arc::new(Mutex::new(store)),
+        store,
         gathered: Gathered::default(),
         gatherer: Gatherer::default(),
         chronicle: Chronicle::default(),
@@ -199,6 +215,7 @@ async fn night(
         judge,
         offload,
         snapshot,
+        board,
     });
     let journal = tokio::task::spawn_local(commit(
         stage.gathered.clone(),
@@ -409,12 +426,24 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
     })
     .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
     let packets = stored_packets(stage)?;
+    let records = records_before(stage, &book.borrow())?;
+    stage.chronicle.resume(records);
     let safety = safety_before(stage)?;
     let calibrated = calibrated(stage)?;
     let report = {
         let (stage, book, recorder) = (stage.clone(), book.clone(), recorder.clone());
         Rc::new(move |night: Night| write_report(&stage, night, &book.borrow(), &recorder)) as Rc<dyn Fn(Night)>
     };
+    tokio::task::spawn_local(daemon::outbox::keep(
+        stage.chronicle.clone(),
+        recorder.clone(),
+        daemon::outbox::Outbox {
+            data_dir: stage.plan.data_dir(),
+            offload: stage.offload.clone(),
+            reporter: daemon::outbox::reporter(settings),
+            durable: false,
+        },
+    ));
     Ok(daemon::start(
         settings,
         Surroundings {
@@ -423,7 +452,9 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             book,
             devices,
             data_dir: stage.plan.data_dir(),
-            strategies: stage.plan.strategies.clone(),
+            strategies: stage.chronicle.with_changes(stage.plan.strategies.clone()),
+            // The folder of a scenario is not ours to write to.
+            strategy_folder: None,
             packets,
             safety,
             calibrated,
@@ -438,6 +469,12 @@ fn stored_packets(stage: &Stage) -> Result<alidade_alerts::agent::Before, CliErr
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
     daemon::stored_packets(&mut store, &stage.plan.settings, stage.clock.now())
         .map_err(|e| CliError::failed(e.to_string()))
+}
+
+/// What the journal says of alerts.
+fn records_before(stage: &Stage, book: &alidade_model::book::Book) -> Result<AlertRecords, CliError> {
+    let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
+    daemon::strategies::records_before(&mut store, book, stage.clock.now()).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// What the journal says of the time before a restart.
@@ -504,6 +541,7 @@ async fn show(stage: &Stage, daemon: &Daemon, talkative: bool) {
     );
     let terminal = std::io::stderr().is_terminal();
     let mut shown = String::new();
+    let mut generation = None;
     loop {
         let view = panorama::snapshot(daemon, &stage.plan.settings, &identity, &stage.chronicle);
         if talkative && !view.sentence.why.is_empty() {
@@ -528,6 +566,9 @@ async fn show(stage: &Stage, daemon: &Daemon, talkative: bool) {
             shown = line;
         }
         stage.snapshot.send_replace(Arc::new(view));
+        if let Some(changed) = stage.chronicle.board(daemon, &stage.plan.settings, &mut generation) {
+            stage.board.send_replace(Arc::new(changed));
+        }
         tokio::time::sleep(Duration::from_secs_f64(0.5 * factor)).await;
     }
 }

@@ -163,6 +163,19 @@ impl Store {
         })
     }
 
+    /// Entries of some kinds from `from` on, oldest first; what a later version wrote and this one cannot read is left out.
+    pub fn entries_of(&mut self, kinds: &[&str], from: UtcTime) -> Result<Vec<Entry>, StoreError> {
+        self.read(|c| {
+            let kinds: Vec<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+            let rows: Vec<String> = journal::table
+                .filter(journal::kind.eq_any(kinds).and(journal::at.ge(naive(from))))
+                .order(journal::seq)
+                .select(journal::entry)
+                .load(c)?;
+            Ok(rows.iter().filter_map(|json| serde_json::from_str(json).ok()).collect())
+        })
+    }
+
     /// The newest `limit` requests, newest first; of one user when given.
     pub fn requests(&mut self, user: Option<&str>, limit: u32) -> Result<Vec<RequestSummary>, StoreError> {
         self.read(|c| {

@@ -319,6 +319,9 @@ impl Walker {
             strategy: (n.is_multiple_of(2)).then(|| "grb".into()),
             reason: "it is bright".into(),
             request: None,
+            outlook: None,
+            coverage: None,
+            others: BTreeMap::new(),
         });
         let stages = BTreeMap::from([("received".to_owned(), self.recorder.now())]);
         self.recorder.record(Fact::AlertTiming { event, stages });

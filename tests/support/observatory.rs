@@ -343,6 +343,7 @@ impl Observatory {
             data_dir: folder.clone(),
             journal_page: None,
             product_path: None,
+            alerts: None,
             token: Some("correct horse".into()),
         };
         Self {

@@ -1,31 +1,36 @@
 //! The shell: takes packets, keeps the events, asks for observations.
 //!
 //! A packet is recorded before anything else is done with it; whoever delivered it may acknowledge it once that record
-//! is committed. Each event has at most one live request; updates replace it, retractions end it.
+//! is committed. Each event has at most one live request and its later visits; updates replace them, retractions end
+//! them.
+
+mod ask;
 
 use crate::{
     Channel, EventBook, EventId, MergeRules, Verdict,
-    event::{Event, EventState, Trust},
+    event::{Change, Event, EventState, Trust},
     limits::Limits,
+    outlook::Prospect,
     read_within,
-    strategy::{Decision, Preempt, Proposal, Revision, Strategy, UnitCapabilities, decide, revise},
+    strategy::{Decision, Preempt, Proposal, Revision, Strategy, UnitCapabilities, decide, decide_seen, revise},
 };
 use actix::prelude::*;
-use alidade_majordome::messages::{Retract, TargetOfOpportunity};
+use alidade_majordome::messages::{BookChanged, Retract, TargetOfOpportunity};
 use alidade_model::{
+    alert::{Coverage, Outlook, When},
     book::SharedBook,
     journal::{Fact, Recorder, Severity},
-    request::{Album, Constraints, Origin, Plan, Request, Sequence, Target, Timing},
+    request::Sequence,
     states::{EventState as Moved, SequenceState},
     time::UtcTime,
 };
-use alidade_scheduling::{Icrs, ObservabilityRequest, Site, is_observable};
+use alidade_scheduling::Site;
+use ask::Naming;
 use base64::Engine;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
-    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -87,6 +92,7 @@ pub struct AlertsSettings {
     /// Channels with the filters they have.
     pub channels: BTreeMap<String, Vec<String>>,
     pub horizon_deg: f64,
+    pub horizon: alidade_scheduling::HorizonMask,
     pub sun_max_alt_deg: f64,
     pub max_packet_bytes: u64,
     pub follow_tests: bool,
@@ -101,6 +107,7 @@ pub struct AlertsPorts {
     pub book: SharedBook,
     pub majordome: Recipient<TargetOfOpportunity>,
     pub retract: Recipient<Retract>,
+    pub changed: Recipient<BookChanged>,
     pub status: watch::Sender<Rc<AlertsStatus>>,
 }
 
@@ -116,6 +123,8 @@ pub struct EventSummary {
     pub followed: bool,
     pub strategy: Option<String>,
     pub decision: String,
+    /// When the site can look, where that was asked.
+    pub outlook: Option<Outlook>,
     pub received_at: UtcTime,
     pub stages: BTreeMap<String, UtcTime>,
     /// Accepted packets that belong to it.
@@ -129,13 +138,49 @@ pub struct AlertsStatus {
     pub latest: Option<String>,
     pub packets: u64,
     pub refused: u64,
+    /// By which it decides from now on.
+    #[serde(skip)]
+    pub strategies: Rc<Vec<Strategy>>,
 }
 
 /// An event that is being followed.
 #[derive(Debug, Clone)]
 struct Followed {
     proposal: Proposal,
+    /// The event under which the majordome and the book know it.
+    label: String,
     sequences: Vec<String>,
+    outlook: Outlook,
+    coverage: Coverage,
+}
+
+/// What becomes of an event.
+struct Answer {
+    followed: bool,
+    reason: String,
+    outlook: Option<Outlook>,
+    coverage: Option<Coverage>,
+}
+
+impl Answer {
+    fn no(reason: impl Into<String>) -> Self {
+        Self {
+            followed: false,
+            reason: reason.into(),
+            outlook: None,
+            coverage: None,
+        }
+    }
+
+    /// It goes on as it is.
+    fn on(followed: &Followed, reason: String) -> Self {
+        Self {
+            followed: true,
+            reason,
+            outlook: Some(followed.outlook.clone()),
+            coverage: Some(followed.coverage.clone()),
+        }
+    }
 }
 
 /// See the module's text.
@@ -145,16 +190,12 @@ pub struct Alerts {
     limits: Limits,
     unit: UnitCapabilities,
     events: EventBook,
-    status: AlertsStatus,
     followed: BTreeMap<EventId, Followed>,
-    /// Accepted packets and the event that each was put into.
-    homes: BTreeMap<String, EventId>,
+    /// Accepted packets of each event.
+    packets: BTreeMap<EventId, Vec<String>>,
     requests_made: BTreeMap<EventId, u32>,
     /// When the old was last forgotten.
     pruned_at: Option<UtcTime>,
-    published_at: Option<UtcTime>,
-    /// What has changed since is published in a moment.
-    publishes_later: bool,
 }
 
 fn event_name(id: EventId) -> String {
@@ -173,44 +214,51 @@ fn stored_body(body: &[u8]) -> String {
     }
 }
 
-fn original_body(stored: &str) -> Vec<u8> {
+/// The bytes of a stored packet.
+#[must_use]
+pub fn original_body(stored: &str) -> Vec<u8> {
     stored
         .strip_prefix("base64:")
         .and_then(|encoded| base64::engine::general_purpose::STANDARD.decode(encoded).ok())
         .unwrap_or_else(|| stored.as_bytes().to_vec())
 }
 
+/// What the telescope can do, as far as a decision needs it.
+#[must_use]
+pub fn capabilities(settings: &AlertsSettings) -> UnitCapabilities {
+    let filters: BTreeSet<String> = settings.channels.values().flatten().cloned().collect();
+    let lat = settings.site.lat_deg;
+    UnitCapabilities {
+        fov_deg: settings.fov_deg,
+        filters,
+        dec_range_deg: (
+            (lat - 90.0 + settings.horizon_deg).max(-90.0),
+            (lat + 90.0 - settings.horizon_deg).min(90.0),
+        ),
+    }
+}
+
 impl Alerts {
     /// The events are rebuilt from the packets of earlier runs, without acting.
     pub fn new(ports: AlertsPorts, settings: AlertsSettings, before: Before) -> Self {
-        let filters: BTreeSet<String> = settings.channels.values().flatten().cloned().collect();
-        let lat = settings.site.lat_deg;
-        let unit = UnitCapabilities {
-            fov_deg: settings.fov_deg,
-            filters,
-            dec_range_deg: (
-                (lat - 90.0 + settings.horizon_deg).max(-90.0),
-                (lat + 90.0 - settings.horizon_deg).min(90.0),
-            ),
-        };
+        let strategies = Rc::new(settings.strategies.clone());
+        let unit = capabilities(&settings);
         let mut alerts = Self {
             ports,
             settings,
             limits: Limits::default(),
             unit,
             events: EventBook::new(MergeRules::default(), Trust::default()),
-            status: AlertsStatus::default(),
             followed: BTreeMap::new(),
-            homes: BTreeMap::new(),
+            packets: BTreeMap::new(),
             requests_made: BTreeMap::new(),
             pruned_at: None,
-            published_at: None,
-            publishes_later: false,
         };
         for (identity, at) in &before.identities {
             alerts.events.recall(identity, at.chrono());
         }
         alerts.events.continue_after(EventId(before.last_event));
+        alerts.tell(|status| status.strategies.clone_from(&strategies));
         for packet in before.packets {
             alerts.remember(&packet);
         }
@@ -226,10 +274,10 @@ impl Alerts {
             &self.limits,
         );
         let outcome = self.events.replay(&reading, packet.event.map(EventId));
-        let Some(event) = outcome.event else { return };
-        if outcome.verdict == Verdict::Act {
-            self.homes.insert(packet_name(&reading.bytes_sha256), event);
+        if outcome.event.is_none() {
+            return;
         }
+        self.count_packet(&outcome, &packet_name(&reading.bytes_sha256));
         for touched in outcome.touched {
             let id = self.events.resolve(touched);
             let Some(event) = self.events.event(id) else { continue };
@@ -250,9 +298,39 @@ impl Alerts {
                 .collect();
             if let Some(proposal) = decision.followed.clone().filter(|_| !sequences.is_empty()) {
                 self.requests_made.insert(id, sequences.len() as u32);
-                self.followed.insert(id, Followed { proposal, sequences });
+                let sky = Prospect::new(&self.settings.site, &self.settings.horizon, packet.received_at);
+                let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
+                let followed = Followed {
+                    proposal,
+                    label: name,
+                    sequences,
+                    outlook,
+                    coverage,
+                };
+                self.followed.insert(id, followed);
             }
-            self.summarise(&event, &decision, packet.received_at, &BTreeMap::new());
+            self.summarise(&event, &decision, None, packet.received_at, &BTreeMap::new());
+        }
+    }
+
+    /// Changes what others see. Nothing is copied unless somebody is just looking.
+    fn tell(&self, change: impl FnOnce(&mut AlertsStatus)) {
+        self.ports.status.send_modify(|status| change(Rc::make_mut(status)));
+    }
+
+    /// Counts an accepted packet among those of its event, with those of the events that turned out to be the same.
+    fn count_packet(&mut self, outcome: &crate::Outcome, packet: &str) {
+        let Some(event) = outcome.event else { return };
+        if let Change::Merged { absorbed } = &outcome.change {
+            let theirs: Vec<String> = absorbed
+                .iter()
+                .filter_map(|id| self.packets.remove(id))
+                .flatten()
+                .collect();
+            self.packets.entry(event).or_default().extend(theirs);
+        }
+        if outcome.verdict == Verdict::Act {
+            self.packets.entry(event).or_default().push(packet.to_owned());
         }
     }
 
@@ -264,7 +342,7 @@ impl Alerts {
 
     fn receive(&mut self, packet: Packet) -> PacketVerdict {
         let received_at = self.ports.recorder.now();
-        self.status.packets += 1;
+        self.tell(|status| status.packets += 1);
         let channel = Channel::Any;
         let reading = if packet.body.len() as u64 > self.settings.max_packet_bytes.max(8 << 20) {
             read_within(&packet.body[..0], channel, received_at.chrono(), &self.limits)
@@ -290,17 +368,13 @@ impl Alerts {
             event: outcome.event.map(event_name),
         });
         if matches!(outcome.verdict, Verdict::Reject | Verdict::Conflict) {
-            self.status.refused += 1;
+            self.tell(|status| status.refused += 1);
         }
         if outcome.verdict == Verdict::Conflict {
             let text = format!("packet {id} has the identity of an earlier one and another content; the first stays");
             self.ports.recorder.alarm(Severity::Warning, text);
         }
-        if let Some(event) = outcome.event
-            && outcome.verdict == Verdict::Act
-        {
-            self.homes.insert(id.clone(), event);
-        }
+        self.count_packet(&outcome, &id);
         let mut stages = BTreeMap::from([("received".to_owned(), received_at), ("parsed".to_owned(), parsed_at)]);
         if let Some(notice) = &reading.notice {
             let known = [("event", notice.event_time), ("notice_sent", notice.issued_at)];
@@ -333,14 +407,15 @@ impl Alerts {
         let keep_packets = chrono::Duration::days(self.settings.remember_packets_days.into());
         self.events.prune(now.chrono(), keep, keep_packets);
         let live: BTreeSet<EventId> = self.events.events().map(|event| event.id).collect();
-        self.homes.retain(|_, home| live.contains(&self.events.resolve(*home)));
+        self.packets.retain(|id, _| live.contains(&self.events.resolve(*id)));
         self.followed.retain(|id, _| live.contains(&self.events.resolve(*id)));
         self.requests_made
             .retain(|id, _| live.contains(&self.events.resolve(*id)));
         let names: BTreeSet<String> = live.into_iter().map(event_name).collect();
-        self.status
-            .events
-            .retain(|name, event| names.contains(name) || now.chrono() - event.received_at.chrono() <= keep);
+        self.tell(|status| {
+            let young = |event: &EventSummary| now.chrono() - event.received_at.chrono() <= keep;
+            status.events.retain(|name, event| names.contains(name) || young(event));
+        });
     }
 
     /// Decides (again) about an event that a packet has touched.
@@ -348,36 +423,83 @@ impl Alerts {
         let Some(event) = self.events.event(id) else { return };
         let now = self.ports.recorder.now();
         stages.insert("merged".into(), now);
-        let strategies = &self.settings.strategies;
-        let decision = decide(&event, strategies, &self.unit, now.chrono());
-        let before = self.status.events.get(&event_name(id)).map(|known| known.state);
+        self.take_over(id);
+        let decision = self.decision(&event, now);
+        let before = self.ports.status.borrow().events.get(&event_name(id)).map(|e| e.state);
         self.record_event(&event, before);
         let outcome = match self.followed.get(&id).cloned() {
-            Some(followed) => self.update(id, &event, &followed, &decision, now),
+            Some(followed) => self.update(id, &followed, &decision, now),
             None => match &decision.followed {
-                Some(proposal) => self.follow(id, &event, proposal.clone(), now),
-                None => (false, decision.reason.to_string()),
+                Some(proposal) => self.follow(id, proposal.clone(), now),
+                None => Answer::no(decision.reason.to_string()),
             },
         };
         stages.insert("decided".into(), self.ports.recorder.now());
         let name = event_name(id);
         self.ports.recorder.record(Fact::EventDecided {
             event: name.clone(),
-            followed: outcome.0,
+            followed: outcome.followed,
             strategy: decision.followed.as_ref().map(|p| p.strategy.clone()),
-            reason: outcome.1.clone(),
+            reason: outcome.reason.clone(),
             request: self.request_of(id),
+            outlook: outcome.outlook.clone(),
+            coverage: outcome.coverage.clone().map(Box::new),
+            others: decision
+                .losers
+                .iter()
+                .map(|loser| (loser.strategy.clone(), loser.reason.to_string()))
+                .collect(),
         });
         self.ports.recorder.record(Fact::AlertTiming {
             event: name.clone(),
             stages: stages.clone(),
         });
-        self.summarise(&event, &decision, received_at, &stages);
-        if let Some(summary) = self.status.events.get_mut(&name) {
-            summary.followed = outcome.0;
-            summary.decision = outcome.1;
+        self.summarise(&event, &decision, Some(outcome), received_at, &stages);
+        self.tell(|status| status.latest = Some(name));
+    }
+
+    /// What the strategies make of an event; tiles that the site never sees in time do not count.
+    fn decision(&self, event: &Event, now: UtcTime) -> Decision {
+        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, now);
+        let seen = |wanted: &crate::strategy::Constraints, ra_deg: f64, dec_deg: f64, end| {
+            let limits = ask::limits(&ask::constraints(&self.settings, wanted));
+            sky.ever(ra_deg, dec_deg, &limits, UtcTime::new(end))
+        };
+        decide_seen(event, &self.settings.strategies, &self.unit, now.chrono(), &seen)
+    }
+
+    /// Events that turned out to be one have one observation: the older one's, or the younger one's if only that was
+    /// followed.
+    fn take_over(&mut self, id: EventId) {
+        let absorbed: Vec<EventId> = self
+            .followed
+            .keys()
+            .copied()
+            .filter(|known| *known != id && self.events.resolve(*known) == id)
+            .collect();
+        for other in absorbed {
+            let Some(followed) = self.followed.remove(&other) else {
+                continue;
+            };
+            let made = self.requests_made.remove(&other).unwrap_or_default();
+            let count = self.requests_made.entry(id).or_default();
+            *count = (*count).max(made);
+            match self.followed.entry(id) {
+                std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(followed)),
+                std::collections::btree_map::Entry::Occupied(_) => {
+                    self.withdraw(&followed, &format!("the same as {}", event_name(id)));
+                }
+            }
         }
-        self.status.latest = Some(name);
+    }
+
+    /// Ends everything that is asked for: what runs, and what waits.
+    fn withdraw(&self, followed: &Followed, cause: &str) {
+        self.ports.retract.do_send(Retract {
+            event: followed.label.clone(),
+            cause: cause.to_owned(),
+        });
+        self.cancel(followed, cause);
     }
 
     fn record_event(&self, event: &Event, before: Option<Moved>) {
@@ -398,75 +520,81 @@ impl Alerts {
         });
     }
 
-    /// First time: a request, and the telescope if the strategy says so and the sky allows it.
-    fn follow(&mut self, id: EventId, event: &Event, proposal: Proposal, now: UtcTime) -> (bool, String) {
+    /// First time: when the site can look, then the requests, and the telescope if the strategy says so.
+    fn follow(&mut self, id: EventId, proposal: Proposal, now: UtcTime) -> Answer {
         if proposal.is_test && !self.settings.follow_tests {
-            return (false, "a test; tests are not followed here".into());
+            return Answer::no("a test; tests are not followed here");
         }
-        let request = match self.request(id, &proposal, now) {
-            Ok(request) => request,
-            Err(reason) => return (false, reason),
+        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, now);
+        let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
+        let answer = |followed, reason| Answer {
+            followed,
+            reason,
+            outlook: Some(outlook.clone()),
+            coverage: Some(coverage.clone()),
         };
-        let sequences: Vec<String> = request.sequences.iter().map(|s| s.id.clone()).collect();
-        let first = request.sequences.first().cloned();
-        if let Err(error) = self.ports.book.borrow_mut().submit(request, &self.ports.recorder) {
-            return (false, error.to_string());
-        }
         let strategy = proposal.strategy.clone();
-        let interrupt = proposal.preempt == Preempt::InterruptExposure;
-        self.followed.insert(id, Followed { proposal, sequences });
-        let Some(first) = first else {
-            return (false, "nothing to expose".into());
-        };
-        let verdict = self.observable(&first, now);
-        match verdict {
-            Ok(()) => {
-                self.ports.majordome.do_send(TargetOfOpportunity {
-                    sequence: first.id,
-                    event: event_name(event.id),
-                    priority: first.priority,
-                    interrupt,
-                });
-                (true, format!("followed now by strategy {strategy}"))
-            }
-            Err(why) => (
-                true,
-                format!("followed by strategy {strategy} as soon as possible; not now: {why}"),
-            ),
+        if outlook.when == When::Never {
+            let reason = format!("wanted by strategy {strategy}, but {}", outlook.sentence);
+            return answer(false, reason);
         }
-    }
-
-    fn observable(&self, sequence: &Sequence, now: UtcTime) -> Result<(), String> {
-        let request = ObservabilityRequest {
-            target: Icrs::new(sequence.target.ra_deg, sequence.target.dec_deg),
-            constraints: (&sequence.constraints).into(),
-            horizon: alidade_scheduling::HorizonMask::default(),
+        let number = self.requests_made.entry(id).or_default();
+        *number += 1;
+        let label = event_name(id);
+        let naming = Naming {
+            event: &label,
+            stem: format!("alert-{}-{number}", id.0),
         };
-        // A minute of sky is worth a slew; the rest of the sequence is cut by the limits if it must be.
-        is_observable(&self.settings.site, &request, now.chrono(), 60.0)
-            .map_err(|exclusion| exclusion.cause.describe().to_owned())
+        let requests = match ask::requests(&self.settings, &proposal, (&outlook, &coverage), &naming, now) {
+            Ok(requests) => requests,
+            Err(reason) => return answer(false, reason),
+        };
+        let sequences: Vec<Sequence> = requests.iter().flat_map(|r| r.sequences.clone()).collect();
+        for request in requests {
+            if let Err(error) = self.ports.book.borrow_mut().submit(request, &self.ports.recorder) {
+                return answer(false, error.to_string());
+            }
+        }
+        let preempt = proposal.preempt;
+        let followed = Followed {
+            proposal,
+            label: label.clone(),
+            sequences: sequences.iter().map(|s| s.id.clone()).collect(),
+            outlook: outlook.clone(),
+            coverage: coverage.clone(),
+        };
+        self.followed.insert(id, followed);
+        let first = sequences
+            .first()
+            .filter(|s| s.window.is_some_and(|(start, _)| start <= now));
+        if let (Some(first), true) = (first, outlook.when == When::Now && preempt != Preempt::Queue) {
+            self.ports.majordome.do_send(TargetOfOpportunity {
+                sequence: first.id.clone(),
+                event: label,
+                priority: first.priority,
+                interrupt: preempt == Preempt::InterruptExposure,
+            });
+        }
+        // What does not run at once waits in the schedule, which must know of it.
+        self.ports.changed.do_send(BookChanged {
+            cause: format!("alert {}", event_name(id)),
+        });
+        answer(true, format!("followed by strategy {strategy}, {}", outlook.sentence))
     }
 
     /// More is known about an event that is followed already.
-    fn update(
-        &mut self,
-        id: EventId,
-        event: &Event,
-        followed: &Followed,
-        decision: &Decision,
-        now: UtcTime,
-    ) -> (bool, String) {
+    fn update(&mut self, id: EventId, followed: &Followed, decision: &Decision, now: UtcTime) -> Answer {
+        let strategy = &followed.proposal.strategy;
         match revise(&followed.proposal, decision, self.unit.fov_deg) {
-            Revision::Keep => (true, format!("followed by strategy {}", followed.proposal.strategy)),
+            Revision::Keep => Answer::on(followed, format!("followed by strategy {strategy}, as before")),
             Revision::Cancel { reason } => {
                 let cause = reason.to_string();
-                self.cancel(followed, &cause);
-                self.ports.retract.do_send(Retract {
-                    event: event_name(id),
-                    cause: cause.clone(),
-                });
+                self.withdraw(followed, &cause);
                 self.followed.remove(&id);
-                (false, cause)
+                self.ports.changed.do_send(BookChanged {
+                    cause: format!("alert {} is withdrawn", followed.label),
+                });
+                Answer::no(cause)
             }
             Revision::Replace { proposal, repoint } => {
                 let over = {
@@ -480,22 +608,17 @@ impl Alerts {
                     if let Some(known) = self.followed.get_mut(&id) {
                         known.proposal = *proposal;
                     }
-                    return (
-                        true,
-                        format!(
-                            "position improved within the field; strategy {} goes on",
-                            followed.proposal.strategy
-                        ),
-                    );
+                    let reason = format!("position improved within the field; strategy {strategy} goes on");
+                    return Answer::on(followed, reason);
                 }
-                let cause = "a better position".to_owned();
-                self.ports.retract.do_send(Retract {
-                    event: event_name(id),
-                    cause: cause.clone(),
-                });
-                self.cancel(followed, &cause);
+                let cause = if repoint {
+                    "a better position, out of the field"
+                } else {
+                    "more is known, and the first observation is over"
+                };
+                self.withdraw(followed, cause);
                 self.followed.remove(&id);
-                self.follow(id, event, *proposal, now)
+                self.follow(id, *proposal, now)
             }
         }
     }
@@ -528,124 +651,28 @@ impl Alerts {
         }
     }
 
-    /// A proposal as a request: one sequence a step and pointing, an album for every channel that has a wanted filter.
-    fn request(&mut self, id: EventId, proposal: &Proposal, now: UtcTime) -> Result<Request, String> {
-        let number = self.requests_made.entry(id).or_default();
-        *number += 1;
-        let request = format!("alert-{}-{}", id.0, number);
-        let priority = 1000.0 - 10.0 * f64::from(proposal.priority);
-        let constraints = Constraints {
-            min_alt_deg: proposal
-                .constraints
-                .min_altitude_deg
-                .unwrap_or(self.settings.horizon_deg)
-                .max(self.settings.horizon_deg),
-            moon_sep_deg: proposal.constraints.min_moon_distance_deg.unwrap_or(5.0),
-            sun_max_alt_deg: proposal
-                .constraints
-                .max_sun_altitude_deg
-                .unwrap_or(self.settings.sun_max_alt_deg),
-            max_airmass: proposal.constraints.max_airmass,
-            ..Constraints::default()
-        };
-        let pointings: Vec<(f64, f64)> = if proposal.tiles.is_empty() {
-            vec![(proposal.ra_deg, proposal.dec_deg)]
-        } else {
-            proposal.tiles.iter().map(|tile| (tile.ra_deg, tile.dec_deg)).collect()
-        };
-        let t0 = UtcTime::new(proposal.t0);
-        let mut sequences = Vec::new();
-        for step in &proposal.steps {
-            let albums = self.albums(&step.filters, step.exposure_s, step.count, step.dither_deg);
-            if albums.is_empty() {
-                continue;
-            }
-            for (ra_deg, dec_deg) in &pointings {
-                let number = sequences.len() + 1;
-                // The step that serves now begins at once; a later one when its time comes.
-                let start = t0.plus_seconds(step.from_s).max(now);
-                let end = UtcTime::new(proposal.not_after);
-                sequences.push(Sequence {
-                    id: format!("{request}-{number}"),
-                    request: request.clone(),
-                    user: "alerts".into(),
-                    target: Target {
-                        name: proposal.event_name.clone(),
-                        ra_deg: *ra_deg,
-                        dec_deg: *dec_deg,
-                    },
-                    priority: priority - number as f64 * 0.01,
-                    window: (end > start).then_some((start, end)),
-                    t_prefered: Some(start),
-                    constraints: constraints.clone(),
-                    timing: Timing::default(),
-                    albums: albums.clone(),
-                });
-            }
-        }
-        if sequences.is_empty() {
-            return Err("no channel has a filter that the strategy wants".into());
-        }
-        let origin = Origin::Alert {
-            event: event_name(id),
-            strategy: format!("{} v{}", proposal.strategy, proposal.strategy_version),
-        };
-        let request = Request {
-            id: request,
-            title: proposal.event_name.clone(),
-            user: "alerts".into(),
-            origin,
-            submitted_at: now,
-            sequences,
-        };
-        request.check().map_err(|fault| fault.to_string())?;
-        Ok(request)
-    }
-
-    fn albums(&self, filters: &[String], exposure_s: f64, count: u32, dither_deg: Option<f64>) -> Vec<Album> {
-        let mut albums = Vec::new();
-        for (channel, has) in &self.settings.channels {
-            let plans: Vec<Plan> = filters
-                .iter()
-                .filter(|filter| has.contains(filter))
-                .map(|filter| Plan {
-                    filter: filter.clone(),
-                    exposure_s,
-                    count,
-                    binning: 1,
-                    dither_arcsec: dither_deg.unwrap_or(0.0) * 3600.0,
-                })
-                .collect();
-            if !plans.is_empty() {
-                albums.push(Album {
-                    channel: channel.clone(),
-                    plans,
-                });
-            }
-        }
-        albums
-    }
-
     fn summarise(
         &mut self,
         event: &Event,
         decision: &Decision,
+        answer: Option<Answer>,
         received_at: UtcTime,
         stages: &BTreeMap<String, UtcTime>,
     ) {
         let name = event_name(event.id);
         let best = event.best.as_ref();
-        let known = self.status.events.get(&name);
-        let mut all_stages = known.map(|k| k.stages.clone()).unwrap_or_default();
+        let packets = self.packets.get(&event.id).cloned().unwrap_or_default();
+        let known = self
+            .ports
+            .status
+            .borrow()
+            .events
+            .get(&name)
+            .map(|k| (k.stages.clone(), k.received_at));
+        let (mut all_stages, received_at) = known.unwrap_or_else(|| (BTreeMap::new(), received_at));
         for (stage, at) in stages {
             all_stages.entry(stage.clone()).or_insert(*at);
         }
-        let packets = self
-            .homes
-            .iter()
-            .filter(|(_, home)| self.events.resolve(**home) == event.id)
-            .map(|(p, _)| p.clone())
-            .collect();
         let summary = EventSummary {
             event: name.clone(),
             name: event.names.first().cloned().unwrap_or_else(|| name.clone()),
@@ -653,37 +680,19 @@ impl Alerts {
             ra_deg: best.map(|b| b.position.ra_deg),
             dec_deg: best.map(|b| b.position.dec_deg),
             r90_deg: best.and_then(|b| b.position.r90_deg()),
-            followed: self.followed.contains_key(&event.id),
+            followed: answer
+                .as_ref()
+                .map_or(self.followed.contains_key(&event.id), |a| a.followed),
             strategy: decision.followed.as_ref().map(|p| p.strategy.clone()),
-            decision: decision.reason.to_string(),
-            received_at: known.map_or(received_at, |k| k.received_at),
+            decision: answer
+                .as_ref()
+                .map_or_else(|| decision.reason.to_string(), |a| a.reason.clone()),
+            outlook: answer.and_then(|a| a.outlook),
+            received_at,
             stages: all_stages,
             packets,
         };
-        self.status.events.insert(name, summary);
-    }
-
-    /// Publishes now or, in a flood, a moment later: the whole state is copied each time.
-    fn publish_soon(&mut self, ctx: &mut Context<Self>) {
-        const MOMENT: Duration = Duration::from_millis(50);
-        let now = self.ports.recorder.now();
-        if self.publishes_later {
-            return;
-        }
-        if self
-            .published_at
-            .is_none_or(|at| now.seconds_since(at) >= MOMENT.as_secs_f64())
-        {
-            self.publish();
-        } else {
-            self.publishes_later = true;
-            ctx.run_later(MOMENT, |alerts, _| alerts.publish());
-        }
-    }
-
-    fn publish(&mut self) {
-        (self.published_at, self.publishes_later) = (Some(self.ports.recorder.now()), false);
-        self.ports.status.send_replace(Rc::new(self.status.clone()));
+        self.tell(|status| drop(status.events.insert(name, summary)));
     }
 }
 
@@ -698,19 +707,13 @@ fn moved(state: EventState) -> Moved {
 
 impl Actor for Alerts {
     type Context = Context<Self>;
-
-    fn started(&mut self, _: &mut Self::Context) {
-        self.publish();
-    }
 }
 
 impl Handler<Packet> for Alerts {
     type Result = PacketVerdict;
 
-    fn handle(&mut self, packet: Packet, ctx: &mut Self::Context) -> Self::Result {
-        let verdict = self.receive(packet);
-        self.publish_soon(ctx);
-        verdict
+    fn handle(&mut self, packet: Packet, _: &mut Self::Context) -> Self::Result {
+        self.receive(packet)
     }
 }
 
@@ -718,6 +721,9 @@ impl Handler<ChangeStrategies> for Alerts {
     type Result = ();
 
     fn handle(&mut self, change: ChangeStrategies, _: &mut Self::Context) {
+        if change.strategies == self.settings.strategies {
+            return;
+        }
         let names: Vec<String> = change
             .strategies
             .iter()
@@ -728,6 +734,8 @@ impl Handler<ChangeStrategies> for Alerts {
             command: "change_strategies".into(),
             outcome: names.join(", "),
         });
+        let strategies = Rc::new(change.strategies.clone());
+        self.tell(|status| status.strategies = strategies);
         self.settings.strategies = change.strategies;
     }
 }

@@ -5,6 +5,7 @@
 //! carries its number, its instant and what caused it.
 
 use crate::{
+    alert::{AlertReport, Coverage, Outlook},
     clock::Clock,
     exposure::{Exposure, ExposureOutcome, Product},
     ledger::Posting,
@@ -161,6 +162,35 @@ pub enum Fact {
         strategy: Option<String>,
         reason: String,
         request: Option<String>,
+        /// When the site can look, where a strategy wanted to know.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outlook: Option<Outlook>,
+        /// Where the telescope is pointed for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        coverage: Option<Box<Coverage>>,
+        /// Strategies that do not follow it, and why.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        others: BTreeMap<String, String>,
+    },
+    /// What was found is in the outbox.
+    AlertReported {
+        event: String,
+        /// Below the data folder.
+        path: String,
+        /// Draft of a circular, for people; never sent by itself.
+        draft: String,
+        report: Box<AlertReport>,
+    },
+    /// A strategy was added or replaced.
+    StrategyChanged {
+        strategy: String,
+        version: u32,
+        who: String,
+        /// Its file, as it was given.
+        text: String,
+        /// The file that it replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaced: Option<String>,
     },
     /// Instants of one alert's way through the system.
     AlertTiming {

@@ -16,9 +16,11 @@
 //! | [`ledger`] | quota as a double-entry ledger |
 //! | [`book`] | every sequence and its state, with the ledger: the only writer of both |
 //! | [`schedule`] | the plan of one night |
+//! | [`alert`] | when the site can look at an event, its tiles, and what is reported of it |
 //! | [`journal`] | facts, and the recorder that appends them |
 //! | [`invariants`] | OBS-1 to OBS-9 as a checker over facts and measured truth |
 
+pub mod alert;
 pub mod book;
 pub mod clock;
 pub mod exposure;

@@ -17,6 +17,8 @@ pub struct Observation {
     running: Option<(u64, Order, watch::Sender<Option<String>>)>,
     serial: u64,
     rest: Option<SpawnHandle>,
+    /// The order whose exposures are being aborted for an alert, and the event of that alert.
+    displaced: Option<(u64, String)>,
 }
 
 impl Observation {
@@ -27,6 +29,7 @@ impl Observation {
             running: None,
             serial: 0,
             rest: None,
+            displaced: None,
         }
     }
 
@@ -63,6 +66,10 @@ impl Observation {
 
     /// An order has ended. An interrupted one ends after its successor has begun and no longer owns the status.
     fn ended(&mut self, serial: u64, outcome: Outcome, ctx: &mut Context<Self>) {
+        if let Some((_, event)) = self.displaced.take_if(|(displaced, _)| *displaced == serial) {
+            // Its shutters are closed: an order ends after its last exposure.
+            procedure::stamp(&self.instruments, Some(&event), "exposure_aborted");
+        }
         let Some((current, order, _)) = &self.running else {
             return;
         };
@@ -154,7 +161,7 @@ impl Handler<Interrupt> for Observation {
     type Result = Result<Disposition, Denied>;
 
     fn handle(&mut self, message: Interrupt, ctx: &mut Self::Context) -> Self::Result {
-        let Some((_, order, cancel)) = self.running.take() else {
+        let Some((serial, order, cancel)) = self.running.take() else {
             return match message.next {
                 Some(next) => {
                     self.begin(next, ctx);
@@ -163,6 +170,15 @@ impl Handler<Interrupt> for Observation {
                 None => Err(Denied::NothingRunning),
             };
         };
+        let exposing = self
+            .status
+            .borrow()
+            .running
+            .as_ref()
+            .is_some_and(|r| r.step == "exposing");
+        if let (true, Some(Order::Sequence { event: Some(event), .. })) = (exposing, &message.next) {
+            self.displaced = Some((serial, event.clone()));
+        }
         cancel.send_replace(Some(message.cause.clone()));
         let id = order.id().to_owned();
         self.status.send_modify(|status| {

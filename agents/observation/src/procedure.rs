@@ -206,6 +206,9 @@ async fn run_album(
                 let spent = ins.book.borrow_mut().spend(&sequence.id, &ins.room.recorder);
                 spent.map_err(|e| Broken::Failed(e.to_string()))?;
             }
+            if number == skip + 1 {
+                stamp(ins, event, "first_light");
+            }
             take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
             if ins.book.borrow().line(&sequence.id).is_some() {
                 let counted = ins
@@ -343,7 +346,7 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
 }
 
 /// One stage of an alert's way, for the latency record.
-fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
+pub(crate) fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
     if let Some(event) = event {
         let stages = BTreeMap::from([(stage.to_owned(), ins.room.recorder.now())]);
         ins.room.recorder.record(Fact::AlertTiming {

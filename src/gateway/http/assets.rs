@@ -26,6 +26,10 @@ macro_rules! asset {
 
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
+    asset!("/alerts", HTML, "alerts.html"),
+    asset!("/assets/alerts.css", STYLE, "alerts.css"),
+    asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
+    asset!("/assets/budget.js", SCRIPT, "budget.js"),
     asset!("/assets/now.css", STYLE, "now.css"),
     asset!("/assets/status.css", STYLE, "status.css"),
     asset!("/assets/now.js", SCRIPT, "now.js"),

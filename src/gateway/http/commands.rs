@@ -35,7 +35,7 @@ pub async fn read_body(payload: Payload, limit: usize) -> Result<Bytes, Problem>
 }
 
 /// Only a page of this origin can send JSON without being asked for permission first.
-fn must_be_json(request: &HttpRequest) -> Result<(), Problem> {
+pub fn must_be_json(request: &HttpRequest) -> Result<(), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
     if kind.split(';').next().map(str::trim) == Some("application/json") {
@@ -70,7 +70,7 @@ fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
         .body(body.to_string()))
 }
 
-async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: String) -> Result<HttpResponse, Problem> {
+pub async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: String) -> Result<HttpResponse, Problem> {
     let name = command.name();
     answer(name, send(shared, command, who).await?)
 }

@@ -12,6 +12,11 @@
 //! /api/v1/sequences/{id}/why      why it has no place tonight, interval by interval
 //! /api/v1/sequences/{id}/cancel   POST
 //! /api/v1/sequences/{id}/redo     POST
+//! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
+//! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
+//! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
+//! /metrics                   counters and latencies for Prometheus
+//! /alerts                    the page of the alerts
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
@@ -20,6 +25,7 @@
 //! there are accounts (see `access`).
 
 mod access;
+mod alerts;
 mod assets;
 mod commands;
 mod events;
@@ -29,7 +35,12 @@ mod products;
 mod reads;
 mod status_page;
 
-use super::{JournalLine, command::CommandCall, snapshot::Snapshot};
+use super::{
+    JournalLine,
+    alerts::{AlertBoard, PastPackets},
+    command::CommandCall,
+    snapshot::Snapshot,
+};
 use actix_web::{App, HttpServer, dev::ServerHandle, guard, middleware::DefaultHeaders, web};
 use hub::Hub;
 use problem::Problem;
@@ -49,6 +60,13 @@ pub type JournalPage = Arc<dyn Fn(u64, usize) -> Result<Vec<JournalLine>, String
 /// Tells the path of a product (relative to the data folder) from its identifier. Called on a blocking thread.
 pub type ProductPath = Arc<dyn Fn(&str) -> Result<Option<PathBuf>, String> + Send + Sync>;
 
+/// What the pages about alerts are made of.
+#[derive(Clone)]
+pub struct AlertDesk {
+    pub board: watch::Receiver<Arc<AlertBoard>>,
+    pub packets: PastPackets,
+}
+
 /// What the gateway is connected to.
 #[derive(Clone)]
 pub struct HttpPorts {
@@ -60,6 +78,8 @@ pub struct HttpPorts {
     /// The whole journal; without it only the last entries that the gateway has seen itself are served.
     pub journal_page: Option<JournalPage>,
     pub product_path: Option<ProductPath>,
+    /// Without it there are no pages about alerts.
+    pub alerts: Option<AlertDesk>,
     /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
     pub token: Option<String>,
 }
@@ -241,6 +261,16 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/api/v1/health", reads::health))
         .service(read_only("/api/v1/journal", reads::journal))
         .service(read_only("/api/v1/events", events::stream))
+        .service(read_only("/api/v1/alerts", alerts::list))
+        .service(read_only("/api/v1/alerts/{event}", alerts::show))
+        .service(write_only("/api/v1/strategies/dry-run", alerts::dry_run))
+        .service(
+            web::resource("/api/v1/strategies")
+                .route(web::get().to(alerts::strategies))
+                .route(web::post().to(alerts::apply))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
+        .service(read_only("/metrics", alerts::metrics))
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))
         .service(write_only("/api/v1/requests", commands::submit_request))

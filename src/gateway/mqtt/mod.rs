@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! alidade/<site>/<unit>/availability            online | offline     retained, last will
-//! alidade/<site>/<unit>/state/{night,safety,enclosure,mount,weather,schedule,alert}   retained, QoS 1
+//! alidade/<site>/<unit>/state/{night,safety,enclosure,mount,weather,schedule,alert,alert_stages}   retained, QoS 1
 //! alidade/<site>/<unit>/state/camera/<channel>                                        retained, QoS 1
 //! alidade/<site>/<unit>/event/<fact>                                                  not retained, QoS 1
 //! ```

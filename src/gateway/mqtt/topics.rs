@@ -4,6 +4,7 @@ use crate::gateway::{
     LineHead,
     snapshot::{Mode, SCHEMA, Snapshot},
 };
+use alidade_alerts::record::BOUNDS_S;
 use alidade_model::time::UtcTime;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -65,6 +66,10 @@ pub fn states(snapshot: &Snapshot) -> BTreeMap<String, Map<String, Value>> {
     let mut alert = object(&snapshot.alert);
     alert.entry("event").or_insert(Value::Null);
     states.insert("state/alert".to_owned(), alert);
+    states.insert(
+        "state/alert_stages".to_owned(),
+        object(json!({ "bounds_s": BOUNDS_S, "stages": snapshot.alert_stages })),
+    );
     states
 }
 

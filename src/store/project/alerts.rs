@@ -44,6 +44,7 @@ pub(super) fn project(c: &mut AnyConnection, place: Place, fact: &Fact) -> Query
             strategy,
             reason,
             request,
+            ..
         } => on_either!(c, c => {
             diesel::update(alert_events::table.find(event))
                 .set((

@@ -108,6 +108,8 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::SafetyChanged { .. }
         | Fact::EnclosureMoved { .. }
         | Fact::MountMoved { .. }
+        | Fact::AlertReported { .. }
+        | Fact::StrategyChanged { .. }
         | Fact::RequestRefused { .. } => Ok(()),
     }
 }

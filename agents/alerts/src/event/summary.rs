@@ -70,6 +70,8 @@ pub struct Event {
     pub flags: BTreeSet<Flag>,
     /// Measures, the newest standing value of each.
     pub measures: BTreeMap<String, f64>,
+    /// VOEvent importance of the newest standing notice that states one.
+    pub importance: Option<f64>,
     /// Class probabilities, the newest standing value of each.
     pub classification: BTreeMap<String, f64>,
     /// Keys of all its notices, in order of time.
@@ -225,6 +227,7 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
         skymap: standing.iter().rev().find_map(|m| m.notice.skymap.clone()),
         flags: flags(&members),
         measures,
+        importance: standing.iter().rev().find_map(|m| m.notice.importance),
         classification,
         notice_keys: members.iter().map(|m| m.notice.key.clone()).collect(),
         is_test: members.iter().any(|m| m.notice.is_test),

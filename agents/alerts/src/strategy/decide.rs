@@ -6,10 +6,8 @@ use std::fmt;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::tiling::{Tile, tile_circle, tile_map};
-use super::{
-    Constraints, Matching, Preempt, RepointIf, Strategy, Tiling, UnitCapabilities, UpdatePolicy, glob_matches,
-};
+use super::tiling::{Tile, field_share, tile_circle, tile_map};
+use super::{Constraints, Matching, Preempt, Strategy, Tiling, UnitCapabilities, UpdatePolicy, glob_matches};
 use crate::event::{Event, EventId, EventState, separation_deg};
 use crate::notice::{Class, Flag, SkyMap};
 use crate::reason::Reason;
@@ -38,10 +36,14 @@ pub enum DecisionReason {
     OutOfValidity,
     /// No stream of the event is wanted.
     StreamNotWanted,
+    /// No mission of the event is wanted.
+    MissionNotWanted,
     /// No class of the event is wanted.
     ClassNotWanted,
     /// It is a test.
     Test,
+    /// It carries none of the marks that are asked for.
+    NotFlagged,
     /// It carries a mark that excludes it.
     Flagged {
         /// The mark.
@@ -57,6 +59,8 @@ pub enum DecisionReason {
     NoPosition,
     /// The error is not stated, and the strategy bounds it.
     RadiusUnknown,
+    /// The error is smaller than the strategy takes.
+    RadiusTooSmall,
     /// The error is larger than the strategy takes.
     RadiusTooLarge,
     /// Too near the galactic plane.
@@ -169,6 +173,8 @@ pub struct Proposal {
     pub dec_deg: f64,
     /// 90 % radius, degrees; `None` when not stated or a map speaks.
     pub r90_deg: Option<f64>,
+    /// Middle of the error circle; `None` for a sky map.
+    pub centre_deg: Option<(f64, f64)>,
     /// Pointings for a region larger than the field, most probable first; empty for a single field.
     pub tiles: Vec<Tile>,
     /// Probability that the pointings cover, when known.
@@ -183,6 +189,8 @@ pub struct Proposal {
     pub steps: Vec<ProposedStep>,
     /// Later visits.
     pub revisit_at: Vec<DateTime<Utc>>,
+    /// How long each of them may wait, seconds.
+    pub visit_window_s: f64,
     /// When and where it may be observed.
     pub constraints: Constraints,
     /// What it may interrupt.
@@ -193,29 +201,24 @@ pub struct Proposal {
     pub is_test: bool,
 }
 
-/// What an update means for an observation that was proposed before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "revision")]
-pub enum Revision {
-    /// Go on; only the record changes.
-    Keep,
-    /// Go on with this instead.
-    Replace {
-        /// The new proposal.
-        proposal: Box<Proposal>,
-        /// The telescope has to move.
-        repoint: bool,
-    },
-    /// End at the next safe point, keep what was taken.
-    Cancel {
-        /// Why.
-        reason: DecisionReason,
-    },
-}
+/// Whether a place can be observed under those constraints before an instant.
+pub type Seen<'a> = &'a dyn Fn(&Constraints, f64, f64, DateTime<Utc>) -> bool;
 
-/// Decides about an event at `now`.
+/// Decides about an event at `now`, for a telescope that sees every place it reaches.
 #[must_use]
 pub fn decide(event: &Event, strategies: &[Strategy], unit: &UnitCapabilities, now: DateTime<Utc>) -> Decision {
+    decide_seen(event, strategies, unit, now, &|_, _, _, _| true)
+}
+
+/// Decides about an event at `now`; tiles that are not `seen` are left out and do not count.
+#[must_use]
+pub fn decide_seen(
+    event: &Event,
+    strategies: &[Strategy],
+    unit: &UnitCapabilities,
+    now: DateTime<Utc>,
+    seen: Seen<'_>,
+) -> Decision {
     let none = |reason| Decision {
         event: event.id,
         at: now,
@@ -236,9 +239,18 @@ pub fn decide(event: &Event, strategies: &[Strategy], unit: &UnitCapabilities, n
     | Reason::Prediction
     | Reason::Utility
     | Reason::NotASource
+    | Reason::LostLock
+    | Reason::NotAGrb
+    | Reason::AlreadyRetracted
     | Reason::BadSkymap = event.reason
     {
         return none(DecisionReason::NotActable { reason: event.reason });
+    }
+    // Said by a later notice of an event that was actable before: no strategy may overrule it.
+    if event.flags.contains(&Flag::NotAGrb) {
+        return none(DecisionReason::NotActable {
+            reason: Reason::NotAGrb,
+        });
     }
     // A map is megabytes: read once, whatever the number of strategies.
     let map = match &event.skymap {
@@ -248,7 +260,7 @@ pub fn decide(event: &Event, strategies: &[Strategy], unit: &UnitCapabilities, n
     let mut losers = Vec::new();
     let mut winners = Vec::new();
     for strategy in strategies {
-        match propose(event, map.as_ref(), strategy, unit, now) {
+        match propose(event, map.as_ref(), strategy, unit, now, seen) {
             Ok(proposal) => winners.push(proposal),
             Err(reason) => losers.push(Loser {
                 strategy: strategy.name.clone(),
@@ -320,11 +332,24 @@ fn check_kind(event: &Event, want: &Matching) -> Result<(), DecisionReason> {
     {
         return Err(DecisionReason::StreamNotWanted);
     }
+    if !want.missions.is_empty()
+        && !want.missions.iter().any(|glob| {
+            event
+                .missions
+                .iter()
+                .any(|m| glob_matches(glob, &m.to_ascii_lowercase()))
+        })
+    {
+        return Err(DecisionReason::MissionNotWanted);
+    }
     if !want.classes.is_empty() && want.classes.is_disjoint(&event.classes) {
         return Err(DecisionReason::ClassNotWanted);
     }
     if event.is_test && !want.accept_test {
         return Err(DecisionReason::Test);
+    }
+    if !want.any_flags.is_empty() && want.any_flags.is_disjoint(&event.flags) {
+        return Err(DecisionReason::NotFlagged);
     }
     match want.not_flags.intersection(&event.flags).next() {
         Some(flag) => Err(DecisionReason::Flagged { flag: *flag }),
@@ -345,11 +370,8 @@ fn check_age(event: &Event, want: &Matching, now: DateTime<Utc>) -> Result<DateT
 
 fn check_measures(event: &Event, want: &Matching) -> Result<(), DecisionReason> {
     let value = |name: &String| {
-        event
-            .measures
-            .get(name)
-            .or_else(|| event.classification.get(name))
-            .copied()
+        let known = event.measures.get(name).or_else(|| event.classification.get(name));
+        known.copied().or(event.importance.filter(|_| name == "importance"))
     };
     if let Some(name) = want.required.iter().find(|name| value(name).is_none()) {
         return Err(DecisionReason::MeasureMissing { measure: name.clone() });
@@ -376,6 +398,7 @@ struct Pointings {
     ra_deg: f64,
     dec_deg: f64,
     r90_deg: Option<f64>,
+    centre: Option<(f64, f64)>,
     tiles: Vec<Tile>,
     covered: Option<f64>,
 }
@@ -385,13 +408,20 @@ fn pointings(
     map: Option<&MultiOrderMap>,
     strategy: &Strategy,
     unit: &UnitCapabilities,
+    seen: &dyn Fn(f64, f64) -> bool,
 ) -> Result<Pointings, DecisionReason> {
     let want = &strategy.matching;
+    let centre = event.best.as_ref().map(|b| (b.position.ra_deg, b.position.dec_deg));
     let tiled = |tiles: Vec<Tile>, r90_deg: Option<f64>, tiling: &Tiling| {
         let (low, high) = unit.dec_range_deg;
+        let most = usize::try_from(tiling.max_tiles).unwrap_or(usize::MAX);
+        // The probability falls fast: what comes after several times the wanted number holds next to nothing.
         let tiles: Vec<Tile> = tiles
             .into_iter()
             .filter(|t| (low..=high).contains(&t.dec_deg))
+            .take(most.saturating_mul(4))
+            .filter(|t| seen(t.ra_deg, t.dec_deg))
+            .take(most)
             .collect();
         let covered: f64 = tiles.iter().map(|t| t.probability).sum();
         let first = tiles.first().copied().ok_or(DecisionReason::OutOfReach)?;
@@ -402,6 +432,7 @@ fn pointings(
             ra_deg: first.ra_deg,
             dec_deg: first.dec_deg,
             r90_deg,
+            centre,
             tiles,
             covered: Some(covered),
         })
@@ -414,6 +445,11 @@ fn pointings(
     let (position, r90_deg) = (best.position, best.position.r90_deg());
     match (r90_deg, want.max_r90_deg) {
         (Some(r90), Some(limit)) if r90 > limit => return Err(DecisionReason::RadiusTooLarge),
+        (None, Some(_)) => return Err(DecisionReason::RadiusUnknown),
+        _ => {}
+    }
+    match (r90_deg, want.min_r90_deg) {
+        (Some(r90), Some(limit)) if r90 < limit => return Err(DecisionReason::RadiusTooSmall),
         (None, Some(_)) => return Err(DecisionReason::RadiusUnknown),
         _ => {}
     }
@@ -436,8 +472,9 @@ fn pointings(
         ra_deg: position.ra_deg,
         dec_deg: position.dec_deg,
         r90_deg,
+        centre,
         tiles: Vec::new(),
-        covered: None,
+        covered: r90_deg.map(|r90| field_share(unit.fov_deg, r90)),
     })
 }
 
@@ -497,17 +534,23 @@ fn propose(
     strategy: &Strategy,
     unit: &UnitCapabilities,
     now: DateTime<Utc>,
+    seen: Seen<'_>,
 ) -> Result<Proposal, DecisionReason> {
     let want = &strategy.matching;
     check_strategy(strategy, now)?;
     check_kind(event, want)?;
     let t0 = check_age(event, want, now)?;
     check_measures(event, want)?;
-    let place = pointings(event, map, strategy, unit)?;
+    let end_of = |last: Duration| {
+        let end = want.max_age.map_or(t0 + last, |limit| (t0 + last).min(t0 + limit));
+        strategy.valid_until.map_or(end, |until| end.min(until))
+    };
+    let longest = strategy.steps.last().map_or(Duration::zero(), |s| s.until);
+    let place = pointings(event, map, strategy, unit, &|ra, dec| {
+        seen(&strategy.constraints, ra, dec, end_of(longest))
+    })?;
     let steps = steps(strategy, place.r90_deg, unit, now - t0)?;
-    let mut not_after = t0 + Duration::milliseconds(steps.last().map_or(0, |s| millis(s.until_s)));
-    not_after = want.max_age.map_or(not_after, |limit| not_after.min(t0 + limit));
-    not_after = strategy.valid_until.map_or(not_after, |until| not_after.min(until));
+    let not_after = end_of(Duration::milliseconds(steps.last().map_or(0, |s| millis(s.until_s))));
     let priority = match strategy.multi_messenger_priority {
         Some(priority) if messengers(&event.classes) > 1 => priority.min(strategy.priority),
         _ => strategy.priority,
@@ -525,6 +568,7 @@ fn propose(
         ra_deg: place.ra_deg,
         dec_deg: place.dec_deg,
         r90_deg: place.r90_deg,
+        centre_deg: place.centre,
         tiles: place.tiles,
         covered_probability: place.covered,
         t0,
@@ -535,8 +579,9 @@ fn propose(
             .revisit_after
             .iter()
             .map(|after| t0 + *after)
-            .filter(|at| *at > now)
+            .filter(|at| *at > now && strategy.valid_until.is_none_or(|until| *at < until))
             .collect(),
+        visit_window_s: seconds(strategy.visit_window),
         constraints: strategy.constraints,
         preempt: strategy.preempt,
         update: strategy.update,
@@ -548,65 +593,4 @@ fn propose(
 #[allow(clippy::cast_possible_truncation)]
 fn millis(seconds: f64) -> i64 {
     (seconds * 1000.0).round() as i64
-}
-
-/// Says what a new decision means for an observation proposed before. `fov_deg` is the field it is taken with.
-#[must_use]
-pub fn revise(previous: &Proposal, decision: &Decision, fov_deg: f64) -> Revision {
-    let Some(new) = &decision.followed else {
-        let ends = previous.update.stop_on_retraction && withdraws(decision, &previous.strategy);
-        return if ends {
-            let own = decision.losers.iter().find(|l| l.strategy == previous.strategy);
-            Revision::Cancel {
-                reason: own.map_or_else(|| decision.reason.clone(), |l| l.reason.clone()),
-            }
-        } else {
-            Revision::Keep
-        };
-    };
-    let moved = separation_deg(previous.ra_deg, previous.dec_deg, new.ra_deg, new.dec_deg);
-    let repoint = match previous.update.repoint_if {
-        RepointIf::Never => false,
-        RepointIf::Always => moved > 1e-6,
-        RepointIf::OutsideFov => moved > (fov_deg / 2.0 - new.r90_deg.unwrap_or(0.0)).max(0.0) && moved > 1e-6,
-    };
-    let other_plan = new.strategy != previous.strategy
-        || new.priority < previous.priority
-        || new.tiles.is_empty() != previous.tiles.is_empty()
-        || exposures_differ(previous, new);
-    if repoint || other_plan {
-        Revision::Replace {
-            proposal: Box::new(new.clone()),
-            repoint,
-        }
-    } else {
-        Revision::Keep
-    }
-}
-
-/// Whether the error radius called for other exposures; steps that have merely passed do not count.
-fn exposures_differ(previous: &Proposal, new: &Proposal) -> bool {
-    let Some(now) = new.steps.first() else { return false };
-    let before = previous.steps.iter().find(|s| (s.until_s - now.until_s).abs() < 1e-3);
-    before.is_none_or(|b| {
-        (b.exposure_s - now.exposure_s).abs() > 1e-9 || b.filters != now.filters || b.count != now.count
-    })
-}
-
-/// Whether the event, or this strategy's interest in it, is over for a reason that should stop an observation. Age is
-/// none: the observation's own window ends it.
-fn withdraws(decision: &Decision, strategy: &str) -> bool {
-    match &decision.reason {
-        DecisionReason::Retracted | DecisionReason::NotActable { .. } => true,
-        _ => decision.losers.iter().any(|l| {
-            l.strategy == strategy
-                && matches!(
-                    l.reason,
-                    DecisionReason::Flagged { .. }
-                        | DecisionReason::NoPosition
-                        | DecisionReason::BelowBound { .. }
-                        | DecisionReason::AboveBound { .. }
-                )
-        }),
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Strategy, StrategyError, from_toml};
+use super::{Strategy, StrategyError, Syntax, from_text};
 
 /// What is wrong with a folder of strategies.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum FolderError {
     },
 }
 
-/// Reads every `*.toml` of a folder, in order of file name.
+/// Reads every `*.toml`, `*.yaml` and `*.yml` of a folder, in order of file name.
 ///
 /// # Errors
 /// The first thing wrong: a reload with a fault in it changes nothing.
@@ -48,16 +48,16 @@ pub fn load_folder(folder: &Path) -> Result<Vec<Strategy>, FolderError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
-        if path.extension().is_some_and(|e| e == "toml") {
-            paths.push(path);
+        if let Some(syntax) = Syntax::of(&path) {
+            paths.push((path, syntax));
         }
     }
-    paths.sort();
+    paths.sort_by(|a, b| a.0.cmp(&b.0));
     let mut strategies = Vec::new();
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
+    for (path, syntax) in paths {
         let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        let strategy = from_toml(&text).map_err(|source| FolderError::File {
+        let strategy = from_text(&text, syntax).map_err(|source| FolderError::File {
             path: path.clone(),
             source,
         })?;

@@ -5,14 +5,20 @@
 //! exposure plan. See `config/strategies` for those that are shipped, each with its reasons.
 
 mod decide;
+mod document;
 mod file;
 mod folder;
 mod quantity;
+mod rehearsal;
+mod revise;
 mod tiling;
 
-pub use decide::{Decision, DecisionReason, Loser, Proposal, ProposedStep, Revision, decide, revise};
-pub use file::{StrategyError, from_toml};
+pub use decide::{Decision, DecisionReason, Loser, Proposal, ProposedStep, Seen, decide, decide_seen};
+pub use document::Syntax;
+pub use file::{StrategyError, from_text, from_toml};
 pub use folder::{FolderError, load_folder};
+pub use rehearsal::{Fate, Rehearsal, Turn, rehearse};
+pub use revise::{Revision, revise};
 pub use tiling::{Tile, tile_circle, tile_map};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,8 +59,34 @@ pub struct Strategy {
     pub tiling: Option<Tiling>,
     /// Later visits, time after the trigger.
     pub revisit_after: Vec<Duration>,
+    /// How long each later visit may wait for the sky and its turn.
+    pub visit_window: Duration,
     /// How updates are met.
     pub update: UpdatePolicy,
+}
+
+/// The strategies with one added, or put in the place of the one with its name, which is given back.
+///
+/// # Errors
+/// A sentence, when the version does not count up: a proposal must name what decided it.
+pub fn amend(current: &[Strategy], new: &Strategy) -> Result<(Vec<Strategy>, Option<Strategy>), String> {
+    let mut changed = current.to_vec();
+    let known = changed.iter_mut().find(|known| known.name == new.name);
+    let replaced = match known {
+        Some(known) if new.version <= known.version => {
+            let (name, version) = (&new.name, known.version);
+            return Err(format!(
+                "strategy {name} is at version {version}: the new one needs a higher number than {}",
+                new.version
+            ));
+        }
+        Some(known) => Some(std::mem::replace(known, new.clone())),
+        None => {
+            changed.push(new.clone());
+            None
+        }
+    };
+    Ok((changed, replaced))
 }
 
 /// What a strategy wants; all must hold.
@@ -63,10 +95,16 @@ pub struct Matching {
     /// Globs over streams, at least one of which must match one of the event's; `*` within a part, and a pattern with
     /// fewer parts matches whatever follows.
     pub streams: Vec<String>,
+    /// Globs over missions, at least one of which must match one of the event's; empty means any.
+    pub missions: Vec<String>,
     /// Classes, at least one; empty means any.
     pub classes: BTreeSet<Class>,
     /// Marks that must be absent.
     pub not_flags: BTreeSet<Flag>,
+    /// Marks of which one must be there, for a strategy that is after known sources; empty means none needed.
+    pub any_flags: BTreeSet<Flag>,
+    /// Smallest 90 % radius, degrees: what is better known is for another strategy.
+    pub min_r90_deg: Option<f64>,
     /// Largest 90 % radius, degrees.
     pub max_r90_deg: Option<f64>,
     /// Oldest age since the trigger.
@@ -75,7 +113,7 @@ pub struct Matching {
     pub max_preliminary_age: Option<Duration>,
     /// Smallest distance from the galactic plane, degrees.
     pub min_galactic_latitude_deg: Option<f64>,
-    /// Lower bounds of measures and class probabilities; they bind where the event has them.
+    /// Lower bounds of measures, class probabilities and `importance`; they bind where the event has them.
     pub min: BTreeMap<String, f64>,
     /// Upper bounds.
     pub max: BTreeMap<String, f64>,
@@ -153,10 +191,13 @@ pub enum RepointIf {
 }
 
 /// How updates are met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UpdatePolicy {
     /// When a new position moves the telescope.
     pub repoint_if: RepointIf,
+    /// How far out in the field, from 0 at its middle to 1 at its edge, the new 90 % circle may reach before it has left
+    /// the field; above 1 a part of it may be lost.
+    pub repoint_fraction: f64,
     /// A retraction ends the observation at the next safe point.
     pub stop_on_retraction: bool,
 }
@@ -165,6 +206,7 @@ impl Default for UpdatePolicy {
     fn default() -> Self {
         Self {
             repoint_if: RepointIf::OutsideFov,
+            repoint_fraction: 1.0,
             stop_on_retraction: true,
         }
     }

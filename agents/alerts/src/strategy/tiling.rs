@@ -41,18 +41,30 @@ fn erf(x: f64) -> f64 {
     if x >= 0.0 { 1.0 - complement } else { complement - 1.0 }
 }
 
-fn ranked(mut tiles: Vec<Tile>, tiling: &Tiling) -> Vec<Tile> {
+/// Probability that a source with a circular normal error of 90 % radius `r90_deg` lies in a square field of side
+/// `field_deg` that is centred on its position.
+#[must_use]
+pub(super) fn field_share(field_deg: f64, r90_deg: f64) -> f64 {
+    let sigma = r90_deg / (2.0 * 10f64.ln()).sqrt();
+    if sigma > 0.0 {
+        erf(field_deg / 2.0 / sigma / std::f64::consts::SQRT_2).powi(2)
+    } else {
+        1.0
+    }
+}
+
+fn ranked(mut tiles: Vec<Tile>) -> Vec<Tile> {
     tiles.sort_by(|a, b| {
         b.probability
             .total_cmp(&a.probability)
             .then(a.dec_deg.total_cmp(&b.dec_deg))
             .then(a.ra_deg.total_cmp(&b.ra_deg))
     });
-    tiles.truncate(usize::try_from(tiling.max_tiles).unwrap_or(usize::MAX));
     tiles
 }
 
-/// Tiles over a circular normal error of 90 % radius `r90_deg`, most probable first.
+/// Tiles over a circular normal error of 90 % radius `r90_deg`, most probable first; not yet cut to the most that a
+/// strategy wants, because some may never be seen.
 ///
 /// The grid lies in the tangent plane and is centred on the position, where the source most likely is.
 #[must_use]
@@ -83,7 +95,7 @@ pub fn tile_circle(ra_deg: f64, dec_deg: f64, r90_deg: f64, fov_deg: f64, tiling
             }
         }
     }
-    ranked(tiles, tiling)
+    ranked(tiles)
 }
 
 /// Direction at an offset east and north, degrees along the sphere, of a centre (zenithal equidistant projection).
@@ -100,7 +112,7 @@ fn from_tangent_plane(ra_deg: f64, dec_deg: f64, east_deg: f64, north_deg: f64) 
     )
 }
 
-/// Tiles over a sky map, most probable first.
+/// Tiles over a sky map, most probable first, not yet cut to the most that a strategy wants.
 #[must_use]
 pub fn tile_map(map: &MultiOrderMap, fov_deg: f64, tiling: &Tiling) -> Vec<Tile> {
     let step = fov_deg * (1.0 - tiling.overlap);
@@ -133,7 +145,7 @@ pub fn tile_map(map: &MultiOrderMap, fov_deg: f64, tiling: &Tiling) -> Vec<Tile>
             probability,
         }
     });
-    ranked(tiles.collect(), tiling)
+    ranked(tiles.collect())
 }
 
 #[allow(clippy::cast_precision_loss)]
