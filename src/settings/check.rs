@@ -264,7 +264,17 @@ fn safety(settings: &Settings, faults: &mut Faults) {
     faults.within("safety.heartbeat_s", safety.heartbeat_s, 0.5, 60.0);
     faults.within("safety.health_s", safety.health_s, 1.0, 300.0);
     faults.within("safety.stuck_after_s", safety.stuck_after_s, 60.0, 86_400.0);
+    faults.within("safety.longest_override_s", safety.longest_override_s, 60.0, 86_400.0);
+    faults.within("safety.access_grace_s", safety.access_grace_s, 5.0, 1200.0);
     let inputs = inputs();
+    for name in &safety.never_overridden {
+        if !inputs.contains_key(name.as_str()) {
+            faults.add(
+                "safety.never_overridden",
+                format!("{name:?} is not an input of the verdict"),
+            );
+        }
+    }
     for (name, rule) in &safety.rules {
         let key = |field: &str| format!("safety.rules.{name}.{field}");
         let Some((low, high)) = inputs.get(name.as_str()) else {
@@ -308,6 +318,12 @@ fn enclosure(settings: &Settings, faults: &mut Faults) {
     faults.within("enclosure.travel_s", enclosure.travel_s, 1.0, 1200.0);
     faults.within("enclosure.retry_s", enclosure.retry_s, 1.0, 600.0);
     faults.within("enclosure.max_age_s", enclosure.max_age_s, 1.0, 120.0);
+    faults.within(
+        "enclosure.least_travel_s",
+        enclosure.least_travel_s,
+        0.0,
+        enclosure.travel_s.max(0.0),
+    );
     faults.within("enclosure.slit_tolerance_deg", enclosure.slit_tolerance_deg, 0.1, 45.0);
 }
 

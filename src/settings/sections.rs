@@ -217,6 +217,9 @@ pub struct RuleSettings {
     /// A reading older than this is no reading, and no reading is unsafe.
     #[serde(default = "thirty_seconds")]
     pub max_age_s: f64,
+    /// A value beyond the limit latches the site closed until a person releases it.
+    #[serde(default)]
+    pub latches: bool,
 }
 
 fn thirty_seconds() -> f64 {
@@ -232,6 +235,14 @@ pub struct SafetySettings {
     pub health_s: f64,
     /// A flickering sensor whose value has not changed at all for this long is stuck, seconds.
     pub stuck_after_s: f64,
+    /// People are on site and watch: overrides without an end are accepted.
+    pub attended: bool,
+    /// Longest override of one input, seconds.
+    pub longest_override_s: f64,
+    /// Inputs that nobody overrides.
+    pub never_overridden: Vec<String>,
+    /// How long park and close may take when somebody asks to enter, before they are stopped, seconds.
+    pub access_grace_s: f64,
     /// By input (`wind_m_s`, `emergency_stop` ...).
     pub rules: BTreeMap<String, RuleSettings>,
 }
@@ -242,6 +253,18 @@ impl Default for SafetySettings {
             heartbeat_s: 5.0,
             health_s: 20.0,
             stuck_after_s: 900.0,
+            attended: false,
+            longest_override_s: 14_400.0,
+            never_overridden: [
+                "rain_mm_h",
+                "emergency_stop",
+                "access_requested",
+                "intrusion",
+                "key_not_remote",
+            ]
+            .map(String::from)
+            .to_vec(),
+            access_grace_s: 120.0,
             rules: BTreeMap::new(),
         }
     }
@@ -270,6 +293,8 @@ pub struct EnclosureSettings {
     pub retry_s: f64,
     /// A position reading older than this is unknown, seconds.
     pub max_age_s: f64,
+    /// A roof that was open cannot be closed sooner than this, seconds: what says so is not believed.
+    pub least_travel_s: f64,
     /// The slit must be this near to the mount's azimuth, degrees.
     pub slit_tolerance_deg: f64,
 }
@@ -283,6 +308,7 @@ impl Default for EnclosureSettings {
             travel_s: 60.0,
             retry_s: 10.0,
             max_age_s: 10.0,
+            least_travel_s: 5.0,
             slit_tolerance_deg: 3.0,
         }
     }
