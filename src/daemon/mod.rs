@@ -10,10 +10,18 @@
 //! | [`live`] | the daemon of the telescope host: real clock, signals, supervisor, listeners |
 //! | [`translate`] | the configuration in the agents' own terms |
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
+//! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
+//! | [`alarms`] | alarms on their way to people |
+//! | [`consult`] | the PYROS language spoken to the connected devices |
+//! | [`guard`] | the second process, which owns the line to the enclosure |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
 
+pub mod abort;
+pub mod alarms;
 pub mod commands;
+pub mod consult;
 pub mod devices;
+pub mod guard;
 pub mod journal;
 pub mod live;
 pub mod panorama;
@@ -62,6 +70,8 @@ pub struct Surroundings {
     pub safety: Before,
     /// Calibration frames of the present night are on disk.
     pub calibrated: bool,
+    /// Where alarms are acknowledged.
+    pub alarms: alarms::AlarmDesk,
     /// Strokes the service supervisor's watchdog.
     pub stroke: Rc<dyn Fn()>,
     pub report: Rc<dyn Fn(Night)>,
@@ -91,6 +101,7 @@ pub struct Daemon {
     pub routine: Addr<Routine>,
     pub safety: Addr<Safety>,
     pub majordome: Addr<Majordome>,
+    pub alarms: alarms::AlarmDesk,
 }
 
 /// Starts every agent, from the bottom of the graph to its top.
@@ -255,6 +266,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         routine,
         safety,
         majordome,
+        alarms: around.alarms,
     }
 }
 

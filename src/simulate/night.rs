@@ -10,7 +10,9 @@ use super::{
 use crate::{
     clock::{SteppedClock, TokioClock},
     daemon::{
-        self, Daemon, Surroundings, commands,
+        self, Daemon, Surroundings,
+        alarms::AlarmDesk,
+        commands,
         journal::{Gathered, JournalFault, Outlets, commit},
         panorama::{self, Chronicle},
         report::{self, Gatherer, NightFacts},
@@ -92,6 +94,7 @@ struct Stage {
     judge: Judge,
     gatherer: Gatherer,
     chronicle: Chronicle,
+    alarms: AlarmDesk,
     offload: Offload,
     packets: RefCell<VecDeque<ArrivingPacket>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
@@ -194,6 +197,7 @@ async fn night(
         gathered: Gathered::default(),
         gatherer: Gatherer::default(),
         chronicle: Chronicle::default(),
+        alarms: AlarmDesk::default(),
         computer: computer(&plan, clock.clone()),
         plan,
         pace,
@@ -286,7 +290,7 @@ async fn incarnations(
                     tokio::join!(
                         feed(stage, &running),
                         show(stage, &running, talkative),
-                        commands::serve(&running, &stage.gathered, commands),
+                        commands::serve(&running, &stage.gathered, &stage.plan.settings, commands),
                     );
                     std::future::pending::<()>().await
                 };
@@ -375,6 +379,7 @@ fn recorder(stage: &Stage) -> Result<Recorder, CliError> {
             Box::new(stage.judge.clone()),
             Box::new(stage.gatherer.clone()),
             Box::new(stage.chronicle.clone()),
+            Box::new(stage.alarms.clone()),
         ],
     ))
 }
@@ -449,6 +454,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             packets,
             safety,
             calibrated,
+            alarms: stage.alarms.clone(),
             stroke: Rc::new(|| {}),
             report,
             analyse: stage.plan.pixels,

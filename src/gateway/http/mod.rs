@@ -10,6 +10,7 @@
 //! /api/v1/commands           POST {"command": "close_now"}
 //! /api/v1/requests           POST a request; /api/v1/packets POST an alert packet
 //! /api/v1/sequences/{id}/cancel   POST
+//! /api/v1/alarms/{id}/acknowledge POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
@@ -243,6 +244,10 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(write_only("/api/v1/commands", commands::command))
         .service(write_only("/api/v1/requests", commands::submit_request))
         .service(write_only("/api/v1/packets", commands::submit_packet))
+        .service(write_only(
+            "/api/v1/alarms/{id}/acknowledge",
+            commands::acknowledge_alarm,
+        ))
         .service(write_only("/api/v1/sequences/{id}/cancel", commands::cancel_sequence))
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))

@@ -108,6 +108,9 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::SafetyChanged { .. }
         | Fact::EnclosureMoved { .. }
         | Fact::MountMoved { .. }
+        | Fact::AlarmNotified { .. }
+        | Fact::AlarmAcknowledged { .. }
+        | Fact::Halted { .. }
         | Fact::RequestRefused { .. } => Ok(()),
     }
 }
