@@ -412,7 +412,12 @@ impl Observatory {
     }
 
     /// Speaks a device's protocol on one connection until it ends.
-    pub async fn serve(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>) {
+    pub async fn serve(self: Rc<Self>, device: String, stream: Box<dyn Stream>) {
+        self.converse(device, stream, false).await;
+    }
+
+    /// `line` is a serial line, which a fault silences but cannot close.
+    async fn converse(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>, line: bool) {
         let Some(end) = self.respond(&device, |r| r.terminator()) else {
             return;
         };
@@ -424,9 +429,16 @@ impl Observatory {
                 Ok(read) => read,
             };
             buffer.extend_from_slice(&chunk[..read]);
+            // LX200: a single byte without an end asks for the kind of mount, also before other words.
+            while device == "mount" && buffer.first() == Some(&0x06) {
+                buffer.remove(0);
+                if stream.write_all(b"P").await.is_err() {
+                    return;
+                }
+            }
             while let Some(at) = buffer.iter().position(|byte| *byte == end) {
                 let question: Vec<u8> = buffer.drain(..=at).take(at).collect();
-                if !self.exchange(&device, &question, &mut stream).await {
+                if !self.exchange(&device, &question, &mut stream).await && !line {
                     return;
                 }
             }
@@ -572,7 +584,7 @@ impl Observatory {
         tokio::task::spawn_local(async move {
             // Held open: without it the master would see an end whenever the client closes.
             let _held = held;
-            observatory.serve(device, Box::new(master)).await;
+            observatory.converse(device, Box::new(master), true).await;
         });
         Ok(path)
     }
