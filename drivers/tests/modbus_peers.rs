@@ -116,8 +116,10 @@ async fn until<T: Clone + std::fmt::Debug>(
     status: &mut watch::Receiver<Reading<T>>,
     wanted: impl Fn(&Reading<T>) -> bool,
 ) {
-    let found = tokio::time::timeout(Duration::from_secs(20), status.wait_for(|r| wanted(r))).await;
-    assert!(found.is_ok(), "it stayed {:?}", status.borrow().clone());
+    let found = tokio::time::timeout(Duration::from_secs(20), status.wait_for(|r| wanted(r)))
+        .await
+        .is_ok();
+    assert!(found, "it stayed {:?}", status.borrow().clone());
 }
 
 fn on_a_thread<F: Future<Output = ()>>(test: F) {

@@ -71,10 +71,11 @@ impl Hardware {
     }
 
     pub fn with(folder: &Folder, hardware: &str, more: &[&str]) -> Self {
-        let file = folder.join("hardware.toml");
+        let (file, site) = (folder.join("hardware.toml"), folder.join("site.toml"));
         fs::write(&file, hardware).unwrap();
+        fs::write(&site, at_midnight(fs::read_to_string("config/simulated.toml").unwrap())).unwrap();
         let mut child = alidade()
-            .args(["simulate-devices", "--json", "--hardware", &file])
+            .args(["simulate-devices", "--json", "--config", &site, "--hardware", &file])
             .args(more)
             .stdout(Stdio::piped())
             .spawn()
@@ -130,7 +131,7 @@ impl Drop for Hardware {
 pub fn config_with(folder: &Folder, name: &str, hardware: &Hardware, more: &str, change: impl Fn(String) -> String) {
     let text = fs::read_to_string("config/simulated.toml").unwrap();
     let var = folder.path().display().to_string();
-    let mut text = change(text)
+    let mut text = change(at_midnight(text))
         .replace("sqlite://var/alidade.sqlite", &format!("sqlite://{var}/alidade.sqlite"))
         .replace("data_dir = \"var\"", &format!("data_dir = \"{var}\""))
         .replace("path = \"var/alerts\"", &format!("path = \"{var}/alerts\""))
@@ -156,46 +157,29 @@ pub fn config_with(folder: &Folder, name: &str, hardware: &Hardware, more: &str,
     fs::write(folder.join(name), text + "\n" + more).unwrap();
 }
 
-/// A daemon for which it is always night: it prepares, opens and observes with the Sun at any height, and forgives at once.
+/// A daemon where it is night now; it takes no calibration frames, and forgives after a second.
 pub fn night_daemon(folder: &Folder, name: &str) -> Process {
     let file = folder.join(name);
-    let mut text = fs::read_to_string(&file).unwrap();
-    // Only the limits of the night are moved; the rules of rain, wind and people stay.
-    for (from, to) in [
-        ("prepare_sun_alt_deg = 3.0", "prepare_sun_alt_deg = 30.0"),
-        ("open_sun_alt_deg = -1.0", "open_sun_alt_deg = 10.0"),
-        ("observe_sun_alt_deg = -14.0", "observe_sun_alt_deg = 0.0"),
-        ("close_sun_alt_deg = -12.0", "close_sun_alt_deg = 0.0"),
-        ("bias_count = 5", "bias_count = 0"),
-        ("dark_count = 3", "dark_count = 0"),
-        ("flat_count = 3", "flat_count = 0"),
-        // Where on Earth it is night now: on the side away from the Sun.
-        (
-            "longitude_deg = 5.7133",
-            &format!("longitude_deg = {:.1}", midnight_longitude()),
-        ),
-        ("latitude_deg = 43.9317", "latitude_deg = 5.0"),
-    ] {
-        assert!(text.contains(from), "{from}");
-        text = text.replacen(from, to, 1);
-    }
+    let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<String> = text
         .lines()
-        .map(|line| {
-            if line.starts_with("good_delay_s") {
-                "good_delay_s = 1.0".to_owned()
-            } else {
-                line.to_owned()
-            }
+        .map(|line| match line.split_once(" = ") {
+            Some(("good_delay_s", _)) => "good_delay_s = 1.0".to_owned(),
+            Some((count @ ("bias_count" | "dark_count" | "flat_count"), _)) => format!("{count} = 0"),
+            _ => line.to_owned(),
         })
         .collect();
     fs::write(&file, lines.join("\n") + "\n").unwrap();
     Process::start(alidade().args(["run", "--config", &file]))
 }
 
-/// The longitude where it is an hour after midnight now, degrees east.
-fn midnight_longitude() -> f64 {
+/// The same site where it is an hour after midnight now: a controller that sees the Sun lets nothing be opened.
+fn at_midnight(text: String) -> String {
     let now = alidade::clock::utc_now();
     let seconds = now.timestamp().rem_euclid(86_400) as f64;
-    (15.0 - seconds / 240.0 + 180.0).rem_euclid(360.0) - 180.0
+    let longitude = (15.0 - seconds / 240.0 + 180.0).rem_euclid(360.0) - 180.0;
+    let (lat, lon) = ("latitude_deg = 43.9317", "longitude_deg = 5.7133");
+    assert!(text.contains(lat) && text.contains(lon));
+    text.replacen(lat, "latitude_deg = 5.0", 1)
+        .replacen(lon, &format!("longitude_deg = {longitude:.1}"), 1)
 }

@@ -371,11 +371,84 @@ fn report(recorder: &Recorder, outcome: Result<(), alidade_drivers::interface::D
     }
 }
 
+/// The controller has said something new: is it so bad that it does not wait for the next round of monitoring?
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Glance;
+
 impl Actor for Safety {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.tick(ctx);
+        let (mut readings, mut status) = (self.ports.plc.readings(), self.ports.plc.plc_status());
+        let me = ctx.address().recipient::<Glance>();
+        let watching = async move {
+            loop {
+                let heard = tokio::select! {
+                    biased;
+                    heard = readings.changed() => heard,
+                    heard = status.changed() => heard,
+                };
+                if heard.is_err() {
+                    return;
+                }
+                me.do_send(Glance);
+            }
+        };
+        ctx.spawn(watching.into_actor(self));
+    }
+}
+
+impl Handler<Glance> for Safety {
+    type Result = ();
+
+    /// Takes over what forbids at once (critical, or beyond a limit without a delay), and judges. Only for the worse: what
+    /// is better comes with the next conditions.
+    fn handle(&mut self, _: Glance, ctx: &mut Self::Context) {
+        let mut worse = Vec::new();
+        {
+            let readings = self.ports.plc.readings();
+            let readings = readings.borrow();
+            for (quantity, reading) in readings.iter() {
+                worse.push((quantity.name(), *reading));
+            }
+            let status = self.ports.plc.plc_status();
+            let status = status.borrow();
+            if let Ok(said) = &status.value {
+                for (name, on) in [
+                    ("emergency_stop", said.emergency_stop),
+                    ("access_requested", said.access_requested),
+                    ("intrusion", said.intrusion),
+                    ("plc_must_be_closed", said.must_be_closed),
+                ] {
+                    worse.push((name, Reading::good(f64::from(u8::from(on)), status.measured_at)));
+                }
+            }
+        }
+        let mut changed = false;
+        for (name, reading) in worse {
+            let Ok(value) = reading.value else { continue };
+            let urgent = self
+                .settings
+                .rules
+                .iter()
+                .any(|rule| rule.input == name && rule.forbids_at_once(value));
+            let known = self.inputs.get(name).and_then(|known| known.value.ok());
+            let already = known.is_some_and(|known| {
+                self.settings
+                    .rules
+                    .iter()
+                    .any(|rule| rule.input == name && rule.forbids_at_once(known))
+            });
+            if urgent && !already {
+                self.inputs.insert(name.to_owned(), reading);
+                changed = true;
+            }
+        }
+        if changed {
+            self.pass(ctx);
+        }
     }
 }
 

@@ -57,6 +57,11 @@ impl Rule {
         self.latches && self.forbids(value)
     }
 
+    /// True for a measured value that counts without waiting for its delay.
+    pub fn forbids_at_once(&self, value: f64) -> bool {
+        self.is_critical(value) || (self.bad_delay_s <= 0.0 && self.forbids(value))
+    }
+
     fn forbids(&self, value: f64) -> bool {
         match self.sense {
             Sense::Above => value > self.limit,
