@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help night test lint bench campaign deb tools-build tools-test browser-tools
+.PHONY: help night test lint bench campaign deb tools-build tools-test browser-tools peers
 
 JOBS ?= $(shell nproc)
 # Installs with apt what is missing, when we may; else names it.
@@ -36,8 +36,15 @@ night: tools-build ## a whole night at sixty times its pace, with the dashboard 
 	cargo build --release --locked -j $(JOBS)
 	$${CARGO_TARGET_DIR:-target}/release/alidade simulate simulations/nights/grb-over-ohp --pace 60x --serve 127.0.0.1:8080
 
+# Peers from the Python package index, pinned, in an environment of their own below the target folder.
+PEERS := $(or $(CARGO_TARGET_DIR),target)/peers
+peers: tools-test
+	@[ -f $(PEERS)/done ] && [ $(PEERS)/done -nt drivers/tests/peers/requirements.txt ] || { \
+	  python3 -m venv $(PEERS) && $(PEERS)/bin/pip install -q --disable-pip-version-check -r drivers/tests/peers/requirements.txt \
+	  && touch $(PEERS)/done; }
+
 # One profile for everything: what is compiled for the tests is compiled once.
-test: browser-tools ## everything that is checked, with real peers; needs about half an hour from a clean clone
+test: browser-tools peers ## everything that is checked, with real peers; needs about half an hour from a clean clone
 	./packaging/check-unit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -j $(JOBS) -- -D warnings

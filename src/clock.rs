@@ -1,6 +1,7 @@
-//! The two clocks. Nothing else in the program reads the time of day.
+//! The clocks: the system's, one that follows tokio's, and one that is wrong at times. Nothing else in the program reads the time of day.
 
 use alidade_model::{clock::Clock, time::UtcTime};
+use std::rc::Rc;
 
 /// The system's clock, for live operation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,5 +42,26 @@ impl Clock for TokioClock {
         let run = self.started.elapsed();
         let micros = i64::try_from(run.as_micros()).unwrap_or(i64::MAX / 4);
         UtcTime::from_unix_micros(self.epoch.unix_micros().saturating_add(micros)).unwrap_or(self.epoch)
+    }
+}
+
+/// Another clock that is wrong for a while, as a computer's is before its time service sets it.
+pub struct SteppedClock {
+    right: Rc<dyn Clock>,
+    /// From, until (by the right clock), and how far off it is, seconds.
+    steps: Vec<(UtcTime, UtcTime, f64)>,
+}
+
+impl SteppedClock {
+    pub fn new(right: Rc<dyn Clock>, steps: Vec<(UtcTime, UtcTime, f64)>) -> Self {
+        Self { right, steps }
+    }
+}
+
+impl Clock for SteppedClock {
+    fn now(&self) -> UtcTime {
+        let now = self.right.now();
+        let off = self.steps.iter().find(|(from, until, _)| *from <= now && now < *until);
+        off.map_or(now, |(_, _, seconds)| now.plus_seconds(*seconds))
     }
 }

@@ -37,7 +37,7 @@ const fn edge(from: &'static str, to: &'static str, message: &'static str) -> Ed
 pub const EDGES: &[Edge] = &[
     edge("gateways", "alerts", "Packet, ChangeStrategies"),
     edge("gateways", "routine", "Submit, Cancel, Redo"),
-    edge("gateways", "safety", "Latch, Release"),
+    edge("gateways", "safety", "Latch, Release, PlaceOverride, LiftOverride"),
     edge("gateways", "majordome", "Operate"),
     edge("monitoring", "safety", "Conditions"),
     edge("monitoring", "majordome", "Circumstances"),

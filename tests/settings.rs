@@ -49,6 +49,8 @@ fn every_key_that_exists_is_in_the_commented_configuration() {
         "unit.",
         "safety.",
         "enclosure.",
+        "guard.",
+        "alarms.",
         "night.",
         "calibration.",
         "scheduling.",

@@ -7,6 +7,7 @@
 //! | [`wire`] | framed reads with bounds |
 //! | [`link`] | the connection task that every driver shares |
 //! | `plc` | the observatory's controller, COLIBRI text dialect |
+//! | `modbus` | the observatory's controller behind Modbus TCP or RTU, with a register map |
 //! | `lx200` | mounts that speak LX200 (Meade, Losmandy Gemini) |
 //! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
 //! | `indi` | mounts, cameras, wheels, focusers and domes behind an INDI server |
@@ -24,6 +25,8 @@ pub mod interface;
 pub mod link;
 #[cfg(feature = "lx200")]
 pub mod lx200;
+#[cfg(feature = "modbus")]
+pub mod modbus;
 #[cfg(feature = "plc")]
 pub mod plc;
 #[cfg(feature = "station")]

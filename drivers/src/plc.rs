@@ -240,6 +240,64 @@ fn parse_d(line: &str, shutter: (bool, bool)) -> Result<EnclosureStatus, Trouble
     })
 }
 
+/// The three lines with which a controller of this dialect says what was measured: StatusA, StatusB and StatusD. The
+/// guard speaks so to the daemon, whatever the controller behind it speaks.
+pub fn render(
+    readings: &BTreeMap<Quantity, Reading<f64>>,
+    plc: &PlcStatus,
+    enclosure: &EnclosureStatus,
+) -> [String; 3] {
+    let mut fields = vec!["NA".to_owned(); 52];
+    for (quantity, at, _, _) in FIELDS {
+        if let Some(Ok(value)) = readings.get(&quantity).map(|reading| reading.value) {
+            fields[at] = value.to_string();
+        }
+    }
+    if let Some(Ok(sky)) = readings.get(&Quantity::SkyTemperatureK).map(|reading| reading.value) {
+        (fields[18], fields[19]) = (sky.to_string(), "0".into());
+    }
+    if let Some(Ok(charge)) = readings.get(&Quantity::UpsChargePct).map(|reading| reading.value) {
+        fields[36] = charge.to_string();
+    }
+    fields[50].clone_from(&plc.mode);
+    let mut bits = vec![b'0'; 104];
+    let mut set = |at: usize, on: bool| bits[at] = if on { b'1' } else { b'0' };
+    let (local, remote) = match plc.key_switch {
+        KeySwitch::Off => (false, false),
+        KeySwitch::Remote => (false, true),
+        KeySwitch::Local => (true, false),
+        KeySwitch::Error => (true, true),
+    };
+    set(22, local);
+    set(23, remote);
+    set(31, plc.must_be_closed);
+    for (n, name) in ALARMS.iter().enumerate() {
+        set(32 + n, plc.alarms.iter().any(|alarm| alarm == name));
+        set(87 + n, plc.bypasses.iter().any(|bypass| bypass == name));
+    }
+    set(40, plc.emergency_stop);
+    set(43, plc.intrusion);
+    set(100, plc.access_requested);
+    let (near_closed, near_open, motor) = match enclosure.state {
+        EnclosureState::Closed => (true, false, 0),
+        EnclosureState::Open => (false, true, 0),
+        EnclosureState::Opening => (true, true, 1),
+        EnclosureState::Closing => (true, true, -1),
+        EnclosureState::Stopped => (true, true, 0),
+        EnclosureState::Unknown | EnclosureState::Fault => (false, false, 0),
+    };
+    set(80, near_closed);
+    set(81, near_open);
+    let azimuth = enclosure
+        .azimuth_deg
+        .map_or("NA".to_owned(), |azimuth| azimuth.to_string());
+    [
+        fields.join(";"),
+        bits.into_iter().map(char::from).collect(),
+        format!("{motor};{azimuth};{}", u8::from(enclosure.rotating)),
+    ]
+}
+
 /// The connected controller.
 pub struct PlcDevice {
     link: Link<Talk>,
@@ -348,6 +406,42 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_rendered_is_read_back(
+            wind in 0.0f64..99.0,
+            bits in prop::array::uniform6(any::<bool>()),
+            key in 0usize..4,
+            state in 0usize..EnclosureState::ALL.len(),
+            azimuth in prop::option::of(0.0f64..360.0),
+        ) {
+            let readings = BTreeMap::from([
+                (Quantity::WindMS, Reading::good(wind, now())),
+                (Quantity::SkyTemperatureK, Reading::good(-wind, now())),
+                (Quantity::HumidityPct, Reading::none(NoData::SensorFault, now())),
+            ]);
+            let plc = PlcStatus {
+                mode: "AUTO".into(),
+                key_switch: [KeySwitch::Off, KeySwitch::Remote, KeySwitch::Local, KeySwitch::Error][key],
+                emergency_stop: bits[0],
+                intrusion: bits[1],
+                access_requested: bits[2],
+                must_be_closed: bits[3],
+                alarms: if bits[4] { vec!["wind".into()] } else { vec![] },
+                bypasses: if bits[5] { vec!["ups".into()] } else { vec![] },
+            };
+            let enclosure = EnclosureStatus { state: EnclosureState::ALL[state], azimuth_deg: azimuth, rotating: bits[0] };
+            let [a, b, d] = render(&readings, &plc, &enclosure);
+            let (read, mode) = parse_a(&a, now()).unwrap();
+            prop_assert_eq!(read[&Quantity::WindMS].value, Ok(wind));
+            prop_assert_eq!(read[&Quantity::SkyTemperatureK].value, Ok(-wind));
+            prop_assert_eq!(read[&Quantity::HumidityPct].value, Err(NoData::SensorFault));
+            let (status, shutter) = parse_b(&b, mode).unwrap();
+            prop_assert_eq!(status, plc);
+            let seen = parse_d(&d, shutter).unwrap();
+            let expected = if enclosure.state == EnclosureState::Unknown { EnclosureState::Fault } else { enclosure.state };
+            prop_assert_eq!(seen, EnclosureStatus { state: expected, ..enclosure });
+        }
+
         #[test]
         fn no_line_makes_it_panic(line in "\\PC{0,200}") {
             let _ = parse_a(&line, now());

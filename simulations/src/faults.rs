@@ -29,12 +29,60 @@ pub enum FaultKind {
     FrozenSensor,
     /// The sensors report no value.
     DeadSensor,
+    /// The device keeps its connection but neither acts nor answers.
+    Hang,
+    /// Every answer breaks off in its middle.
+    HalfMessage,
+    /// Every answer is the one that belonged to the question before.
+    OtherReply,
+    /// Every answer is preceded by far more bytes than any message has, without an end.
+    Oversized,
+    /// Answers come in another encoding (UTF-16, little-endian).
+    WrongEncoding,
+    /// Checksums and echoed counters are wrong by one digit.
+    WrongChecksum,
+    /// Every question about the state gets the answer that it got when the fault began: a cache.
+    StaleReplies,
+    /// The switches of the roof show this wherever it really is.
+    ShutterShows { shows: ShutterShown },
+    /// The thermometer reads too high by this, kelvin.
+    ThermometerOffset { kelvin: f64 },
+    /// The wheel stops one position after the one that it was sent to.
+    WrongPlace,
+    /// A stopped camera offers the frame of the exposure that it was told to give up.
+    GhostFrame,
+    /// Another client says this to the device, once.
+    Foreign { says: String },
+    /// Somebody presses the emergency stop, and pulls it out again afterwards.
+    EmergencyStop,
+    /// Somebody turns the key to local.
+    KeyLocal,
+    /// Somebody asks to enter.
+    AccessRequest,
+    /// A door is opened that nobody should open.
+    Intrusion,
+    /// Mains is lost: the battery is at this charge, percent.
+    OnBattery { charge_pct: f64 },
+    /// The computer's clock is off by this, seconds; device `clock`.
+    ClockStep { seconds: f64 },
     /// An alert packet arrives twice.
     DuplicatePacket,
     /// A malformed packet arrives.
     MalformedPacket,
     /// The daemon is killed (as by `kill -9`) and started again after the fault's duration.
     KillDaemon,
+}
+
+/// What switches of a roof may pretend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShutterShown {
+    Closed,
+    Open,
+    /// Both limits at once.
+    Both,
+    /// Neither closed nor open nor between: the cable is off.
+    Neither,
 }
 
 /// One fault of a script.
@@ -55,6 +103,11 @@ impl Fault {
         let own: &[&str] = match table.get("kind").and_then(toml::Value::as_str) {
             Some("delay") => &["seconds"],
             Some("shutter_jam") => &["fraction"],
+            Some("shutter_shows") => &["shows"],
+            Some("thermometer_offset") => &["kelvin"],
+            Some("foreign") => &["says"],
+            Some("on_battery") => &["charge_pct"],
+            Some("clock_step") => &["seconds"],
             _ => &[],
         };
         let stray = table
@@ -74,9 +127,12 @@ impl Fault {
             }
         };
         within("for_s", read.for_s, 1e6)?;
-        match read.kind {
-            FaultKind::Delay { seconds } => within("seconds", seconds, 3600.0)?,
-            FaultKind::ShutterJam { fraction } => within("fraction", fraction, 1.0)?,
+        match &read.kind {
+            FaultKind::Delay { seconds } => within("seconds", *seconds, 3600.0)?,
+            FaultKind::ShutterJam { fraction } => within("fraction", *fraction, 1.0)?,
+            FaultKind::ThermometerOffset { kelvin } => within("kelvin", *kelvin, 100.0)?,
+            FaultKind::OnBattery { charge_pct } => within("charge_pct", *charge_pct, 100.0)?,
+            FaultKind::ClockStep { seconds } => within("seconds", seconds.abs(), 86_400.0)?,
             _ => {}
         }
         Ok(read)

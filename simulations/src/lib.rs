@@ -5,6 +5,7 @@
 //! | [`world`] | what the parts agree on: weather of an instant, a shot, pixels |
 //! | [`faults`] | what goes wrong, when, on which device; scripts and random plans |
 //! | [`devices`] | models and their protocols |
+//! | [`distortion`] | what faults do to an answer on its way |
 //! | [`observatory`] | all devices together, over memory, TCP and pseudo-terminals |
 //! | [`random`] | the seeded generator |
 //! | [`scenario`] | a night as a folder of data |
@@ -12,6 +13,7 @@
 //! | [`weather`] | the true weather in time |
 
 pub mod devices;
+pub mod distortion;
 pub mod faults;
 pub mod observatory;
 pub mod random;

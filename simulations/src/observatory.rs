@@ -12,6 +12,7 @@ use crate::{
         plc::{Influence, PlcConfig, PlcModel},
         station::StationModel,
     },
+    distortion::{Tape, distort, needs_tape},
     faults::{Fault, FaultKind},
     random::Random,
     world::{Renderer, Shot, WeatherSample, WeatherSeries},
@@ -25,7 +26,14 @@ use alidade_model::{
 use alidade_scheduling::{Site, ephemeris};
 use serde::Deserialize;
 use std::os::unix::fs::OpenOptionsExt;
-use std::{cell::RefCell, collections::BTreeMap, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -75,6 +83,7 @@ pub struct HardwareTruth {
     pub mount: MountState,
     pub mount_alt_deg: f64,
     pub mount_az_deg: f64,
+    /// Of cameras that hear what they are told.
     pub light_shutters_open: u32,
 }
 
@@ -94,6 +103,9 @@ pub struct Observatory {
     weather: Box<dyn WeatherSeries>,
     renderer: RefCell<Box<dyn Renderer>>,
     faults: RefCell<Vec<Fault>>,
+    /// What other clients have already said, by the place of the fault in the script.
+    said: RefCell<BTreeSet<usize>>,
+    tape: RefCell<Tape>,
     models: RefCell<Models>,
     sun: RefCell<ephemeris::SunPath>,
     noise: RefCell<Random>,
@@ -118,6 +130,13 @@ impl Observatory {
             jam: None,
             frozen_sensors: false,
             dead_sensors: false,
+            shown: None,
+            thermometer_offset_k: 0.0,
+            emergency_stop: false,
+            key_local: false,
+            access: false,
+            intrusion: false,
+            charge_pct: 100.0,
         };
         let models = Models {
             plc: PlcModel::new(config.plc.clone(), influence, seed),
@@ -143,6 +162,8 @@ impl Observatory {
             weather,
             renderer: RefCell::new(renderer),
             faults: RefCell::new(Vec::new()),
+            said: RefCell::new(BTreeSet::new()),
+            tape: RefCell::new(Tape::default()),
             models: RefCell::new(models),
             sun: RefCell::new(ephemeris::SunPath::new(site)),
             noise: RefCell::new(Random::new(seed ^ 2)),
@@ -189,6 +210,14 @@ impl Observatory {
         self.fault(device, now, |kind| *kind == FaultKind::Stuck)
     }
 
+    fn thermometer_offset_k(&self, device: &str, now: UtcTime) -> f64 {
+        self.fault_value(device, now, |kind| match kind {
+            FaultKind::ThermometerOffset { kelvin } => Some(*kelvin),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
         self.sun.borrow_mut().at(now.chrono()).alt_deg
     }
@@ -204,7 +233,9 @@ impl Observatory {
             None if device == "station" => {
                 let frozen = self.fault(device, now, |k| *k == FaultKind::FrozenSensor);
                 let dead = self.fault(device, now, |k| *k == FaultKind::DeadSensor);
-                models.station.advance(self.weather.at(now), frozen, dead);
+                let mut weather = self.weather.at(now);
+                weather.temperature_c += self.thermometer_offset_k(device, now);
+                models.station.advance(weather, frozen, dead);
             }
             None if device == "focuser" => {
                 models.focuser.advance(
@@ -216,6 +247,7 @@ impl Observatory {
             Some(("wheel", channel)) => {
                 if let Some(wheel) = models.wheels.get_mut(channel) {
                     wheel.advance(now, self.stuck(device, now));
+                    wheel.misplaces = self.fault(device, now, |k| *k == FaultKind::WrongPlace);
                 }
             }
             Some(("camera", channel)) => self.advance_camera(device, channel, now, models),
@@ -235,6 +267,21 @@ impl Observatory {
             }),
             frozen_sensors: self.fault("plc", now, |k| *k == FaultKind::FrozenSensor),
             dead_sensors: self.fault("plc", now, |k| *k == FaultKind::DeadSensor),
+            shown: self.fault_value("plc", now, |kind| match kind {
+                FaultKind::ShutterShows { shows } => Some(*shows),
+                _ => None,
+            }),
+            thermometer_offset_k: self.thermometer_offset_k("plc", now),
+            emergency_stop: self.fault("plc", now, |k| *k == FaultKind::EmergencyStop),
+            key_local: self.fault("plc", now, |k| *k == FaultKind::KeyLocal),
+            access: self.fault("plc", now, |k| *k == FaultKind::AccessRequest),
+            intrusion: self.fault("plc", now, |k| *k == FaultKind::Intrusion),
+            charge_pct: self
+                .fault_value("plc", now, |kind| match kind {
+                    FaultKind::OnBattery { charge_pct } => Some(*charge_pct),
+                    _ => None,
+                })
+                .unwrap_or(100.0),
         }
     }
 
@@ -249,6 +296,7 @@ impl Observatory {
         } = models;
         let Some(camera) = cameras.get_mut(channel) else { return };
         let stuck = self.stuck(device, now);
+        camera.ghosts = self.fault(device, now, |k| *k == FaultKind::GhostFrame);
         let mut scene = |order: &Order| {
             mount.advance(now, self.stuck("mount", now));
             plc.advance(self.influence(now));
@@ -327,8 +375,25 @@ impl Observatory {
             mount: models.mount.state(),
             mount_alt_deg,
             mount_az_deg,
-            light_shutters_open: models.cameras.values().filter(|c| c.light_shutter_open_at(now)).count() as u32,
+            light_shutters_open: models
+                .cameras
+                .iter()
+                .filter(|(channel, camera)| camera.light_shutter_open_at(now) && self.hears(channel, now))
+                .count() as u32,
         }
+    }
+
+    /// False while a camera cannot be told anything, and until its line can have been made again.
+    fn hears(&self, channel: &str, now: UtcTime) -> bool {
+        let device = format!("camera_{channel}");
+        let deaf = |fault: &Fault| {
+            let kinds = matches!(
+                fault.kind,
+                FaultKind::Hang | FaultKind::DropLink | FaultKind::Refuse | FaultKind::Delay { .. }
+            );
+            kinds && fault.device == device && fault.at <= now && now < fault.at.plus_seconds(fault.for_s + 30.0)
+        };
+        !self.faults.borrow().iter().any(deaf)
     }
 
     fn respond<T>(&self, device: &str, act: impl FnOnce(&mut dyn Responder) -> T) -> Option<T> {
@@ -347,7 +412,12 @@ impl Observatory {
     }
 
     /// Speaks a device's protocol on one connection until it ends.
-    pub async fn serve(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>) {
+    pub async fn serve(self: Rc<Self>, device: String, stream: Box<dyn Stream>) {
+        self.converse(device, stream, false).await;
+    }
+
+    /// `line` is a serial line, which a fault silences but cannot close.
+    async fn converse(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>, line: bool) {
         let Some(end) = self.respond(&device, |r| r.terminator()) else {
             return;
         };
@@ -359,9 +429,16 @@ impl Observatory {
                 Ok(read) => read,
             };
             buffer.extend_from_slice(&chunk[..read]);
+            // LX200: a single byte without an end asks for the kind of mount, also before other words.
+            while device == "mount" && buffer.first() == Some(&0x06) {
+                buffer.remove(0);
+                if stream.write_all(b"P").await.is_err() {
+                    return;
+                }
+            }
             while let Some(at) = buffer.iter().position(|byte| *byte == end) {
                 let question: Vec<u8> = buffer.drain(..=at).take(at).collect();
-                if !self.exchange(&device, &question, &mut stream).await {
+                if !self.exchange(&device, &question, &mut stream).await && !line {
                     return;
                 }
             }
@@ -374,11 +451,17 @@ impl Observatory {
     /// One question and its answer, with whatever goes wrong; false ends the connection.
     async fn exchange(&self, device: &str, question: &[u8], stream: &mut Box<dyn Stream>) -> bool {
         let now = self.clock.now();
-        if self.fault(device, now, |k| *k == FaultKind::DropLink) {
+        // Most nights, and most devices in the others, have none.
+        let (holds, taped) = self.holding(device, now);
+        if holds.contains(&FaultKind::DropLink) {
             return false;
         }
+        if holds.contains(&FaultKind::Hang) {
+            return true;
+        }
+        self.others_speak(device, now);
         self.advance(device);
-        let refuses = self.fault(device, now, |k| *k == FaultKind::Refuse);
+        let refuses = holds.contains(&FaultKind::Refuse);
         let answer = self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
             Some(refusal) => refusal,
             None => r.answer(question),
@@ -386,23 +469,69 @@ impl Observatory {
         // What was just commanded begins now, not when somebody looks next.
         self.advance(device);
         let Some(mut answer) = answer else { return false };
-        if self.fault(device, now, |k| *k == FaultKind::Mute) {
+        if holds.contains(&FaultKind::Mute) {
             return true;
         }
-        let delay = self.fault_value(device, now, |kind| match kind {
+        let delay = holds.iter().find_map(|kind| match kind {
             FaultKind::Delay { seconds } => Some(*seconds),
             _ => None,
         });
         if let Some(seconds) = delay {
             tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
         }
-        if self.fault(device, now, |k| *k == FaultKind::Garbage) {
-            let mut noise = self.noise.borrow_mut();
-            let count = 1 + noise.below(12);
-            let bytes: Vec<u8> = (0..count).map(|_| (noise.bits() & 0xff) as u8).collect();
-            answer.splice(0..0, bytes);
+        if taped {
+            answer = self
+                .tape
+                .borrow_mut()
+                .play(device, question, answer, &holds, &mut self.noise.borrow_mut());
+        } else if !holds.is_empty() {
+            answer = distort(answer, &holds, &mut self.noise.borrow_mut());
         }
         answer.is_empty() || stream.write_all(&answer).await.is_ok()
+    }
+
+    /// The faults that hold on a device now, and whether it has any for which what is said must be remembered.
+    fn holding(&self, device: &str, now: UtcTime) -> (Vec<FaultKind>, bool) {
+        let mut taped = false;
+        let mut holds = Vec::new();
+        for fault in self.faults.borrow().iter().filter(|f| f.device == device) {
+            taped |= needs_tape(&fault.kind);
+            if fault.at <= now && now < fault.at.plus_seconds(fault.for_s) {
+                holds.push(fault.kind.clone());
+            }
+        }
+        (holds, taped)
+    }
+
+    /// Lets other clients say what they are to have said by now.
+    fn others_speak(&self, device: &str, now: UtcTime) {
+        let due: Vec<String> = {
+            let (faults, mut said) = (self.faults.borrow(), self.said.borrow_mut());
+            let mut due = Vec::new();
+            for (place, fault) in faults.iter().enumerate() {
+                if let FaultKind::Foreign { says } = &fault.kind
+                    && fault.device == device
+                    && fault.at <= now
+                    && said.insert(place)
+                {
+                    due.push(says.clone());
+                }
+            }
+            due
+        };
+        for words in due {
+            self.advance(device);
+            // Nobody hears the answer here.
+            let _unheard = self.respond(device, |r| {
+                let framed = if r.terminator() == 0 {
+                    format!("99990000{words}")
+                } else {
+                    words.clone()
+                };
+                r.answer(framed.as_bytes())
+            });
+            self.advance(device);
+        }
     }
 
     fn refuses_connections(&self, device: &str) -> bool {
@@ -455,7 +584,7 @@ impl Observatory {
         tokio::task::spawn_local(async move {
             // Held open: without it the master would see an end whenever the client closes.
             let _held = held;
-            observatory.serve(device, Box::new(master)).await;
+            observatory.converse(device, Box::new(master), true).await;
         });
         Ok(path)
     }

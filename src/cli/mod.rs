@@ -5,13 +5,16 @@ pub mod alert_records;
 pub mod alert_strategy;
 pub mod check;
 pub mod db;
+pub mod device;
 pub mod ephemeris;
+pub mod guard;
 pub mod image;
 pub mod remote;
 pub mod replay;
 pub mod request;
 pub mod run;
 pub mod schedule;
+pub mod simulate_devices;
 pub mod status;
 mod stored_schedules;
 
@@ -33,8 +36,14 @@ pub struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::RunArgs),
+    /// Own the line to the enclosure, and close it when the daemon goes silent
+    Guard(guard::GuardArgs),
     /// Simulate one or many nights
     Simulate(crate::simulate::SimulateArgs),
+    /// Serve every simulated device on TCP and pseudo-terminals
+    SimulateDevices(simulate_devices::SimulateDevicesArgs),
+    /// Speak to a device: set, get, do, list
+    Device(device::DeviceArgs),
     /// Validate a configuration and name every fault
     Check {
         #[arg(long)]
@@ -79,10 +88,16 @@ pub fn main() -> ExitCode {
             drop(stdout);
             run::run(&args)
         }
+        Command::Guard(args) => {
+            drop(stdout);
+            guard::run(&args)
+        }
         Command::Simulate(args) => {
             drop(stdout);
             crate::simulate::run(&args)
         }
+        Command::SimulateDevices(args) => simulate_devices::run(&args, &mut stdout),
+        Command::Device(args) => device::run(&args, &mut stdout),
         Command::Check { config, json } => {
             drop(stdout);
             return check::run(&config, json);

@@ -1,27 +1,79 @@
 //! What the gateways may ask, sent to the agent that it concerns. One answer a command, from that agent.
 
-use super::{Daemon, journal::Gathered};
-use crate::gateway::command::{CommandCall, CommandReply, GatewayCommand};
+use super::{
+    Daemon, abort,
+    consult::{self, Here, Intentions},
+    journal::Gathered,
+};
+use crate::{
+    gateway::command::{CommandCall, CommandReply, GatewayCommand},
+    settings::Settings,
+};
 use actix::prelude::*;
 use alidade_alerts::agent::Packet;
+use alidade_drivers::grammar::language::Verb;
 use alidade_majordome::messages::{Disposition, Operate, OperatorOrder};
-use alidade_model::request::Request;
+use alidade_model::{journal::Fact, request::Request};
 use alidade_routine::messages::{Cancel, Redo, Submit};
-use alidade_safety::messages::{Latch, Release};
-use std::fmt::Display;
+use alidade_safety::{
+    messages::{Latch, LiftOverride, PlaceOverride, Release},
+    overrides::Override,
+};
+use std::{fmt::Display, rc::Rc};
 use tokio::sync::mpsc;
 
 /// Answers commands until the gateways are gone.
-pub async fn serve(daemon: &Daemon, gathered: &Gathered, calls: &mut mpsc::Receiver<CommandCall>) {
+pub async fn serve(daemon: &Daemon, gathered: &Gathered, site: &Settings, calls: &mut mpsc::Receiver<CommandCall>) {
+    let intentions = Rc::new(Intentions::default());
     while let Some(call) = calls.recv().await {
-        let reply = obey(daemon, gathered, call.command, call.who).await;
+        if let GatewayCommand::Device { device, verb, words } = call.command {
+            // A device may take seconds to answer; nobody else waits for it.
+            let spoken = speak(daemon, site, &intentions, call.who, device, verb, words);
+            tokio::task::spawn_local(async move { drop(call.reply.send(spoken.await)) });
+            continue;
+        }
+        let reply = obey(daemon, gathered, site, call.command, call.who).await;
         // A caller that has given up needs no answer.
         drop(call.reply.send(reply));
     }
 }
 
-async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who: String) -> CommandReply {
+async fn obey(
+    daemon: &Daemon,
+    gathered: &Gathered,
+    site: &Settings,
+    command: GatewayCommand,
+    who: String,
+) -> CommandReply {
     match command {
+        GatewayCommand::Abort(level) => match abort::begin(daemon, level, who, site.enclosure.travel_s).await {
+            Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
+            Err(cause) => CommandReply::Denied(cause),
+        },
+        GatewayCommand::Override { input, reason, for_s } => {
+            let wanted = Override {
+                input,
+                who,
+                reason,
+                until: for_s.map(|seconds| daemon.recorder.now().plus_seconds(seconds)),
+            };
+            let placed = judged(daemon.safety.send(PlaceOverride(wanted)).await);
+            kept(daemon, gathered, placed).await
+        }
+        GatewayCommand::LiftOverride(input) => match daemon.safety.send(LiftOverride { who, input }).await {
+            Ok(true) => kept(daemon, gathered, CommandReply::Accepted).await,
+            Ok(false) => CommandReply::Denied("there is no such override".into()),
+            Err(error) => CommandReply::Denied(error.to_string()),
+        },
+        GatewayCommand::AcknowledgeAlarm(id) => match daemon.alarms.acknowledge(id, &who, &daemon.recorder) {
+            Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
+            Err(cause) => CommandReply::Denied(cause),
+        },
+        GatewayCommand::Alarms => match serde_json::to_value(daemon.alarms.all()) {
+            Ok(alarms) => CommandReply::Answer(alarms),
+            Err(error) => CommandReply::Denied(error.to_string()),
+        },
+        GatewayCommand::Device { .. } => CommandReply::Denied("said elsewhere".into()),
         GatewayCommand::CloseNow => kept(daemon, gathered, latch(daemon, who, "closed by an operator").await).await,
         GatewayCommand::Latch => kept(daemon, gathered, latch(daemon, who, "latched by an operator").await).await,
         GatewayCommand::Release => kept(daemon, gathered, accepted(daemon.safety.send(Release { who }).await)).await,
@@ -59,6 +111,63 @@ async fn obey(daemon: &Daemon, gathered: &Gathered, command: GatewayCommand, who
             Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
             Err(problem) => CommandReply::Denied(problem),
         },
+    }
+}
+
+/// Says something to a device in the PYROS language. Nothing is set or done while an order uses the instruments.
+fn speak(
+    daemon: &Daemon,
+    site: &Settings,
+    intentions: &Rc<Intentions>,
+    who: String,
+    device: Option<String>,
+    verb: String,
+    words: Vec<String>,
+) -> impl Future<Output = CommandReply> + 'static {
+    let everyone = consult::everyone(&daemon.devices);
+    let here = Here {
+        site: super::translate::site(site),
+        now: daemon.recorder.now(),
+    };
+    let busy = daemon
+        .published
+        .observation
+        .borrow()
+        .running
+        .as_ref()
+        .map(|r| r.label.clone());
+    let (recorder, intentions) = (daemon.recorder.clone(), intentions.clone());
+    async move {
+        let Some(name) = device else {
+            return CommandReply::Answer(consult::list(&everyone));
+        };
+        let Some(anyone) = everyone.get(&name) else {
+            let known: Vec<&str> = everyone.keys().map(String::as_str).collect();
+            return CommandReply::Denied(format!("there is no device {name}; known are {}", known.join(", ")));
+        };
+        let verb = match verb.as_str() {
+            "get" => Verb::Get,
+            "set" => Verb::Set,
+            "do" => Verb::Do,
+            other => return CommandReply::Denied(format!("{other} is neither set, get nor do")),
+        };
+        let stops = verb == Verb::Do && words.first().is_some_and(|word| word.eq_ignore_ascii_case("stop"));
+        if let Some(label) = busy
+            && verb != Verb::Get
+            && !stops
+        {
+            return CommandReply::Denied(format!("the instruments are in use: {label}; pause and abort first"));
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let answer = consult::say(anyone, verb, &words, &intentions, here).await;
+        if verb != Verb::Get {
+            recorder.record(Fact::OperatorCommand {
+                who,
+                command: format!("device {name}: {verb:?} {}", words.join(" ")),
+                outcome: answer.as_ref().map_or_else(String::clone, |_| "accepted".into()),
+            });
+        }
+        answer.map_or_else(CommandReply::Denied, CommandReply::Answer)
     }
 }
 

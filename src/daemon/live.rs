@@ -1,7 +1,9 @@
 //! The daemon of the telescope host: live clock, signals, service supervisor, listeners, gateways.
 
 use super::{
-    Daemon, Surroundings, commands,
+    Daemon, Surroundings,
+    alarms::{AlarmDesk, escalate},
+    commands,
     journal::{Gathered, Outlets, commit},
     outbox,
     panorama::{self, Chronicle},
@@ -28,7 +30,7 @@ use alidade_alerts::{
         vtp,
     },
 };
-use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector};
+use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector, UnixConnector};
 use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
     clock::Clock,
@@ -69,10 +71,10 @@ pub fn run(config: &Path) -> Result<u8, CliError> {
 
 /// The service supervisor, when there is one (sd_notify(3): datagrams to the socket named by NOTIFY_SOCKET).
 #[derive(Clone)]
-struct Supervisor(Option<Rc<(UnixDatagram, String)>>);
+pub(super) struct Supervisor(Option<Rc<(UnixDatagram, String)>>);
 
 impl Supervisor {
-    fn from_environment() -> Self {
+    pub(super) fn from_environment() -> Self {
         let address = std::env::var("NOTIFY_SOCKET")
             .ok()
             .filter(|address| !address.is_empty());
@@ -80,7 +82,7 @@ impl Supervisor {
         Self(address.zip(socket).map(|(address, socket)| Rc::new((socket, address))))
     }
 
-    fn tell(&self, state: &str) {
+    pub(super) fn tell(&self, state: &str) {
         let Some(inner) = &self.0 else { return };
         let (socket, address) = &**inner;
         let sent = match address.strip_prefix('@') {
@@ -150,6 +152,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         Some(_) => strategies,
         None => chronicle.with_changes(strategies),
     };
+    let desk = AlarmDesk::default();
     let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
     let recorder = Recorder::new(
         clock.clone(),
@@ -158,6 +161,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             Box::new(gathered.clone()),
             Box::new(gatherer.clone()),
             Box::new(chronicle.clone()),
+            Box::new(desk.clone()),
             Box::new(counter.clone()),
         ],
     );
@@ -225,10 +229,11 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         &settings,
         Surroundings {
             recorder: recorder.clone(),
-            offload,
+            offload: offload.clone(),
             book,
             devices,
             data_dir: data_dir.clone(),
+            alarms: desk.clone(),
             strategies: strategies.clone(),
             strategy_folder: settings.alerts.strategies.clone(),
             packets,
@@ -288,6 +293,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     };
     listen(&settings, &daemon, &gathered)?;
     follow_strategies(&settings, &daemon, strategies);
+    tokio::task::spawn_local(escalate(desk, settings.clone(), recorder.clone(), offload));
     supervisor.tell("READY=1");
 
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
@@ -310,7 +316,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         }
     };
     let obey = async {
-        commands::serve(&daemon, &gathered, &mut commands).await;
+        commands::serve(&daemon, &gathered, &settings, &mut commands).await;
         std::future::pending::<()>().await
     };
     let end = tokio::select! {
@@ -400,6 +406,12 @@ fn way(
     kind: DeviceKind,
     channel: Option<&str>,
 ) -> Option<SharedConnector> {
+    if settings.guard.enabled && kind == DeviceKind::Plc {
+        // The guard owns the line; it speaks the controller's dialect.
+        return Some(Rc::new(UnixConnector {
+            path: settings.guard.socket.clone(),
+        }));
+    }
     Some(match &settings.devices.get(name)?.link {
         Link::Tcp { host, port } => Rc::new(TcpConnector {
             host: host.clone(),

@@ -12,10 +12,18 @@
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
 //! | [`outbox`] | reports of alert events, for others |
 //! | [`strategies`] | strategies that are changed while it runs, and what the journal says of them |
+//! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
+//! | [`alarms`] | alarms on their way to people |
+//! | [`consult`] | the PYROS language spoken to the connected devices |
+//! | [`guard`] | the second process, which owns the line to the enclosure |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
 
+pub mod abort;
+pub mod alarms;
 pub mod commands;
+pub mod consult;
 pub mod devices;
+pub mod guard;
 pub mod journal;
 pub mod live;
 pub mod outbox;
@@ -69,6 +77,8 @@ pub struct Surroundings {
     pub safety: Before,
     /// Calibration frames of the present night are on disk.
     pub calibrated: bool,
+    /// Where alarms are acknowledged.
+    pub alarms: alarms::AlarmDesk,
     /// Strokes the service supervisor's watchdog.
     pub stroke: Rc<dyn Fn()>,
     pub report: Rc<dyn Fn(Night)>,
@@ -99,6 +109,7 @@ pub struct Daemon {
     pub safety: Addr<Safety>,
     pub majordome: Addr<Majordome>,
     pub strategy_folder: Option<PathBuf>,
+    pub alarms: alarms::AlarmDesk,
 }
 
 /// Starts every agent, from the bottom of the graph to its top.
@@ -265,6 +276,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         safety,
         majordome,
         strategy_folder: around.strategy_folder,
+        alarms: around.alarms,
     }
 }
 

@@ -10,7 +10,7 @@ use alidade_observation::{
     exposure::Optics, frame_file::Observatory, messages::CalibrationFrames, procedure::InstrumentSettings,
 };
 use alidade_routine::catalogue::Catalogue;
-use alidade_safety::{agent::SafetySettings, enclosure, verdict};
+use alidade_safety::{agent::SafetySettings, enclosure, overrides::OverridePolicy, verdict};
 use alidade_scheduling::{Axes, HorizonMask, Overheads, Site, Weights, agent::SchedulingSettings};
 
 pub fn site(settings: &Settings) -> Site {
@@ -199,6 +199,7 @@ pub fn safety(settings: &Settings) -> SafetySettings {
                 bad_delay_s: rule.bad_delay_s,
                 good_delay_s: rule.good_delay_s,
                 max_age_s: rule.max_age_s,
+                latches: rule.latches,
             })
             .collect(),
         policy: enclosure::Policy {
@@ -212,7 +213,14 @@ pub fn safety(settings: &Settings) -> SafetySettings {
             travel_s: enclosure.travel_s,
             retry_s: enclosure.retry_s,
             max_age_s: enclosure.max_age_s,
+            least_travel_s: enclosure.least_travel_s,
         },
+        overrides: OverridePolicy {
+            never: settings.safety.never_overridden.clone(),
+            longest_s: settings.safety.longest_override_s,
+            attended: settings.safety.attended,
+        },
+        access_grace_s: settings.safety.access_grace_s,
         heartbeat_s: settings.safety.heartbeat_s,
         health_s: settings.safety.health_s,
     }

@@ -2,6 +2,7 @@
 //!
 //! The answer says whether the command was accepted, not that it is done: completion is seen in the snapshot.
 
+use crate::daemon::abort::Level;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -35,9 +36,91 @@ pub enum GatewayCommand {
     },
     /// A strategy's file, TOML or YAML: it holds from now on.
     ChangeStrategy(String),
+    /// Stop, at one of three levels.
+    Abort(Level),
+    /// One input shall not forbid for a while.
+    Override {
+        input: String,
+        reason: String,
+        /// Seconds from now; without it until it is lifted, where people watch.
+        for_s: Option<f64>,
+    },
+    LiftOverride(String),
+    /// Somebody has taken note of an alarm.
+    AcknowledgeAlarm(u64),
+    /// Every alarm of this run.
+    Alarms,
+    /// The PYROS language to one device; without a device, the list of all.
+    Device {
+        device: Option<String>,
+        verb: String,
+        words: Vec<String>,
+    },
+}
+
+/// A command with its arguments, as it is sent.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+enum Sent {
+    Abort {
+        level: Level,
+    },
+    Override {
+        input: String,
+        reason: String,
+        #[serde(default)]
+        for_s: Option<f64>,
+    },
+    LiftOverride {
+        input: String,
+    },
+    AcknowledgeAlarm {
+        alarm: u64,
+    },
+    Alarms {},
+    Device {
+        #[serde(default)]
+        device: Option<String>,
+        #[serde(default)]
+        verb: String,
+        #[serde(default)]
+        words: Vec<String>,
+    },
 }
 
 impl GatewayCommand {
+    /// From `{"command": NAME, ...}`; the error says what is wrong.
+    pub fn from_json(body: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            command: String,
+        }
+        if let Ok(named) = serde_json::from_slice::<Named>(body)
+            && let Some(command) = Self::simple(&named.command)
+        {
+            return Ok(command);
+        }
+        let sent = serde_json::from_slice::<Sent>(body).map_err(|cause| {
+            let text = cause.to_string();
+            match text
+                .strip_prefix("unknown variant `")
+                .and_then(|rest| rest.split_once('`'))
+            {
+                Some((name, _)) => format!("there is no command {name}"),
+                None => text,
+            }
+        })?;
+        Ok(match sent {
+            Sent::Abort { level } => GatewayCommand::Abort(level),
+            Sent::Override { input, reason, for_s } => GatewayCommand::Override { input, reason, for_s },
+            Sent::LiftOverride { input } => GatewayCommand::LiftOverride(input),
+            Sent::AcknowledgeAlarm { alarm } => GatewayCommand::AcknowledgeAlarm(alarm),
+            Sent::Alarms {} => GatewayCommand::Alarms,
+            Sent::Device { device, verb, words } => GatewayCommand::Device { device, verb, words },
+        })
+    }
+
     /// Name for logs, the journal and pages.
     pub fn name(&self) -> &'static str {
         match self {
@@ -52,6 +135,12 @@ impl GatewayCommand {
             GatewayCommand::CancelSequence(_) => "cancel_sequence",
             GatewayCommand::RedoSequence { .. } => "redo_sequence",
             GatewayCommand::ChangeStrategy(_) => "change_strategy",
+            GatewayCommand::Abort(_) => "abort",
+            GatewayCommand::Override { .. } => "override",
+            GatewayCommand::LiftOverride(_) => "lift_override",
+            GatewayCommand::AcknowledgeAlarm(_) => "acknowledge_alarm",
+            GatewayCommand::Alarms => "alarms",
+            GatewayCommand::Device { .. } => "device",
         }
     }
 
@@ -76,6 +165,8 @@ pub enum CommandReply {
     Accepted,
     AlreadyInProgress,
     Denied(String),
+    /// What was asked for.
+    Answer(serde_json::Value),
 }
 
 /// A command with its author and the way back.

@@ -1,6 +1,6 @@
 //! Values against their ranges, and names against each other.
 
-use super::{Clearance, DeviceKind, ListenerSettings, Protocol, Sense, Settings};
+use super::{AlarmWay, Clearance, DeviceKind, DeviceSettings, ListenerSettings, Protocol, Sense, Settings};
 use alidade_drivers::interface::Quantity;
 use std::collections::BTreeMap;
 
@@ -60,6 +60,8 @@ pub fn faults(settings: &Settings) -> Vec<Wrong> {
     channels(settings, &mut faults);
     safety(settings, &mut faults);
     enclosure(settings, &mut faults);
+    guard(settings, &mut faults);
+    alarms(settings, &mut faults);
     night(settings, &mut faults);
     work(settings, &mut faults);
     alerts(settings, &mut faults);
@@ -94,7 +96,7 @@ fn site(settings: &Settings, faults: &mut Faults) {
 /// Which protocols a kind of device can speak.
 fn speaks(kind: DeviceKind) -> &'static [Protocol] {
     match kind {
-        DeviceKind::Plc => &[Protocol::Plc],
+        DeviceKind::Plc => &[Protocol::Plc, Protocol::Modbus],
         DeviceKind::Mount => &[Protocol::Lx200, Protocol::Indi],
         DeviceKind::Station => &[Protocol::Station],
         DeviceKind::Enclosure => &[Protocol::Grammar],
@@ -149,6 +151,7 @@ fn devices(settings: &Settings, faults: &mut Faults) {
             (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
             (true, Some(_)) | (false, None) => {}
         }
+        modbus(name, device, faults);
         // Many devices share one INDI server; each of them only once.
         let way = match &device.indi_device {
             Some(there) => format!("{} {there}", device.link),
@@ -176,6 +179,92 @@ fn devices(settings: &Settings, faults: &mut Faults) {
                 format!("devices.{name}.kind"),
                 "an enclosure apart from the plc is not driven by this version",
             );
+        }
+    }
+}
+
+fn modbus(name: &str, device: &DeviceSettings, faults: &mut Faults) {
+    let key = format!("devices.{name}.modbus");
+    match (device.protocol == Protocol::Modbus, &device.modbus) {
+        (true, None) => faults.add(key, "a modbus device has its register map here"),
+        (false, Some(_)) => faults.add(key, "only for protocol modbus"),
+        (true, Some(_)) if device.link == super::Link::Simulated => {
+            faults.add(
+                format!("devices.{name}.link"),
+                "there is no built-in simulator that speaks modbus",
+            );
+        }
+        (true, Some(modbus)) => {
+            for (point, cause) in modbus.map().faults() {
+                let place = if point.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{key}.points.{point}")
+                };
+                faults.add(place, cause);
+            }
+        }
+        (false, None) => {}
+    }
+}
+
+fn guard(settings: &Settings, faults: &mut Faults) {
+    let guard = &settings.guard;
+    faults.within("guard.silence_s", guard.silence_s, 2.0, 300.0);
+    faults.within("guard.proof_s", guard.proof_s, 0.0, 300.0);
+    if guard.enabled && guard.silence_s <= settings.safety.heartbeat_s {
+        faults.add("guard.silence_s", "is not longer than safety.heartbeat_s");
+    }
+    let simulated = settings
+        .devices
+        .values()
+        .any(|device| device.kind == DeviceKind::Plc && device.link == super::Link::Simulated);
+    if guard.enabled && simulated {
+        faults.add("guard.enabled", "a simulated controller has no line to guard");
+    }
+}
+
+fn alarms(settings: &Settings, faults: &mut Faults) {
+    for (name, told) in &settings.alarms.notify {
+        let key = |field: &str| format!("alarms.notify.{name}.{field}");
+        faults.name(format!("alarms.notify.{name}"), name);
+        faults.within(key("after_s"), told.after_s, 0.0, 86_400.0);
+        faults.within(key("timeout_s"), told.timeout_s, 1.0, 300.0);
+        if let Some(repeat_s) = told.repeat_s {
+            faults.within(key("repeat_s"), repeat_s, 10.0, 86_400.0);
+        }
+        match &told.way {
+            AlarmWay::Command { program, .. } => faults.filled(key("program"), program),
+            AlarmWay::Webhook { url, .. } if !url.starts_with("http://") => {
+                faults.add(
+                    key("url"),
+                    "does not start with http:// (put a proxy on this machine before anything else)",
+                );
+            }
+            AlarmWay::Webhook { .. } => {}
+            AlarmWay::Mail {
+                server,
+                from,
+                to,
+                user,
+                password_file,
+                ..
+            } => {
+                faults.filled(key("server"), server);
+                if to.is_empty() {
+                    faults.add(key("to"), "is empty");
+                }
+                for address in to.iter().chain([from]) {
+                    if address.parse::<lettre::Address>().is_err()
+                        && address.parse::<lettre::message::Mailbox>().is_err()
+                    {
+                        faults.add(key("to"), format!("{address:?} is not a mail address"));
+                    }
+                }
+                if user.is_some() != password_file.is_some() {
+                    faults.add(key("user"), "user and password_file go together");
+                }
+            }
         }
     }
 }
@@ -264,7 +353,17 @@ fn safety(settings: &Settings, faults: &mut Faults) {
     faults.within("safety.heartbeat_s", safety.heartbeat_s, 0.5, 60.0);
     faults.within("safety.health_s", safety.health_s, 1.0, 300.0);
     faults.within("safety.stuck_after_s", safety.stuck_after_s, 60.0, 86_400.0);
+    faults.within("safety.longest_override_s", safety.longest_override_s, 60.0, 86_400.0);
+    faults.within("safety.access_grace_s", safety.access_grace_s, 5.0, 1200.0);
     let inputs = inputs();
+    for name in &safety.never_overridden {
+        if !inputs.contains_key(name.as_str()) {
+            faults.add(
+                "safety.never_overridden",
+                format!("{name:?} is not an input of the verdict"),
+            );
+        }
+    }
     for (name, rule) in &safety.rules {
         let key = |field: &str| format!("safety.rules.{name}.{field}");
         let Some((low, high)) = inputs.get(name.as_str()) else {
@@ -308,6 +407,12 @@ fn enclosure(settings: &Settings, faults: &mut Faults) {
     faults.within("enclosure.travel_s", enclosure.travel_s, 1.0, 1200.0);
     faults.within("enclosure.retry_s", enclosure.retry_s, 1.0, 600.0);
     faults.within("enclosure.max_age_s", enclosure.max_age_s, 1.0, 120.0);
+    faults.within(
+        "enclosure.least_travel_s",
+        enclosure.least_travel_s,
+        0.0,
+        enclosure.travel_s.max(0.0),
+    );
     faults.within("enclosure.slit_tolerance_deg", enclosure.slit_tolerance_deg, 0.1, 45.0);
 }
 

@@ -34,6 +34,8 @@ pub struct Settings {
     pub channels: BTreeMap<String, ChannelSettings>,
     pub safety: SafetySettings,
     pub enclosure: EnclosureSettings,
+    pub guard: GuardSettings,
+    pub alarms: AlarmSettings,
     pub night: NightSettings,
     pub calibration: CalibrationSettings,
     pub scheduling: SchedulingSettings,

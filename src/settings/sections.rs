@@ -1,6 +1,11 @@
 //! The sections of the configuration, with their defaults. What has no sensible default is required (see `load`).
 
 use super::Link;
+use alidade_drivers::modbus::{
+    frame::Framing,
+    map::{Map, Point, WordOrder},
+};
+use alidade_model::journal::Severity;
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -90,6 +95,8 @@ pub enum Protocol {
     Grammar,
     /// Weather station lines.
     Station,
+    /// Registers of a controller, TCP or RTU.
+    Modbus,
     /// A device behind an INDI server.
     Indi,
 }
@@ -101,6 +108,7 @@ impl Protocol {
             Protocol::Lx200 => "lx200",
             Protocol::Grammar => "grammar",
             Protocol::Station => "station",
+            Protocol::Modbus => "modbus",
             Protocol::Indi => "indi",
         }
     }
@@ -128,6 +136,37 @@ pub struct DeviceSettings {
     /// INDI only: the device's name on its server, e.g. `CCD Simulator`.
     #[serde(default)]
     pub indi_device: Option<String>,
+    /// Modbus only: framing and register map.
+    #[serde(default)]
+    pub modbus: Option<ModbusSettings>,
+}
+
+/// How a controller's registers are read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModbusSettings {
+    /// Without it: `tcp` on a TCP link, `rtu` on a serial line.
+    #[serde(default)]
+    pub framing: Option<Framing>,
+    #[serde(default = "first_unit")]
+    pub unit: u8,
+    #[serde(default)]
+    pub word_order: WordOrder,
+    pub points: BTreeMap<String, Point>,
+}
+
+impl ModbusSettings {
+    pub fn map(&self) -> Map {
+        Map {
+            unit: self.unit,
+            word_order: self.word_order,
+            points: self.points.clone(),
+        }
+    }
+}
+
+fn first_unit() -> u8 {
+    1
 }
 
 fn yes() -> bool {
@@ -217,6 +256,9 @@ pub struct RuleSettings {
     /// A reading older than this is no reading, and no reading is unsafe.
     #[serde(default = "thirty_seconds")]
     pub max_age_s: f64,
+    /// A value beyond the limit latches the site closed until a person releases it.
+    #[serde(default)]
+    pub latches: bool,
 }
 
 fn thirty_seconds() -> f64 {
@@ -232,6 +274,14 @@ pub struct SafetySettings {
     pub health_s: f64,
     /// A flickering sensor whose value has not changed at all for this long is stuck, seconds.
     pub stuck_after_s: f64,
+    /// People are on site and watch: overrides without an end are accepted.
+    pub attended: bool,
+    /// Longest override of one input, seconds.
+    pub longest_override_s: f64,
+    /// Inputs that nobody overrides.
+    pub never_overridden: Vec<String>,
+    /// How long park and close may take when somebody asks to enter, before they are stopped, seconds.
+    pub access_grace_s: f64,
     /// By input (`wind_m_s`, `emergency_stop` ...).
     pub rules: BTreeMap<String, RuleSettings>,
 }
@@ -242,6 +292,18 @@ impl Default for SafetySettings {
             heartbeat_s: 5.0,
             health_s: 20.0,
             stuck_after_s: 900.0,
+            attended: false,
+            longest_override_s: 14_400.0,
+            never_overridden: [
+                "rain_mm_h",
+                "emergency_stop",
+                "access_requested",
+                "intrusion",
+                "key_not_remote",
+            ]
+            .map(String::from)
+            .to_vec(),
+            access_grace_s: 120.0,
             rules: BTreeMap::new(),
         }
     }
@@ -270,6 +332,8 @@ pub struct EnclosureSettings {
     pub retry_s: f64,
     /// A position reading older than this is unknown, seconds.
     pub max_age_s: f64,
+    /// A roof that was open cannot be closed sooner than this, seconds: what says so is not believed.
+    pub least_travel_s: f64,
     /// The slit must be this near to the mount's azimuth, degrees.
     pub slit_tolerance_deg: f64,
 }
@@ -283,9 +347,106 @@ impl Default for EnclosureSettings {
             travel_s: 60.0,
             retry_s: 10.0,
             max_age_s: 10.0,
+            least_travel_s: 5.0,
             slit_tolerance_deg: 3.0,
         }
     }
+}
+
+/// The second process that owns the line to the enclosure.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardSettings {
+    /// The daemon reaches the controller through `alidade guard`, and not by the link of the plc.
+    pub enabled: bool,
+    /// Where the guard listens; only its own user may connect.
+    pub socket: PathBuf,
+    /// Without a heartbeat of the daemon for this long the guard closes, seconds.
+    pub silence_s: f64,
+    /// The daemon must have been heard for this long before it may open, seconds.
+    pub proof_s: f64,
+}
+
+impl Default for GuardSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            socket: "/run/alidade-guard/socket".into(),
+            silence_s: 20.0,
+            proof_s: 10.0,
+        }
+    }
+}
+
+/// Who is told of alarms.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlarmSettings {
+    /// By name, e.g. `night_assistant`.
+    pub notify: BTreeMap<String, AlarmWaySettings>,
+}
+
+/// One step of the escalation.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct AlarmWaySettings {
+    #[serde(flatten)]
+    pub way: AlarmWay,
+    /// The least severity that is told.
+    #[serde(default = "warning")]
+    pub severity: Severity,
+    /// Told when nobody has acknowledged the alarm for this long, seconds.
+    #[serde(default)]
+    pub after_s: f64,
+    /// Told again after each such time until it is acknowledged, seconds; once without it.
+    #[serde(default)]
+    pub repeat_s: Option<f64>,
+    /// Longest time that telling may take, seconds.
+    #[serde(default = "twenty_seconds")]
+    pub timeout_s: f64,
+}
+
+/// How somebody is told.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum AlarmWay {
+    /// A program is run; the alarm is in its environment (`ALIDADE_ALARM_TEXT` ...).
+    Command {
+        program: String,
+        #[serde(default)]
+        args: Vec<String>,
+    },
+    /// The alarm is posted as JSON.
+    Webhook {
+        url: String,
+        /// File with a bearer token.
+        #[serde(default)]
+        secret_file: Option<PathBuf>,
+    },
+    /// A mail is sent.
+    Mail {
+        server: String,
+        #[serde(default = "submission")]
+        port: u16,
+        /// STARTTLS is demanded; false only for a server on this machine.
+        #[serde(default = "yes")]
+        tls: bool,
+        from: String,
+        to: Vec<String>,
+        #[serde(default)]
+        user: Option<String>,
+        #[serde(default)]
+        password_file: Option<PathBuf>,
+    },
+}
+
+fn warning() -> Severity {
+    Severity::Warning
+}
+fn twenty_seconds() -> f64 {
+    20.0
+}
+fn submission() -> u16 {
+    587
 }
 
 /// The night by the altitude of the Sun, degrees.

@@ -3,10 +3,12 @@
 use super::pace::Pace;
 use crate::{
     daemon::devices::{ChannelDevices, Devices},
-    settings::{DeviceKind, Settings},
+    settings::{DeviceKind, DeviceSettings, Link, Settings},
 };
 use alidade_drivers::{
-    grammar, indi, lx200, plc, station,
+    grammar, indi, lx200,
+    modbus::{self, frame::Framing},
+    plc, station,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
 use alidade_model::clock::Clock;
@@ -126,18 +128,42 @@ pub fn devices(
         }
         None => lx200::connect(mount_name, connector, clock.clone(), poll(mount_name)),
     };
+    let line = way(plc_name, DeviceKind::Plc, None)?;
     Some(Devices {
-        plc: plc::connect(
-            plc_name,
-            way(plc_name, DeviceKind::Plc, None)?,
-            clock.clone(),
-            poll(plc_name),
-        ),
+        plc: if settings.guard.enabled {
+            // The guard speaks the text dialect, whatever is behind it.
+            plc::connect(plc_name, line, clock.clone(), poll(plc_name))
+        } else {
+            controller(plc_name, settings.devices.get(plc_name)?, line, clock)
+        },
         mount,
         focuser,
         channels,
         stations,
     })
+}
+
+/// Connects the controller in its own language.
+pub fn controller(
+    name: &str,
+    device: &DeviceSettings,
+    connector: SharedConnector,
+    clock: &Rc<dyn Clock>,
+) -> Rc<dyn alidade_drivers::interface::Plc> {
+    let poll = Duration::from_secs_f64(device.poll_s.clamp(0.05, 60.0));
+    match &device.modbus {
+        Some(settings) => {
+            let by_link = if matches!(device.link, Link::Serial { .. }) {
+                Framing::Rtu
+            } else {
+                Framing::Tcp
+            };
+            let timeout = Duration::from_secs_f64(device.timeout_s.clamp(0.1, 120.0));
+            let framing = settings.framing.unwrap_or(by_link);
+            modbus::connect(name, settings.map(), framing, connector, clock.clone(), poll, timeout)
+        }
+        None => plc::connect(name, connector, clock.clone(), poll),
+    }
 }
 
 /// The simulator's name of a configured device.

@@ -8,9 +8,11 @@ use super::{
     plan::NightPlan,
 };
 use crate::{
-    clock::TokioClock,
+    clock::{SteppedClock, TokioClock},
     daemon::{
-        self, Daemon, Surroundings, commands,
+        self, Daemon, Surroundings,
+        alarms::AlarmDesk,
+        commands,
         journal::{Gathered, JournalFault, Outlets, commit},
         panorama::{self, Chronicle},
         report::{self, Gatherer, NightFacts},
@@ -93,12 +95,15 @@ struct Stage {
     plan: NightPlan,
     pace: Pace,
     clock: Rc<dyn Clock>,
+    /// The clock of the daemon's computer, which a fault may set wrong.
+    computer: Rc<dyn Clock>,
     ways: connect::Ways,
     store: Arc<Mutex<Store>>,
     gathered: Gathered,
     judge: Judge,
     gatherer: Gatherer,
     chronicle: Chronicle,
+    alarms: AlarmDesk,
     offload: Offload,
     packets: RefCell<VecDeque<ArrivingPacket>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
@@ -208,6 +213,8 @@ async fn night(
         gathered: Gathered::default(),
         gatherer: Gatherer::default(),
         chronicle: Chronicle::default(),
+        alarms: AlarmDesk::default(),
+        computer: computer(&plan, clock.clone()),
         plan,
         pace,
         clock,
@@ -235,6 +242,22 @@ async fn night(
         eprintln!();
     }
     Ok(result)
+}
+
+fn computer(plan: &NightPlan, clock: Rc<dyn Clock>) -> Rc<dyn Clock> {
+    let steps: Vec<_> = plan
+        .faults
+        .iter()
+        .filter_map(|fault| match fault.kind {
+            FaultKind::ClockStep { seconds } => Some((fault.at, fault.at.plus_seconds(fault.for_s), seconds)),
+            _ => None,
+        })
+        .collect();
+    if steps.is_empty() {
+        clock
+    } else {
+        Rc::new(SteppedClock::new(clock, steps))
+    }
 }
 
 fn mode(pace: Pace) -> Mode {
@@ -284,7 +307,7 @@ async fn incarnations(
                     tokio::join!(
                         feed(stage, &running),
                         show(stage, &running, talkative),
-                        commands::serve(&running, &stage.gathered, commands),
+                        commands::serve(&running, &stage.gathered, &stage.plan.settings, commands),
                     );
                     std::future::pending::<()>().await
                 };
@@ -366,13 +389,14 @@ async fn sleep_until(stage: &Stage, at: UtcTime) {
 fn recorder(stage: &Stage) -> Result<Recorder, CliError> {
     let restored = restore(stage)?;
     Ok(Recorder::new(
-        stage.clock.clone(),
+        stage.computer.clone(),
         restored.last_seq,
         vec![
             Box::new(stage.gathered.clone()),
             Box::new(stage.judge.clone()),
             Box::new(stage.gatherer.clone()),
             Box::new(stage.chronicle.clone()),
+            Box::new(stage.alarms.clone()),
         ],
     ))
 }
@@ -421,7 +445,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             }
         }
     }
-    let devices = connect::devices(settings, &stage.clock, |_, kind, channel| {
+    let devices = connect::devices(settings, &stage.computer, |_, kind, channel| {
         stage.ways.get(&connect::simulated_name(kind, channel)).cloned()
     })
     .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
@@ -458,6 +482,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             packets,
             safety,
             calibrated,
+            alarms: stage.alarms.clone(),
             stroke: Rc::new(|| {}),
             report,
             analyse: stage.plan.pixels,
@@ -480,7 +505,7 @@ fn records_before(stage: &Stage, book: &alidade_model::book::Book) -> Result<Ale
 /// What the journal says of the time before a restart.
 fn safety_before(stage: &Stage) -> Result<Before, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
-    daemon::safety_before(&mut store, stage.clock.now()).map_err(|e| CliError::failed(e.to_string()))
+    daemon::safety_before(&mut store, stage.computer.now()).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// True when this night's bias and dark frames are on disk.

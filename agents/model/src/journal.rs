@@ -240,6 +240,24 @@ pub enum Fact {
         severity: Severity,
         text: String,
     },
+    /// Somebody was told of an alarm, or could not be; `alarm` is the number of the entry that raised it.
+    AlarmNotified {
+        alarm: u64,
+        way: String,
+        outcome: String,
+    },
+    /// A person has taken note of an alarm.
+    AlarmAcknowledged {
+        alarm: u64,
+        who: String,
+    },
+    /// Motion was to end: by which level of abort, how long it took, and what was not measured at rest when its time was
+    /// over. Empty means that every device has said so.
+    Halted {
+        level: String,
+        took_s: f64,
+        moving: Vec<String>,
+    },
     Degraded {
         what: String,
         cause: String,

@@ -9,9 +9,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`fusion`] | pure: readings of several sources to one, with stuck and contradictory ones taken out |
+//! | [`alarms`] | pure: alarms, whom they are told to and when, acknowledgement |
 //! | [`phase`] | pure: altitude of the Sun and its sense to the phase of the night |
 //! | [`agent`] | the shell: reads the drivers' snapshots every second, publishes, tells safety |
 
 pub mod agent;
+pub mod alarms;
 pub mod fusion;
 pub mod phase;

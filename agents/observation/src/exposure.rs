@@ -169,13 +169,20 @@ pub async fn take(
         biased;
         cause = cancelled(cancel) => Err(NoFrame::Cancelled(cause)),
         () = gate_lost(room), if light => Err(NoFrame::GateShut),
+        lost = filter_lost(channel, &wanted.filter), if light => Err(lost),
         frame = frame(room, channel, wanted, operation) => frame,
     };
     let result = match result {
         Ok(frame) => develop(room, channel, wanted, &id, started_at, frame).await,
         Err(error) => {
             // The shutter first, the record after: a stop is idempotent, and its outcome is read back by the driver.
-            drop(channel.camera.stop().await);
+            if let Err(unheard) = channel.camera.stop().await {
+                room.recorder.record(Fact::Degraded {
+                    what: format!("stop of camera {}", channel.name),
+                    cause: unheard.to_string(),
+                });
+                tokio::task::spawn_local(stop_when_it_hears(channel.camera.clone(), operation));
+            }
             Err(error)
         }
     };
@@ -206,6 +213,43 @@ pub async fn take(
         });
     }
     result
+}
+
+/// A camera that did not hear its stop goes on exposing: it is told again until it hears, or until the exposure is not
+/// its own any more; at most ten minutes.
+async fn stop_when_it_hears(camera: Rc<dyn Camera>, operation: u64) {
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = camera.status().borrow().value.ok();
+        match status {
+            None => {}
+            Some(status) if status.operation != Some(operation) || status.state == CameraState::Idle => return,
+            Some(_) if camera.stop().await.is_ok() => return,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Resolves when the wheel is measured at another filter than the one that was ordered: somebody else has turned it.
+async fn filter_lost(channel: &Channel, filter: &str) -> NoFrame {
+    let Some(wheel) = &channel.wheel else {
+        return std::future::pending().await;
+    };
+    let mut statuses = wheel.status();
+    loop {
+        let found = statuses.borrow_and_update().value.as_ref().ok().cloned();
+        if let Some(status) = found
+            && (status.moving || status.filter.as_deref().is_some_and(|found| found != filter))
+        {
+            return NoFrame::Lost {
+                channel: channel.name.clone(),
+                cause: "the filter was changed by somebody else".into(),
+            };
+        }
+        if statuses.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Resolves with the cause once the order is cancelled.

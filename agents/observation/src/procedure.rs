@@ -327,10 +327,7 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
         })
         .await?;
     }
-    match ins.mount.slew(place.ra_deg, place.dec_deg).await {
-        Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
+    slew(ins, place).await?;
     stamp(ins, event, "slew_commanded");
     // The slit turns while the mount slews.
     drop(ins.room.enclosure.rotate(place.az_deg).await);
@@ -343,6 +340,22 @@ async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Resul
     wait_for_slit(ins).await?;
     stamp(ins, event, "on_target");
     Ok(())
+}
+
+/// Commands the slew. A mount that refuses it or has just lost its line is asked twice more, ten seconds apart: a
+/// passing fault costs half a minute, and not one sequence after the other.
+async fn slew(ins: &Instruments, place: Apparent) -> Result<(), Broken> {
+    let mut tries = 0;
+    loop {
+        match ins.mount.slew(place.ra_deg, place.dec_deg).await {
+            Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => return Ok(()),
+            Err(DeviceError::Rejected { .. } | DeviceError::Disconnected { .. }) if tries < 2 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// One stage of an alert's way, for the latency record.

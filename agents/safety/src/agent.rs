@@ -1,8 +1,10 @@
 //! The shell: gathers inputs, asks the pure core, commands the controller, strokes the dead-man heartbeat.
 
 use crate::{
+    access,
     enclosure::{self, Effect, Policy, View},
-    messages::{Conditions, Latch, Release},
+    messages::{Conditions, Latch, LiftOverride, PlaceOverride, Release},
+    overrides::{Override, OverridePolicy, Overrides, Refused},
     verdict::{self, Rule, Verdict},
 };
 use actix::prelude::*;
@@ -25,6 +27,8 @@ pub struct SafetyStatus {
     pub latched: Option<String>,
     pub reasons: Vec<String>,
     pub rows: Vec<verdict::Row>,
+    /// Who answers for which input now.
+    pub overrides: Vec<Override>,
     /// When the verdict last changed.
     pub since: Option<UtcTime>,
 }
@@ -37,6 +41,7 @@ impl SafetyStatus {
             latched: None,
             reasons: vec!["starting: nothing read yet".into()],
             rows: vec![],
+            overrides: vec![],
             since: None,
         }
     }
@@ -65,6 +70,9 @@ pub struct SafetySettings {
     pub heartbeat_s: f64,
     /// A critical agent that has not answered for this long stops the heartbeat, seconds.
     pub health_s: f64,
+    pub overrides: OverridePolicy,
+    /// How long park and close may take when somebody asks to enter, before they are stopped, seconds.
+    pub access_grace_s: f64,
 }
 
 /// What is known of the time before the start.
@@ -87,6 +95,8 @@ pub struct Safety {
     inputs: BTreeMap<String, Reading<f64>>,
     verdict_memory: verdict::Memory,
     enclosure_memory: enclosure::Memory,
+    access_memory: access::Memory,
+    overrides: Overrides,
     latched: Option<String>,
     last: Option<(bool, bool, Vec<String>)>,
     since: Option<UtcTime>,
@@ -109,6 +119,8 @@ impl Safety {
                 verdict::Memory::distrusting()
             },
             enclosure_memory: enclosure::Memory::default(),
+            access_memory: access::Memory::default(),
+            overrides: Overrides::default(),
             latched: before.latched,
             last: None,
             since: None,
@@ -125,8 +137,95 @@ impl Safety {
         self.judged_at = Some(now);
         let (memory, verdict) = verdict::evaluate(&self.verdict_memory, &self.settings.rules, &self.inputs, now);
         self.verdict_memory = memory;
+        self.re_arm(now);
+        self.latch_by_rule();
+        let verdict = self.overrides.apply(verdict);
         self.act(&verdict, now, ctx);
+        self.let_in(now, ctx);
         self.publish(verdict, now);
+    }
+
+    /// Ends the overrides whose time is over.
+    fn re_arm(&mut self, now: UtcTime) {
+        for over in self.overrides.expire(now, &self.settings.overrides) {
+            self.recorder.record(Fact::OperatorCommand {
+                who: "safety".into(),
+                command: format!("re-arm {}", over.input),
+                outcome: format!("the override of {} is over", over.who),
+            });
+        }
+    }
+
+    /// What only a person forgives (an emergency stop, somebody who entered) latches.
+    fn latch_by_rule(&mut self) {
+        if self.latched.is_some() {
+            return;
+        }
+        let beyond = self.settings.rules.iter().find(|rule| {
+            let value = self.inputs.get(&rule.input).and_then(|reading| reading.value.ok());
+            value.is_some_and(|value| rule.latches_at(value))
+        });
+        if let Some(rule) = beyond {
+            let text = format!("{} (safety)", rule.input);
+            self.recorder.record(Fact::OperatorCommand {
+                who: "safety".into(),
+                command: "latch".into(),
+                outcome: rule.input.clone(),
+            });
+            self.recorder.alarm(
+                Severity::Serious,
+                format!("latched by {}: released by a person only", rule.input),
+            );
+            self.latched = Some(text);
+        }
+    }
+
+    /// The handshake with somebody who asks to enter.
+    fn let_in(&mut self, now: UtcTime, ctx: &mut Context<Self>) {
+        let max_age_s = self.settings.policy.max_age_s;
+        let requested = {
+            let status = self.ports.plc.plc_status();
+            let reading = status.borrow();
+            reading.fresh(now, max_age_s).is_ok_and(|s| s.access_requested)
+        };
+        let mount = self.ports.mount.as_ref().and_then(|mount| {
+            let status = mount.status();
+            let reading = status.borrow();
+            reading.fresh(now, max_age_s).ok().map(|s| s.state)
+        });
+        let view = access::View {
+            requested,
+            mount,
+            has_mount: self.ports.mount.is_some(),
+            enclosure: self
+                .ports
+                .plc
+                .enclosure_status()
+                .borrow()
+                .fresh(now, max_age_s)
+                .ok()
+                .copied(),
+            now,
+        };
+        let (memory, effects) = access::decide(&self.access_memory, &view, self.settings.access_grace_s);
+        self.access_memory = memory;
+        for effect in effects {
+            let (plc, recorder) = (self.ports.plc.clone(), self.recorder.clone());
+            match effect {
+                access::Effect::Grant => {
+                    ctx.spawn(async move { report(&recorder, plc.grant_access().await) }.into_actor(self));
+                }
+                access::Effect::StopEnclosure => {
+                    ctx.spawn(async move { report(&recorder, plc.stop().await) }.into_actor(self));
+                }
+                access::Effect::StopMount => {
+                    if let Some(mount) = self.ports.mount.clone() {
+                        ctx.spawn(async move { report(&recorder, mount.stop().await) }.into_actor(self));
+                    }
+                }
+                access::Effect::Alarm(text) => self.recorder.alarm(Severity::Critical, text),
+            }
+        }
     }
 
     fn act(&mut self, verdict: &Verdict, now: UtcTime, ctx: &mut Context<Self>) {
@@ -207,6 +306,7 @@ impl Safety {
             latched: self.latched.clone(),
             reasons,
             rows: verdict.rows,
+            overrides: self.overrides.all().cloned().collect(),
             since: self.since,
         });
     }
@@ -271,11 +371,84 @@ fn report(recorder: &Recorder, outcome: Result<(), alidade_drivers::interface::D
     }
 }
 
+/// The controller has said something new: is it so bad that it does not wait for the next round of monitoring?
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Glance;
+
 impl Actor for Safety {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.tick(ctx);
+        let (mut readings, mut status) = (self.ports.plc.readings(), self.ports.plc.plc_status());
+        let me = ctx.address().recipient::<Glance>();
+        let watching = async move {
+            loop {
+                let heard = tokio::select! {
+                    biased;
+                    heard = readings.changed() => heard,
+                    heard = status.changed() => heard,
+                };
+                if heard.is_err() {
+                    return;
+                }
+                me.do_send(Glance);
+            }
+        };
+        ctx.spawn(watching.into_actor(self));
+    }
+}
+
+impl Handler<Glance> for Safety {
+    type Result = ();
+
+    /// Takes over what forbids at once (critical, or beyond a limit without a delay), and judges. Only for the worse: what
+    /// is better comes with the next conditions.
+    fn handle(&mut self, _: Glance, ctx: &mut Self::Context) {
+        let mut worse = Vec::new();
+        {
+            let readings = self.ports.plc.readings();
+            let readings = readings.borrow();
+            for (quantity, reading) in readings.iter() {
+                worse.push((quantity.name(), *reading));
+            }
+            let status = self.ports.plc.plc_status();
+            let status = status.borrow();
+            if let Ok(said) = &status.value {
+                for (name, on) in [
+                    ("emergency_stop", said.emergency_stop),
+                    ("access_requested", said.access_requested),
+                    ("intrusion", said.intrusion),
+                    ("plc_must_be_closed", said.must_be_closed),
+                ] {
+                    worse.push((name, Reading::good(f64::from(u8::from(on)), status.measured_at)));
+                }
+            }
+        }
+        let mut changed = false;
+        for (name, reading) in worse {
+            let Ok(value) = reading.value else { continue };
+            let urgent = self
+                .settings
+                .rules
+                .iter()
+                .any(|rule| rule.input == name && rule.forbids_at_once(value));
+            let known = self.inputs.get(name).and_then(|known| known.value.ok());
+            let already = known.is_some_and(|known| {
+                self.settings
+                    .rules
+                    .iter()
+                    .any(|rule| rule.input == name && rule.forbids_at_once(known))
+            });
+            if urgent && !already {
+                self.inputs.insert(name.to_owned(), reading);
+                changed = true;
+            }
+        }
+        if changed {
+            self.pass(ctx);
+        }
     }
 }
 
@@ -319,5 +492,44 @@ impl Handler<Release> for Safety {
         });
         self.latched = None;
         self.pass(ctx);
+    }
+}
+
+impl Handler<PlaceOverride> for Safety {
+    type Result = Result<(), Refused>;
+
+    fn handle(&mut self, PlaceOverride(wanted): PlaceOverride, ctx: &mut Self::Context) -> Self::Result {
+        let known: Vec<&str> = self.settings.rules.iter().map(|rule| rule.input.as_str()).collect();
+        let until = wanted.until.map_or("it is lifted".to_owned(), |t| t.to_string());
+        let (who, command) = (
+            wanted.who.clone(),
+            format!("override {} until {until}: {}", wanted.input, wanted.reason),
+        );
+        let placed = self
+            .overrides
+            .place(wanted, &known, &self.settings.overrides, self.recorder.now());
+        let outcome = placed.as_ref().map_or_else(ToString::to_string, |()| "accepted".into());
+        if placed.is_ok() {
+            // An override is seen by everybody who is told of alarms.
+            self.recorder.alarm(Severity::Warning, format!("{who}: {command}"));
+        }
+        self.recorder.record(Fact::OperatorCommand { who, command, outcome });
+        self.pass(ctx);
+        placed
+    }
+}
+
+impl Handler<LiftOverride> for Safety {
+    type Result = bool;
+
+    fn handle(&mut self, message: LiftOverride, ctx: &mut Self::Context) -> bool {
+        let lifted = self.overrides.lift(&message.input);
+        self.recorder.record(Fact::OperatorCommand {
+            who: message.who,
+            command: format!("lift override of {}", message.input),
+            outcome: if lifted { "accepted" } else { "there was none" }.into(),
+        });
+        self.pass(ctx);
+        lifted
     }
 }

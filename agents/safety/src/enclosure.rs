@@ -1,7 +1,8 @@
 //! What to do with the enclosure: a pure function of verdict, wish, and measured position.
 //!
 //! Closing is never skipped because something says closed: it is skipped only when a fresh reading of the position
-//! sensors says so. Opening needs the verdict safe, the wish, and a fresh reading.
+//! sensors says so, and has not said so sooner than the roof can travel. The first close of every unsafe time is commanded
+//! whatever is measured. Opening needs the verdict safe, the wish, and a fresh reading.
 //!
 //! ```text
 //! must be closed:  closed (fresh) -> nothing
@@ -37,6 +38,8 @@ pub struct Policy {
     pub retry_s: f64,
     /// A position reading older than this is unknown, seconds.
     pub max_age_s: f64,
+    /// A roof that was open cannot be closed sooner than this, seconds: what says so is not believed.
+    pub least_travel_s: f64,
 }
 
 impl Default for Policy {
@@ -46,6 +49,7 @@ impl Default for Policy {
             travel_s: 60.0,
             retry_s: 10.0,
             max_age_s: 10.0,
+            least_travel_s: 5.0,
         }
     }
 }
@@ -78,6 +82,12 @@ pub struct Memory {
     closing_since: Option<UtcTime>,
     last_command: Option<(Command, UtcTime)>,
     alarmed: bool,
+    /// When it was last measured open.
+    last_open: Option<UtcTime>,
+    /// A closed that came too soon is not believed until then.
+    disbelieved_until: Option<UtcTime>,
+    /// At the last look it was allowed and wanted to be open.
+    permitted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,22 +113,66 @@ impl Memory {
 /// Decides; call it on every change and at least every second.
 pub fn decide(memory: &Memory, view: &View<'_>, policy: &Policy) -> (Memory, Vec<Effect>) {
     let mut next = memory.clone();
-    let state = view
+    let mut effects = Vec::new();
+    let measured = view
         .measured
         .fresh(view.now, policy.max_age_s)
         .map_or(EnclosureState::Unknown, |s| s.state);
-    let mut effects = Vec::new();
-    if view.safe && !view.latched && view.wanted_open {
+    let state = believed(&mut next, measured, view, policy, &mut effects);
+    let permitted = view.safe && !view.latched && view.wanted_open;
+    let revoked = std::mem::replace(&mut next.permitted, permitted) && !permitted;
+    if permitted {
         next.closing_since = None;
         next.alarmed = false;
         open(&mut next, state, view, policy, &mut effects);
     } else if state == EnclosureState::Closed {
+        let clear = policy.clearance == Clearance::Free || view.mount_parked;
+        if revoked && clear {
+            effects.push(Effect::Close);
+        }
         next = Memory::default();
     } else {
         let since = *next.closing_since.get_or_insert(view.now);
         close(&mut next, state, since, view, policy, &mut effects);
     }
     (next, effects)
+}
+
+/// The measured state, or unknown when it says closed sooner after open than any roof closes.
+fn believed(
+    next: &mut Memory,
+    measured: EnclosureState,
+    view: &View<'_>,
+    policy: &Policy,
+    effects: &mut Vec<Effect>,
+) -> EnclosureState {
+    if measured == EnclosureState::Open {
+        next.last_open = Some(view.now);
+        next.disbelieved_until = None;
+    }
+    if measured != EnclosureState::Closed {
+        return measured;
+    }
+    if let Some(until) = next.disbelieved_until {
+        if view.now < until {
+            return EnclosureState::Unknown;
+        }
+        // It has had the time to close since the close was commanded.
+        next.disbelieved_until = None;
+        next.last_open = None;
+        return measured;
+    }
+    let Some(since_open) = next.last_open.map(|open| view.now.seconds_since(open)) else {
+        return measured;
+    };
+    if since_open >= policy.least_travel_s {
+        return measured;
+    }
+    next.disbelieved_until = Some(view.now.plus_seconds(policy.travel_s));
+    effects.push(Effect::Alarm(format!(
+        "the enclosure says closed {since_open:.0} s after it said open: not believed, and commanded closed"
+    )));
+    EnclosureState::Unknown
 }
 
 fn open(next: &mut Memory, state: EnclosureState, view: &View<'_>, policy: &Policy, effects: &mut Vec<Effect>) {
@@ -275,6 +329,43 @@ mod tests {
             ..view
         };
         assert_eq!(decide(&Memory::default(), &view, &Policy::default()).1, [Effect::Close]);
+    }
+
+    #[test]
+    fn a_closed_that_comes_too_soon_is_not_believed_until_the_roof_had_its_time() {
+        let (mut memory, policy) = (Memory::default(), Policy::default());
+        let mut look = |safe, state, second| ask(&mut memory, &policy, safe, true, state, true, second);
+        assert_eq!(look(true, EnclosureState::Open, 0.0), []);
+        // A cache says closed while nothing has moved; then it rains.
+        let effects = look(true, EnclosureState::Closed, 1.0);
+        assert!(
+            matches!(effects.as_slice(), [Effect::Alarm(text)] if text.contains("not believed")),
+            "{effects:?}"
+        );
+        assert_eq!(look(false, EnclosureState::Closed, 2.0), [Effect::Close]);
+        assert_eq!(look(false, EnclosureState::Closed, 3.0), []);
+        assert_eq!(look(false, EnclosureState::Closed, 12.0), [Effect::Close]);
+        assert_eq!(look(false, EnclosureState::Closed, 61.0), []);
+        assert_eq!(look(false, EnclosureState::Closed, 75.0), []);
+    }
+
+    #[test]
+    fn a_roof_that_closed_in_its_time_is_believed() {
+        let (mut memory, policy) = (Memory::default(), Policy::default());
+        let mut look = |state, second| ask(&mut memory, &policy, false, false, state, true, second);
+        assert_eq!(look(EnclosureState::Open, 0.0), [Effect::Close]);
+        assert_eq!(look(EnclosureState::Closing, 1.0), []);
+        assert_eq!(look(EnclosureState::Closed, 25.0), []);
+        assert_eq!(look(EnclosureState::Closed, 90.0), []);
+    }
+
+    #[test]
+    fn the_first_close_is_commanded_whatever_is_measured() {
+        let (mut memory, policy) = (Memory::default(), Policy::default());
+        let mut look = |safe, second| ask(&mut memory, &policy, safe, true, EnclosureState::Closed, true, second);
+        assert_eq!(look(true, 0.0), [Effect::Open]);
+        assert_eq!(look(false, 1.0), [Effect::Close]);
+        assert_eq!(look(false, 2.0), []);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What may be said to the safety agent.
 
+use crate::overrides::{Override, Refused};
 use actix::Message;
 use alidade_model::reading::Reading;
 use std::collections::BTreeMap;
@@ -24,4 +25,17 @@ pub struct Latch {
 #[rtype(result = "()")]
 pub struct Release {
     pub who: String,
+}
+
+/// One input shall not forbid for a while.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub struct PlaceOverride(pub Override);
+
+/// Takes an override back; true when there was one.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct LiftOverride {
+    pub who: String,
+    pub input: String,
 }

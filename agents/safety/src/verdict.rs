@@ -46,9 +46,22 @@ pub struct Rule {
     pub good_delay_s: f64,
     /// A reading older than this is no reading.
     pub max_age_s: f64,
+    /// A measured value beyond the limit latches: only a person lets the site be safe again.
+    #[serde(default)]
+    pub latches: bool,
 }
 
 impl Rule {
+    /// True for a measured value that only a person forgives.
+    pub fn latches_at(&self, value: f64) -> bool {
+        self.latches && self.forbids(value)
+    }
+
+    /// True for a measured value that counts without waiting for its delay.
+    pub fn forbids_at_once(&self, value: f64) -> bool {
+        self.is_critical(value) || (self.bad_delay_s <= 0.0 && self.forbids(value))
+    }
+
     fn forbids(&self, value: f64) -> bool {
         match self.sense {
             Sense::Above => value > self.limit,
@@ -315,6 +328,7 @@ mod tests {
             bad_delay_s: 30.0,
             good_delay_s: 600.0,
             max_age_s: 10.0,
+            latches: false,
         }
     }
 

@@ -16,6 +16,7 @@
 mod camera;
 mod filter_wheel;
 mod focuser;
+pub mod language;
 
 pub use camera::{GrammarCamera, connect_camera};
 pub use filter_wheel::{GrammarFilterWheel, connect_filter_wheel};

@@ -4,11 +4,13 @@ mod memory;
 #[cfg(feature = "serial")]
 mod serial;
 mod tcp;
+mod unix;
 
 pub use memory::MemoryConnector;
 #[cfg(feature = "serial")]
 pub use serial::SerialConnector;
 pub use tcp::TcpConnector;
+pub use unix::UnixConnector;
 
 use std::{future::Future, io, pin::Pin, rc::Rc};
 use tokio::io::{AsyncRead, AsyncWrite};

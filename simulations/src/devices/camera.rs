@@ -77,6 +77,8 @@ pub struct CameraModel {
     temperature_c: f64,
     setpoint_c: f64,
     begin: bool,
+    /// A stopped exposure leaves its frame behind.
+    pub ghosts: bool,
 }
 
 impl CameraModel {
@@ -93,6 +95,7 @@ impl CameraModel {
             temperature_c: setpoint_c,
             setpoint_c,
             begin: false,
+            ghosts: false,
         }
     }
 
@@ -194,6 +197,14 @@ impl CameraModel {
                 });
                 self.stage = Stage::Exposing { since: self.now };
                 self.begin = true;
+                Ok(String::new())
+            }
+            ["DO", "STOP"] if self.ghosts && matches!(self.stage, Stage::Exposing { .. }) => {
+                self.stage = Stage::Ready {
+                    pixels: std::rc::Rc::new(Vec::new()),
+                    width: self.config.width,
+                    height: self.config.height,
+                };
                 Ok(String::new())
             }
             ["DO", "STOP"] => {

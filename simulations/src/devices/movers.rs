@@ -14,6 +14,8 @@ pub struct WheelModel {
     at: f64,
     target: f64,
     now: UtcTime,
+    /// It goes one position further than it is sent.
+    pub misplaces: bool,
 }
 
 /// Seconds from one position to the next.
@@ -26,6 +28,7 @@ impl WheelModel {
             at: 0.0,
             target: 0.0,
             now,
+            misplaces: false,
         }
     }
 
@@ -67,7 +70,8 @@ impl Responder for WheelModel {
                 }
                 ["DO", "GOTO", position] => match position.parse::<usize>() {
                     Ok(position) if (1..=self.positions).contains(&position) => {
-                        self.target = (position - 1) as f64;
+                        let further = usize::from(self.misplaces);
+                        self.target = ((position - 1 + further) % self.positions) as f64;
                         String::new()
                     }
                     _ => return Err((2, "no such position")),

@@ -1,7 +1,7 @@
 //! The observatory's controller: weather, roof, dome, alarms, people, and the dead-man switch.
 
 use super::Responder;
-use crate::{random::Random, world::WeatherSample};
+use crate::{faults::ShutterShown, random::Random, world::WeatherSample};
 use alidade_model::{states::EnclosureState, time::UtcTime};
 use serde::Deserialize;
 
@@ -46,6 +46,16 @@ pub struct Influence {
     pub jam: Option<f64>,
     pub frozen_sensors: bool,
     pub dead_sensors: bool,
+    /// What the shutter's switches pretend.
+    pub shown: Option<ShutterShown>,
+    /// What the thermometer reads too much, kelvin.
+    pub thermometer_offset_k: f64,
+    pub emergency_stop: bool,
+    pub key_local: bool,
+    pub access: bool,
+    pub intrusion: bool,
+    /// Charge of the battery, percent.
+    pub charge_pct: f64,
 }
 
 /// See the module's text.
@@ -92,6 +102,9 @@ impl PlcModel {
 
     /// Brings the model to the instant of `influence`.
     pub fn advance(&mut self, influence: Influence) {
+        if influence.access && !self.influence.access {
+            self.access_requested = true;
+        }
         // The dead-man acts at its own instant, also when nobody has looked since.
         if let Some(beat) = self.last_beat {
             let lapse = beat.plus_seconds(self.config.dead_man_s);
@@ -116,7 +129,7 @@ impl PlcModel {
     fn glide(&mut self, now: UtcTime) {
         let seconds = now.seconds_since(self.at).max(0.0);
         self.at = now;
-        if self.emergency_stop {
+        if self.stopped() {
             self.motor = 0;
         }
         if self.motor != 0 && !self.influence.stuck {
@@ -175,8 +188,17 @@ impl PlcModel {
         self.unsafe_since = closed_for.then(|| self.unsafe_since.unwrap_or(self.at));
     }
 
+    /// The emergency stop is pressed, by a fault or by hand.
+    fn stopped(&self) -> bool {
+        self.emergency_stop || self.influence.emergency_stop
+    }
+
+    fn remote(&self) -> bool {
+        self.key_remote && !self.influence.key_local
+    }
+
     fn must_be_closed(&self) -> bool {
-        self.emergency_stop || self.alarm_until.iter().any(Option::is_some)
+        self.stopped() || self.alarm_until.iter().any(Option::is_some)
     }
 
     /// What the shutter does, by its position and motor.
@@ -201,10 +223,10 @@ impl PlcModel {
     fn command(&mut self, name: &str, argument: &str) -> Result<(), (i32, &'static str)> {
         let refused = Err((2, "not while local, stopped or requested"));
         match (name, argument) {
-            ("Dome", "OPEN") if !self.key_remote || self.emergency_stop || self.access_requested => refused,
+            ("Dome", "OPEN") if !self.remote() || self.stopped() || self.access_requested => refused,
             ("Dome", "OPEN") if self.must_be_closed() => Err((3, "must be closed")),
             ("Dome", "OPEN") => self.drive(1),
-            ("Dome", "CLOSE") if self.emergency_stop => refused,
+            ("Dome", "CLOSE") if self.stopped() => refused,
             ("Dome", "CLOSE") => self.drive(-1),
             ("Dome", "STOP") => self.drive(0),
             ("DomeAzimuth", degrees) if self.has_dome() => match degrees.parse::<f64>() {
@@ -246,7 +268,13 @@ impl PlcModel {
         } else {
             put(5, format!("{:.2}", noisy(weather.wind_m_s, 0.2).max(0.0)));
             put(7, format!("{:.2}", weather.gust_m_s));
-            put(8, format!("{:.2}", noisy(weather.temperature_c, 0.03)));
+            put(
+                8,
+                format!(
+                    "{:.2}",
+                    noisy(weather.temperature_c + self.influence.thermometer_offset_k, 0.03)
+                ),
+            );
             put(9, format!("{:.2}", noisy(weather.humidity_pct, 0.1).clamp(0.0, 100.0)));
             put(10, format!("{:.1}", weather.pressure_hpa));
             put(13, format!("{:.2}", weather.rain_mm_h));
@@ -264,10 +292,10 @@ impl PlcModel {
             put(28, format!("{lux:.2}"));
         }
         put(31, format!("{:.1}", (weather.humidity_pct * 0.8).clamp(0.0, 100.0)));
-        put(36, "100".into());
-        let mode = if self.emergency_stop {
+        put(36, format!("{:.0}", self.influence.charge_pct));
+        let mode = if self.stopped() {
             "ESTOP"
-        } else if !self.key_remote {
+        } else if !self.remote() {
             "MANU"
         } else if self.must_be_closed() {
             "AUTO_PARK"
@@ -288,15 +316,23 @@ impl PlcModel {
     fn status_b(&self) -> String {
         let mut bits = [b'0'; 104];
         let mut set = |at: usize, on: bool| bits[at] = if on { b'1' } else { b'0' };
-        set(22, !self.key_remote);
-        set(23, self.key_remote);
+        set(22, !self.remote());
+        set(23, self.remote());
         set(31, self.must_be_closed());
         for (alarm, until) in self.alarm_until.iter().enumerate() {
             set(32 + alarm, until.is_some());
         }
-        set(40, self.emergency_stop);
-        set(80, self.position < 1.0);
-        set(81, self.position > 0.0);
+        set(40, self.stopped());
+        set(43, self.influence.intrusion);
+        let (near_closed, near_open) = match self.influence.shown {
+            None => (self.position < 1.0, self.position > 0.0),
+            Some(ShutterShown::Closed) => (true, false),
+            Some(ShutterShown::Open) => (false, true),
+            Some(ShutterShown::Both) => (true, true),
+            Some(ShutterShown::Neither) => (false, false),
+        };
+        set(80, near_closed);
+        set(81, near_open);
         set(100, self.access_requested);
         bits.iter().map(|bit| char::from(*bit)).collect()
     }
@@ -310,7 +346,7 @@ impl PlcModel {
         };
         format!(
             "{};{azimuth};{}",
-            self.motor,
+            if self.influence.shown.is_some() { 0 } else { self.motor },
             u8::from(self.has_dome() && error.abs() > 0.05)
         )
     }
@@ -371,6 +407,13 @@ mod tests {
             jam: None,
             frozen_sensors: false,
             dead_sensors: false,
+            shown: None,
+            thermometer_offset_k: 0.0,
+            emergency_stop: false,
+            key_local: false,
+            access: false,
+            intrusion: false,
+            charge_pct: 100.0,
         }
     }
 

@@ -57,7 +57,7 @@ impl Names {
 
     /// The devices that faults can name.
     pub fn devices(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["plc", "mount", "focuser", "station", "alerts", "daemon"]
+        let mut names: Vec<String> = ["plc", "mount", "focuser", "station", "alerts", "daemon", "clock"]
             .map(String::from)
             .into();
         for (channel, filters) in &self.channels {

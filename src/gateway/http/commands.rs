@@ -63,6 +63,12 @@ fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
         CommandReply::Accepted => (HttpResponse::Accepted(), "accepted"),
         CommandReply::AlreadyInProgress => (HttpResponse::Ok(), "already_in_progress"),
         CommandReply::Denied(reason) => return Err(Problem::denied(reason)),
+        CommandReply::Answer(value) => {
+            let body = serde_json::json!({ "command": command, "outcome": "answered", "answer": value });
+            return Ok(HttpResponse::Ok()
+                .insert_header((header::CONTENT_TYPE, "application/json"))
+                .body(body.to_string()));
+        }
     };
     let body = serde_json::json!({ "command": command, "outcome": outcome });
     Ok(response
@@ -75,21 +81,27 @@ pub async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: Stri
     answer(name, send(shared, command, who).await?)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Named {
-    command: String,
-}
-
-/// `{"command": "close_now" | "latch" | "release" | "abort_sequence" | "pause" | "resume"}`
+/// `{"command": "close_now" | "latch" | "release" | "abort_sequence" | "pause" | "resume"}`, or with arguments:
+/// `{"command": "abort", "level": "checkpoint" | "immediate" | "emergency"}`,
+/// `{"command": "override", "input": NAME, "reason": TEXT, "for_s": SECONDS}`, `{"command": "lift_override", "input": NAME}`,
+/// `{"command": "acknowledge_alarm", "alarm": NUMBER}`, `{"command": "alarms"}`,
+/// `{"command": "device", "device": NAME, "verb": "set" | "get" | "do", "words": [...]}`.
 pub async fn command(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
     must_be_json(&request)?;
     let body = read_body(payload, COMMAND_LIMIT).await?;
-    let named: Named = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
-    let command = GatewayCommand::simple(&named.command)
-        .ok_or_else(|| Problem::bad_request(format!("there is no command {}", named.command)))?;
+    let command = GatewayCommand::from_json(&body).map_err(Problem::bad_request)?;
     send_and_answer(&shared, command, who).await
+}
+
+/// Somebody has taken note of an alarm.
+pub async fn acknowledge_alarm(
+    request: HttpRequest,
+    id: Path<u64>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+    send_and_answer(&shared, GatewayCommand::AcknowledgeAlarm(id.into_inner()), who).await
 }
 
 /// A request with its sequences, as JSON.

@@ -17,6 +17,7 @@
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
+//! /api/v1/alarms/{id}/acknowledge POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
@@ -276,6 +277,10 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(write_only("/api/v1/requests", commands::submit_request))
         .service(write_only("/api/v1/packets", commands::submit_packet))
         .service(read_only("/api/v1/sequences/{id}/why", reads::why))
+        .service(write_only(
+            "/api/v1/alarms/{id}/acknowledge",
+            commands::acknowledge_alarm,
+        ))
         .service(write_only("/api/v1/sequences/{id}/cancel", commands::cancel_sequence))
         .service(write_only("/api/v1/sequences/{id}/redo", commands::redo_sequence))
         .service(read_only("/status", status_page::page))

@@ -307,6 +307,7 @@ pub async fn carry_out(request: HttpRequest, payload: Payload, shared: Data<Shar
                 CommandReply::Accepted => (StatusCode::ACCEPTED, "accepted".to_owned()),
                 CommandReply::AlreadyInProgress => (StatusCode::OK, "already in progress".to_owned()),
                 CommandReply::Denied(reason) => (StatusCode::CONFLICT, format!("denied: {reason}")),
+                CommandReply::Answer(value) => (StatusCode::OK, value.to_string()),
             };
             answer_page(status, label, &said)
         }

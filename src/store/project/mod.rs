@@ -110,6 +110,9 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::MountMoved { .. }
         | Fact::AlertReported { .. }
         | Fact::StrategyChanged { .. }
+        | Fact::AlarmNotified { .. }
+        | Fact::AlarmAcknowledged { .. }
+        | Fact::Halted { .. }
         | Fact::RequestRefused { .. } => Ok(()),
     }
 }

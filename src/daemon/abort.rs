@@ -1,0 +1,169 @@
+//! Three ways to stop, each with its time, and the proof that everything stands.
+//!
+//! | level | what it does | its time |
+//! |---|---|---|
+//! | checkpoint | nothing new begins; what runs comes to the end of its sequence | one hour |
+//! | immediate | the running sequence is aborted, cameras, focuser, wheels and mount are stopped | 60 s |
+//! | emergency | latched, everything is stopped, the roof closes | 1.5 times its travel |
+//!
+//! An abort is over when every device that it touches is *measured* at rest, or when its time is over; then the journal
+//! names what was not. "Stopped" is said in no other way.
+
+use super::{Daemon, devices::Devices};
+use alidade_drivers::interface::{CameraState, Device};
+use alidade_majordome::messages::{Operate, OperatorOrder};
+use alidade_model::{
+    journal::{Fact, Recorder, Severity},
+    reading::Reading,
+    states::{EnclosureState, MountState},
+    time::UtcTime,
+};
+use alidade_observation::messages::ObservationStatus;
+use alidade_safety::messages::Latch;
+use serde::{Deserialize, Serialize};
+use std::{rc::Rc, time::Duration};
+use tokio::sync::watch;
+
+/// How fast it must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Checkpoint,
+    Immediate,
+    Emergency,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Checkpoint => "checkpoint",
+            Level::Immediate => "immediate",
+            Level::Emergency => "emergency",
+        }
+    }
+
+    /// Seconds within which everything must be at rest.
+    pub fn bound_s(self, travel_s: f64) -> f64 {
+        match self {
+            Level::Checkpoint => 3600.0,
+            Level::Immediate => 60.0,
+            Level::Emergency => (travel_s * 1.5).max(30.0),
+        }
+    }
+}
+
+/// Begins an abort; what comes of it is recorded when it is over.
+pub async fn begin(daemon: &Daemon, level: Level, who: String, travel_s: f64) -> Result<(), String> {
+    let recorder = daemon.recorder.clone();
+    recorder.record(Fact::OperatorCommand {
+        who: who.clone(),
+        command: format!("abort, {}", level.name()),
+        outcome: "accepted".into(),
+    });
+    if level == Level::Emergency {
+        let latch = Latch {
+            who: who.clone(),
+            cause: "emergency abort".into(),
+        };
+        daemon.safety.send(latch).await.map_err(|e| e.to_string())?;
+    }
+    let order = |order| Operate {
+        who: who.clone(),
+        order,
+    };
+    // A pause that already is, and nothing that runs, are what is wanted.
+    drop(daemon.majordome.send(order(OperatorOrder::Pause)).await);
+    if level != Level::Checkpoint {
+        drop(daemon.majordome.send(order(OperatorOrder::AbortSequence)).await);
+        stop_all(&daemon.devices, level);
+    }
+    let (devices, running) = (daemon.devices.clone(), daemon.published.observation.clone());
+    tokio::task::spawn_local(watch_over(devices, running, recorder, level, level.bound_s(travel_s)));
+    Ok(())
+}
+
+/// Tells every device that can move to stop, all at once; none waits for another.
+fn stop_all(devices: &Devices, level: Level) {
+    let mut all: Vec<Rc<dyn Device>> = vec![devices.mount.clone()];
+    all.extend(devices.focuser.iter().map(|f| f.clone() as Rc<dyn Device>));
+    for channel in &devices.channels {
+        all.push(channel.camera.clone());
+        all.extend(channel.wheel.iter().map(|w| w.clone() as Rc<dyn Device>));
+    }
+    for device in all {
+        tokio::task::spawn_local(async move { drop(device.stop().await) });
+    }
+    if level == Level::Emergency {
+        let plc = devices.plc.clone();
+        tokio::task::spawn_local(async move { drop(plc.close().await) });
+    }
+}
+
+async fn watch_over(
+    devices: Devices,
+    running: watch::Receiver<ObservationStatus>,
+    recorder: Recorder,
+    level: Level,
+    bound_s: f64,
+) {
+    let begun = recorder.now();
+    // What was measured before the command says nothing about it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let left = loop {
+        let mut left = moving(&devices, level, begun, recorder.now());
+        if running.borrow().running.is_some() {
+            left.push("a sequence".into());
+        }
+        if left.is_empty() || recorder.now().seconds_since(begun) >= bound_s {
+            break left;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    if !left.is_empty() {
+        let text = format!(
+            "{} abort: not at rest after {bound_s:.0} s: {}",
+            level.name(),
+            left.join(", ")
+        );
+        recorder.alarm(Severity::Critical, text);
+    }
+    recorder.record(Fact::Halted {
+        level: level.name().into(),
+        took_s: recorder.now().seconds_since(begun),
+        moving: left,
+    });
+}
+
+/// Measured after `begun`, and not long ago.
+fn measured<T: Copy>(reading: Reading<T>, begun: UtcTime, now: UtcTime) -> Option<T> {
+    if reading.measured_at <= begun {
+        return None;
+    }
+    reading.fresh(now, 30.0).ok().copied()
+}
+
+/// The devices that are not measured at rest, with what they are.
+fn moving(devices: &Devices, level: Level, begun: UtcTime, now: UtcTime) -> Vec<String> {
+    let mut left = Vec::new();
+    let mount = measured(*devices.mount.status().borrow(), begun, now).map(|s| s.state);
+    let rests = matches!(
+        mount,
+        Some(MountState::Parked | MountState::Idle | MountState::Tracking)
+    );
+    if !rests && level != Level::Checkpoint {
+        left.push(format!("mount {}", mount.map_or("unknown", MountState::as_str)));
+    }
+    for channel in &devices.channels {
+        let camera = measured(*channel.camera.status().borrow(), begun, now).map(|s| s.state);
+        if !matches!(camera, Some(CameraState::Idle | CameraState::Ready)) && level != Level::Checkpoint {
+            left.push(format!("camera {} {camera:?}", channel.name));
+        }
+    }
+    if level == Level::Emergency {
+        let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
+        if roof != Some(EnclosureState::Closed) {
+            left.push(format!("enclosure {}", roof.map_or("unknown", EnclosureState::as_str)));
+        }
+    }
+    left
+}

@@ -1,0 +1,144 @@
+//! `alidade device`: the PYROS language through a running daemon, and straight on the lines of served simulators.
+
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/hardware.rs"]
+mod hardware;
+#[path = "support/mosquitto.rs"]
+mod mosquitto;
+
+use command::{Folder, Said, say};
+use hardware::{Hardware, Process, config_with, eventually};
+use serde_json::Value;
+
+struct Place {
+    config: String,
+    hardware: Hardware,
+    _folder: Folder,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let hardware = Hardware::start(&folder, "[mount]\nslew_deg_s = 60.0\nsettle_s = 0.2\n");
+        config_with(&folder, "alidade.toml", &hardware, "", |text| text);
+        Self {
+            config: folder.join("alidade.toml"),
+            hardware,
+            _folder: folder,
+        }
+    }
+
+    fn device(&self, words: &[&str]) -> Said {
+        let mut all = vec!["device"];
+        all.extend(words);
+        all.extend(["--config", &self.config]);
+        say(&all)
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        let mut all = words.to_vec();
+        all.push("--json");
+        let said = self.device(&all);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.stderr);
+        serde_json::from_str(&said.stdout).unwrap_or_else(|e| panic!("{e}: {}", said.stdout))
+    }
+}
+
+#[test]
+fn on_its_own_line_a_mount_goes_where_it_is_told_with_azimuth_zero_at_south() {
+    let place = Place::new("device-direct");
+    let identity = place.json(&["--direct", "get", "mount", "IDENTITY"]);
+    assert_eq!(identity["value"]["model"], "Alidade simulated mount");
+    // North through east the park position is azimuth 0, which is 180 from the south.
+    let parked = place.json(&["--direct", "get", "mount", "COORD_ALTAZ"]);
+    assert!(
+        (parked["az_south_deg"].as_f64().unwrap() - 180.0).abs() < 0.1,
+        "{parked}"
+    );
+    let gone = place.device(&["--direct", "do", "mount", "UNPARK"]);
+    assert_eq!(gone.code, 0, "{}", gone.stderr);
+    let serial = format!("serial://{}?baud=9600", place.hardware.pty("mount"));
+    // South west at fifty degrees, on the serial line.
+    let set = place.device(&[
+        "--link",
+        &serial,
+        "set",
+        "mount",
+        "COORD_ALTAZ",
+        "45",
+        "50",
+        ",",
+        "do",
+        "START",
+    ]);
+    assert_eq!(set.code, 0, "{}", set.stderr);
+    eventually("the mount is there", || {
+        let now = place.json(&["--direct", "get", "mount", "COORD_ALTAZ"]);
+        let (alt, az) = (now["alt_deg"].as_f64().unwrap(), now["az_south_deg"].as_f64().unwrap());
+        (alt - 50.0).abs() < 0.5 && (az - 45.0).abs() < 0.5
+    });
+    let wheel = place.device(&["--direct", "set", "wheel_vis", "FILTER", "i", ",", "do", "START"]);
+    assert_eq!(wheel.code, 0, "{}", wheel.stderr);
+    eventually("the filter is in the beam", || {
+        place.json(&["--direct", "get", "wheel_vis", "STATUS"])["value"]["filter"] == "i"
+    });
+    let refused = place.device(&["--direct", "do", "wheel_vis", "START"]);
+    assert!(
+        refused.code == 1 && refused.stderr.contains("nothing was SET"),
+        "{}",
+        refused.stderr
+    );
+    let unknown = place.device(&["--direct", "get", "telescope", "STATUS"]);
+    assert!(
+        unknown.code == 2 && unknown.stderr.contains("known: camera_nir"),
+        "{}",
+        unknown.stderr
+    );
+    let open = place.device(&["--direct", "do", "plc", "OPEN"]);
+    assert!(
+        open.code == 1 && open.stderr.contains("there is no OPEN"),
+        "{}",
+        open.stderr
+    );
+    assert_eq!(place.hardware.roof(), "closed");
+}
+
+#[test]
+fn a_running_daemon_lists_its_devices_and_speaks_to_them() {
+    let place = Place::new("device-daemon");
+    let nobody = place.device(&["list"]);
+    assert!(
+        nobody.code == 1 && nobody.stderr.contains("no daemon at"),
+        "{}",
+        nobody.stderr
+    );
+    let _daemon = Process::start(command::alidade().args(["run", "--config", &place.config]));
+    eventually("the daemon answers, and all devices are up", || {
+        let listed = place.device(&["list"]);
+        listed.code == 0 && listed.stdout.lines().count() == 8 && !listed.stdout.contains("down:")
+    });
+    let focuser = place.json(&["set", "focuser", "POSITION", "21000"]);
+    assert_eq!(focuser["device"], "focuser");
+    // What was set is remembered until it is done, also from one call to the next.
+    assert_eq!(place.json(&["do", "focuser", "START"])["accepted"], "START");
+    eventually("the focuser is there", || {
+        place.json(&["get", "focuser", "STATUS"])["value"]["position_steps"] == 21_000
+    });
+    let again = place.device(&["do", "focuser", "START"]);
+    assert!(
+        again.code == 1 && again.stderr.contains("nothing was SET"),
+        "{}",
+        again.stderr
+    );
+    let roof = place.json(&["get", "plc", "STATUS"]);
+    assert_eq!(roof["enclosure"]["value"]["state"], "closed");
+    let wrong = place.device(&["set", "mount", "COORD_RADEC", "25:00:00", "10"]);
+    assert!(
+        wrong.code == 1 && wrong.stderr.contains("right ascension"),
+        "{}",
+        wrong.stderr
+    );
+}
