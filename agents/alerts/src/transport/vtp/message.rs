@@ -11,10 +11,11 @@ use crate::limits::Limits;
 use crate::reason::{Reason, Refusal};
 use crate::xml;
 
+/// The first is the schema's own, and what we write.
 const NAMESPACES: &[&str] = &[
+    "http://www.telescope-networks.org/xml/Transport/v1.1",
     "http://telescope-networks.org/schema/Transport/v1.1",
     "http://telescope-networks.org/xml/Transport/v1.1",
-    "http://www.telescope-networks.org/xml/Transport/v1.1",
     "http://www.telescope-networks.org/schema/Transport/v1.1",
 ];
 
@@ -199,7 +200,7 @@ impl TransportMessage {
         let mut xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<trn:Transport xmlns:trn=\"{}\" \
              xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \
-             xsi:schemaLocation=\"http://telescope-networks.org/schema/Transport/v1.1 \
+             xsi:schemaLocation=\"http://www.telescope-networks.org/xml/Transport/v1.1 \
              http://www.telescope-networks.org/schema/Transport-v1.1.xsd\" version=\"1.0\" role=\"{}\">",
             NAMESPACES.first().copied().unwrap_or_default(),
             escape(self.role.as_str()),
