@@ -322,11 +322,11 @@ fn report(source: &SourceArgs, event: &str, as_draft: bool, json: bool) -> Resul
             if !all.iter().any(|entry| names(entry, event)) {
                 return Err(unknown(event));
             }
-            let reports = all.into_iter().filter_map(|entry| match entry.fact {
+            let mut reports = all.into_iter().filter_map(|entry| match entry.fact {
                 Fact::AlertReported { event: of, report, .. } if of == event => Some(*report),
                 _ => None,
             });
-            reports.last().ok_or_else(none)?
+            reports.next_back().ok_or_else(none)?
         }
     };
     Ok(if as_draft && !json {
