@@ -58,3 +58,18 @@ fn the_page_now_is_true_usable_and_recovers() {
         [GatewayCommand::CloseNow, GatewayCommand::CloseNow]
     );
 }
+
+#[test]
+fn the_page_of_the_alerts_shows_where_the_time_went_and_changes_strategies_only_after_a_dry_run() {
+    let observatory = Observatory::new("browser-alerts");
+    let gateway = observatory.serve_anywhere();
+    let printed = browser::run("alerts.mjs", &format!("http://{}", gateway.addr), |word| {
+        panic!("the script asks for {word:?}")
+    });
+    assert!(printed.contains("passed "), "{printed}");
+    let commands = observatory.commands();
+    assert!(
+        matches!(&commands[..], [GatewayCommand::ChangeStrategy(text)] if text.contains("svom_snr = 60.0")),
+        "{commands:?}"
+    );
+}

@@ -266,3 +266,50 @@ fn a_latch_outlives_kill_9_and_a_stop_until_somebody_releases_it() {
     }
     panic!("nothing was read");
 }
+
+#[test]
+fn a_strategy_is_changed_by_command_kept_with_its_author_and_survives_a_kill() {
+    let mut service = Service::new("strategies", None);
+    let folder = service.folder.path().join("strategies");
+    fs::create_dir_all(&folder).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/strategies/90-test.toml");
+    let text = fs::read_to_string(shipped).unwrap();
+    fs::write(folder.join("90-test.toml"), &text).unwrap();
+    let config = fs::read_to_string(&service.config).unwrap();
+    let own = format!("[alerts]\nstrategies = \"{}\"\n", folder.display());
+    fs::write(&service.config, config.replacen("[alerts]\n", &own, 1)).unwrap();
+    service.start();
+    let newer = text
+        .replace("version = 1", "version = 2")
+        .replace("priority = 10", "priority = 9");
+    let file = service.folder.join("newer.toml");
+    fs::write(&file, &newer).unwrap();
+    let url = service.url.clone();
+    let apply = |file: &str| say(&["alert", "strategy", "apply", file, "--server", &url]);
+    let applied = apply(&file);
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    assert_eq!(fs::read_to_string(folder.join("90-test.toml")).unwrap(), newer);
+    let kept: Vec<_> = fs::read_dir(folder.join("old"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::read_to_string(&kept[0]).unwrap(), text);
+    let again = apply(&file);
+    assert!(
+        again.code != 0 && again.stderr.contains("needs a higher number"),
+        "{}",
+        again.stderr
+    );
+    service.signal("-KILL");
+    service.start();
+    let listed = say(&["alert", "strategy", "list", "--config", &service.config, "--json"]);
+    let known: Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|e| panic!("{e}: {}", listed.stderr));
+    assert_eq!(known["strategies"][0]["version"], 2, "{known}");
+    let change = &known["changes"][0];
+    assert_eq!((&change["strategy"], &change["version"]), (&"test".into(), &2.into()));
+    assert!(
+        change["who"].as_str().unwrap().contains("127.0.0.1") && change["replaced"] == text.as_str(),
+        "{change}"
+    );
+}

@@ -492,3 +492,107 @@ fn a_daemon_without_an_ear_is_said_to_be_deaf() {
         (503, &"urn:alidade:problem:not-listening".into())
     );
 }
+
+const STRATEGY: &str = include_str!("../config/strategies/30-grb-arcmin.toml");
+
+#[test]
+fn alerts_are_told_with_their_budget_tiles_and_reasons() {
+    let observatory = Observatory::new("alerts");
+    let http = observatory.serve_anywhere();
+    let list = get(http.addr, "/api/v1/alerts").json();
+    assert_eq!(list["alerts"][0]["event"], "event-1");
+    assert_eq!(list["alerts"][0]["when"], "now");
+    assert_eq!(list["stages"]["slew_commanded"]["count"], 1);
+    let one = get(http.addr, "/api/v1/alerts/event-1").json();
+    assert_eq!(one["coverage"]["tiles"][1]["when"], "later_tonight");
+    assert_eq!(one["others"]["test"], "disabled");
+    let shares: Vec<&str> = one["budget"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["to"].as_str().unwrap())
+        .collect();
+    assert_eq!(shares, ["received", "decided", "slew_commanded", "first_light"]);
+    assert_eq!(get(http.addr, "/api/v1/alerts/event-9").status, 404);
+    assert_eq!(get(http.addr, "/api/v1/alerts?limit=0").status, 400);
+    assert_eq!(get(http.addr, "/alerts").status, 200);
+}
+
+#[test]
+fn metrics_are_what_prometheus_reads() {
+    let observatory = Observatory::new("metrics");
+    let mut snapshot = busy(1);
+    snapshot.counters.insert("packets".into(), 7);
+    let histogram = serde_json::json!({ "counts": [0, 2, 1], "count": 3, "sum_s": 0.5, "max_s": 0.4 });
+    let histogram = serde_json::from_value(histogram).unwrap();
+    snapshot.alert_stages.insert("decided".into(), histogram);
+    observatory.publish(snapshot);
+    let http = observatory.serve_anywhere();
+    let answer = get(http.addr, "/metrics");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let text = answer.text();
+    for line in [
+        "alidade_packets_total 7",
+        "alidade_alert_stage_seconds_bucket{stage=\"decided\",le=\"0.0001\"} 0",
+        "alidade_alert_stage_seconds_bucket{stage=\"decided\",le=\"0.001\"} 2",
+        "alidade_alert_stage_seconds_bucket{stage=\"decided\",le=\"0.002\"} 3",
+        "alidade_alert_stage_seconds_count{stage=\"decided\"} 3",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn a_strategy_is_tried_on_past_alerts_before_it_is_handed_on() {
+    let observatory = Observatory::new("strategies");
+    let http = observatory.serve_anywhere();
+    let known = get(http.addr, "/api/v1/strategies").json();
+    let version = known["strategies"][0]["version"].as_u64().unwrap();
+    let newer = STRATEGY.replace(&format!("version = {version}"), &format!("version = {}", version + 1));
+    let picky = newer.replace("svom_snr = 6.5", "svom_snr = 60.0");
+    let body = |text: &str| serde_json::json!({ "text": text, "days": 3660 }).to_string();
+    let told = post(http.addr, "/api/v1/strategies/dry-run", &body(&picky));
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert_eq!(
+        (&told.json()["lost"], &told.json()["events"]),
+        (&1.into(), &1.into()),
+        "{}",
+        told.text()
+    );
+    assert!(observatory.commands().is_empty(), "a dry run changes nothing");
+    // Every fault at once, and nothing is handed on.
+    let broken = newer
+        .replace("priority = 4", "priority = 40")
+        .replace("count = 18", "count = 0");
+    for path in ["/api/v1/strategies/dry-run", "/api/v1/strategies"] {
+        let refused = post(http.addr, path, &serde_json::json!({ "text": broken }).to_string());
+        assert_eq!(refused.status, 400);
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.contains("strategy.priority") && detail.contains("plan.step[0].count"),
+            "{detail}"
+        );
+    }
+    let old = post(
+        http.addr,
+        "/api/v1/strategies",
+        &serde_json::json!({ "text": STRATEGY }).to_string(),
+    );
+    assert!(
+        old.status == 400 && old.text().contains("needs a higher number"),
+        "{}",
+        old.text()
+    );
+    let text = serde_json::json!({ "text": picky }).to_string();
+    let foreign = [("content-type", "application/json"), ("host", "evil.example")];
+    assert_eq!(
+        send(http.addr, "POST", "/api/v1/strategies", &foreign, text.as_bytes()).status,
+        403
+    );
+    assert!(observatory.commands().is_empty());
+    assert_eq!(post(http.addr, "/api/v1/strategies", &text).status, 202);
+    assert_eq!(observatory.commands(), [GatewayCommand::ChangeStrategy(picky)]);
+}

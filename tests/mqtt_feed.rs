@@ -64,6 +64,7 @@ fn every_status_is_retained_for_whoever_comes_later() {
         "state/weather",
         "state/schedule",
         "state/alert",
+        "state/alert_stages",
         "state/camera/vis",
         "state/camera/nir",
     ]

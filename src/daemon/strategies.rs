@@ -32,8 +32,14 @@ pub fn records_before(
     now: UtcTime,
 ) -> Result<AlertRecords, crate::store::StoreError> {
     let mut records = AlertRecords::default();
-    for entry in store.entries_of(KINDS, now.plus_seconds(-DAYS * 86_400.0))? {
-        records.append(&entry);
+    let since = now.plus_seconds(-DAYS * 86_400.0);
+    let mut entries = store.entries_of(KINDS, since)?;
+    // A strategy holds until it is changed again, however long ago that was.
+    let ever = UtcTime::from_julian_date(JD_UNIX_EPOCH).unwrap_or(since);
+    entries.retain(|entry| !matches!(entry.fact, Fact::StrategyChanged { .. }));
+    entries.extend(store.entries_of(&["strategy_changed"], ever)?);
+    for entry in &entries {
+        records.append(entry);
     }
     records.resume(book.requests());
     Ok(records)

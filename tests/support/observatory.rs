@@ -5,13 +5,20 @@
 
 use alidade::gateway::{
     JournalLine,
+    alerts::AlertBoard,
     command::{CommandCall, CommandReply, GatewayCommand},
-    http::{GatewayError, HttpHandle, HttpPorts, serve},
+    http::{AlertDesk, GatewayError, HttpHandle, HttpPorts, serve},
     snapshot::*,
 };
+use alidade_alerts::{
+    record::AlertRecords,
+    strategy::{UnitCapabilities, from_toml},
+};
 use alidade_model::{
+    alert::{Coverage, Outlook, Pattern, PlannedTile, When},
+    journal::{Entry, Fact},
     schedule::Excluded,
-    states::{EnclosureState, MountState, NightState, SequenceState},
+    states::{EnclosureState, EventState, MountState, NightState, SequenceState},
     time::UtcTime,
 };
 use std::{
@@ -305,6 +312,90 @@ fn frame(exposure: &str, channel: &str, preview: Option<&str>, sources: Option<u
     }
 }
 
+/// A real packet, as it came.
+const PACKET: &str = include_str!("../../simulations/nights/grb-over-ohp/events/svom-sb26022501-eclairs-wakeup.xml");
+
+/// Alerts: one event that is tiled, the packet of another in the past, one strategy.
+fn desk() -> AlertDesk {
+    let start = at("2026-03-14T22:09:00Z");
+    let tile = |offset: f64, probability, when| PlannedTile {
+        ra_deg: 201.5 + offset,
+        dec_deg: 33.1,
+        probability,
+        when,
+        from: Some(start),
+    };
+    let stages = [
+        ("event", -40.0),
+        ("received", 0.0),
+        ("decided", 0.004),
+        ("slew_commanded", 0.018),
+        ("first_light", 31.0),
+    ];
+    let facts = [
+        Fact::EventMoved {
+            event: "event-1".into(),
+            from: None,
+            to: EventState::New,
+            name: "GRB <b>260314A</b>".into(),
+            ra_deg: Some(201.5),
+            dec_deg: Some(33.1),
+            r90_deg: Some(0.4),
+            cause: "1 notices".into(),
+        },
+        Fact::EventDecided {
+            event: "event-1".into(),
+            followed: true,
+            strategy: Some("grb-arcmin".into()),
+            reason: "followed by strategy grb-arcmin, 2 tiles".into(),
+            request: Some("alert-1-1".into()),
+            outlook: Some(Outlook {
+                when: When::Now,
+                reason: "ok".into(),
+                sentence: "2 tiles: 60 % now, 20 % later tonight".into(),
+                from: Some(start),
+                until: None,
+            }),
+            coverage: Some(Box::new(Coverage {
+                pattern: Pattern::Tiles,
+                field_deg: 0.4,
+                ra_deg: 201.5,
+                dec_deg: 33.1,
+                r90_deg: Some(0.4),
+                tiles: vec![tile(0.0, 0.6, When::Now), tile(0.4, 0.2, When::LaterTonight)],
+                covered: Some(0.8),
+            })),
+            others: [("test".to_owned(), "disabled".to_owned())].into(),
+        },
+        Fact::AlertTiming {
+            event: "event-1".into(),
+            stages: stages
+                .map(|(stage, s)| (stage.to_owned(), start.plus_seconds(s)))
+                .into(),
+        },
+    ];
+    let mut records = AlertRecords::default();
+    for (seq, fact) in facts.into_iter().enumerate() {
+        records.append(&Entry {
+            seq: seq as u64 + 1,
+            at: start,
+            fact,
+        });
+    }
+    let strategy = from_toml(include_str!("../../config/strategies/30-grb-arcmin.toml")).unwrap();
+    let board = AlertBoard {
+        records: records.all(),
+        stages: records.histograms().clone(),
+        strategies: Arc::new(vec![strategy]),
+        changes: Arc::default(),
+        unit: Some(UnitCapabilities::with_field(0.4)),
+    };
+    AlertDesk {
+        board: watch::channel(Arc::new(board)).1,
+        packets: Arc::new(|_| Ok(vec![(PACKET.as_bytes().to_vec(), at("2026-02-25T08:52:10Z"))])),
+    }
+}
+
 /// The test's side of the daemon's channels.
 pub struct Observatory {
     pub snapshot: watch::Sender<Arc<Snapshot>>,
@@ -343,7 +434,7 @@ impl Observatory {
             data_dir: folder.clone(),
             journal_page: None,
             product_path: None,
-            alerts: None,
+            alerts: Some(desk()),
             token: Some("correct horse".into()),
         };
         Self {

@@ -12,7 +12,9 @@ use crate::{
     limits::Limits,
     outlook::Prospect,
     read_within,
-    strategy::{Decision, Preempt, Proposal, Revision, Strategy, UnitCapabilities, decide, decide_seen, revise},
+    strategy::{
+        Decision, DecisionReason, Preempt, Proposal, Revision, Strategy, UnitCapabilities, decide, decide_seen, revise,
+    },
 };
 use actix::prelude::*;
 use alidade_majordome::messages::{BookChanged, Retract, TargetOfOpportunity};
@@ -431,7 +433,7 @@ impl Alerts {
             Some(followed) => self.update(id, &followed, &decision, now),
             None => match &decision.followed {
                 Some(proposal) => self.follow(id, proposal.clone(), now),
-                None => Answer::no(decision.reason.to_string()),
+                None => unwanted(&decision),
             },
         };
         stages.insert("decided".into(), self.ports.recorder.now());
@@ -693,6 +695,26 @@ impl Alerts {
             packets,
         };
         self.tell(|status| drop(status.events.insert(name, summary)));
+    }
+}
+
+/// Nobody follows it; out of the telescope's reach is an answer of the site.
+fn unwanted(decision: &Decision) -> Answer {
+    let out_of_reach = decision.losers.iter().any(|l| l.reason == DecisionReason::OutOfReach);
+    let reason = match decision.reason {
+        DecisionReason::NoneMatches if out_of_reach => "out of the telescope's reach".to_owned(),
+        DecisionReason::NoneMatches => "no strategy wants it".to_owned(),
+        ref other => other.to_string(),
+    };
+    Answer {
+        outlook: out_of_reach.then(|| Outlook {
+            when: When::Never,
+            reason: DecisionReason::OutOfReach.code(),
+            sentence: "never: the telescope does not reach its declination".into(),
+            from: None,
+            until: None,
+        }),
+        ..Answer::no(reason)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::tiling::{Tile, field_share, tile_circle, tile_map};
+use super::tiling::{CANDIDATES, Tile, field_share, most_covered, tile_circle, tile_map};
 use super::{Constraints, Matching, Preempt, Strategy, Tiling, UnitCapabilities, UpdatePolicy, glob_matches};
 use crate::event::{Event, EventId, EventState, separation_deg};
 use crate::notice::{Class, Flag, SkyMap};
@@ -97,6 +97,20 @@ pub enum DecisionReason {
     },
 }
 
+impl DecisionReason {
+    /// The stable code, as in JSON.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(fields)) => {
+                let code = fields.get("code").and_then(serde_json::Value::as_str);
+                code.unwrap_or_default().to_owned()
+            }
+            _ => format!("{self:?}"),
+        }
+    }
+}
+
 impl fmt::Display for DecisionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,7 +120,7 @@ impl fmt::Display for DecisionReason {
             Self::AboveBound { measure } => write!(f, "above_bound({measure})"),
             Self::MeasureMissing { measure } => write!(f, "measure_missing({measure})"),
             Self::LowerPriority { winner } => write!(f, "lower_priority(after {winner})"),
-            other => write!(f, "{other:?}"),
+            other => f.write_str(&other.code()),
         }
     }
 }
@@ -419,7 +433,7 @@ fn pointings(
         let tiles: Vec<Tile> = tiles
             .into_iter()
             .filter(|t| (low..=high).contains(&t.dec_deg))
-            .take(most.saturating_mul(4))
+            .take(most.saturating_mul(CANDIDATES))
             .filter(|t| seen(t.ra_deg, t.dec_deg))
             .take(most)
             .collect();
@@ -461,6 +475,9 @@ fn pointings(
     if r90_deg.is_some_and(|r90| r90 > unit.fov_deg / 2.0) {
         let r90 = r90_deg.unwrap_or(0.0);
         let tiling = strategy.tiling.as_ref().ok_or(DecisionReason::LargerThanField)?;
+        if most_covered(r90, unit.fov_deg, tiling) < tiling.min_cumulative_prob {
+            return Err(DecisionReason::CoverageTooSmall);
+        }
         let tiles = tile_circle(position.ra_deg, position.dec_deg, r90, unit.fov_deg, tiling);
         return tiled(tiles, r90_deg, tiling);
     }

@@ -63,6 +63,18 @@ fn ranked(mut tiles: Vec<Tile>) -> Vec<Tile> {
     tiles
 }
 
+/// So many times the wanted number of tiles are looked at, because some may never be seen.
+pub(super) const CANDIDATES: usize = 4;
+
+/// The most that the wanted number of tiles could hold of a circular normal error: as much as a disk of their area.
+#[must_use]
+pub(super) fn most_covered(r90_deg: f64, fov_deg: f64, tiling: &Tiling) -> f64 {
+    let step = fov_deg * (1.0 - tiling.overlap);
+    let variance = r90_deg.powi(2) / (2.0 * 10f64.ln());
+    let area = f64::from(tiling.max_tiles) * step * step;
+    1.0 - (-area / (2.0 * std::f64::consts::PI * variance)).exp()
+}
+
 /// Tiles over a circular normal error of 90 % radius `r90_deg`, most probable first; not yet cut to the most that a
 /// strategy wants, because some may never be seen.
 ///
@@ -74,9 +86,11 @@ pub fn tile_circle(ra_deg: f64, dec_deg: f64, r90_deg: f64, fov_deg: f64, tiling
     if !(step > 0.0 && sigma > 0.0) || sigma > 45.0 {
         return Vec::new();
     }
-    // Beyond twice the 90 % radius lies a ten-thousandth; the bound keeps tiny fields from making millions of tiles.
+    // Beyond twice the 90 % radius lies a ten-thousandth, and beyond some circles of as many tiles as are wanted lies
+    // nothing that would be taken: tiny fields must not make millions of tiles.
+    let wanted = (CANDIDATES as f64 * f64::from(tiling.max_tiles) / std::f64::consts::PI).sqrt() + 2.0;
     #[allow(clippy::cast_possible_truncation)]
-    let reach = ((2.0 * r90_deg / step).ceil().min(200.0)) as i32;
+    let reach = (2.0 * r90_deg / step).min(wanted).ceil() as i32;
     let share = |i: i32| {
         let (low, high) = ((f64::from(i) - 0.5) * step, (f64::from(i) + 0.5) * step);
         0.5 * (erf(high / sigma / std::f64::consts::SQRT_2) - erf(low / sigma / std::f64::consts::SQRT_2))
@@ -213,6 +227,21 @@ mod tests {
         assert!((inside - 0.9).abs() < 0.05, "{inside}");
         assert!(tiles.is_sorted_by(|a, b| a.probability >= b.probability));
         assert!(separation(350.0, 80.0, tiles[0].ra_deg, tiles[0].dec_deg) < 1e-6);
+    }
+
+    #[test]
+    fn no_tiles_hold_more_than_a_disk_of_their_area() {
+        for (r90, fov, max_tiles) in [(8.0, 0.4, 40), (3.0, 1.0, 24), (0.5, 0.4, 16), (10.0, 5.0, 9)] {
+            let tiling = Tiling { max_tiles, ..TILING };
+            let tiles = tile_circle(100.0, 20.0, r90, fov, &tiling);
+            let held: f64 = tiles.iter().take(max_tiles as usize).map(|t| t.probability).sum();
+            let bound = most_covered(r90, fov, &tiling);
+            assert!(
+                held <= bound + 1e-6 && held > 0.85 * bound,
+                "{r90} {fov}: {held} of {bound}"
+            );
+            assert!(tiles.len() >= max_tiles as usize && tiles.len() < 20 * max_tiles as usize + 100);
+        }
     }
 
     #[test]
