@@ -2,7 +2,7 @@
 
 use super::CliError;
 use alidade_analysis::{
-    command::{self, CommandError, Method},
+    command::{self, CommandError, Method, SolveHints},
     extract::Options,
 };
 use clap::{Args, Subcommand};
@@ -45,12 +45,97 @@ enum ImageCommand {
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// Where the frame is on the sky
+    Solve(SolveArgs),
+    /// Catalogues for solving and photometry
+    Index {
+        #[command(subcommand)]
+        command: IndexCommand,
+    },
     /// A small PNG with the sources ringed
     Preview {
         image: PathBuf,
         #[arg(short, long)]
         output: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag
+    Build {
+        catalogue: PathBuf,
+        /// Name that is said with what is found by it
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+/// What is known of a frame; without it the header is asked.
+#[derive(Debug, Args)]
+struct HintArgs {
+    /// Right ascension of the centre, ICRS degrees
+    #[arg(long, requires = "dec", allow_negative_numbers = true)]
+    ra: Option<f64>,
+    /// Declination of the centre, ICRS degrees
+    #[arg(long, requires = "ra", allow_negative_numbers = true)]
+    dec: Option<f64>,
+    /// How far the centre may be off, degrees [default: 1]
+    #[arg(long)]
+    radius: Option<f64>,
+    /// Arcseconds a pixel
+    #[arg(long)]
+    scale: Option<f64>,
+    /// Relative uncertainty of the scale
+    #[arg(long, default_value_t = 0.02)]
+    scale_tolerance: f64,
+    /// Believe neither the header nor anything else
+    #[arg(long)]
+    blind: bool,
+}
+
+impl HintArgs {
+    fn hints(&self) -> Result<SolveHints, CliError> {
+        let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
+            Some(v) if !(low..=high).contains(&v) => {
+                Err(CliError::bad_input(format!("--{name} must be from {low} to {high}")))
+            }
+            _ => Ok(()),
+        };
+        within("ra", self.ra, 0.0, 360.0)?;
+        within("dec", self.dec, -90.0, 90.0)?;
+        within("radius", self.radius, 1e-4, 180.0)?;
+        within("scale", self.scale, 1e-3, 3600.0)?;
+        within("scale-tolerance", Some(self.scale_tolerance), 1e-4, 0.9)?;
+        Ok(SolveHints {
+            ra_deg: self.ra,
+            dec_deg: self.dec,
+            radius_deg: self.radius,
+            scale_arcsec: self.scale,
+            scale_tolerance: self.scale_tolerance,
+            blind: self.blind,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct SolveArgs {
+    image: PathBuf,
+    #[command(flatten)]
+    hints: HintArgs,
+    /// Index of `image index build`, or a table it could be built of
+    #[arg(long, required_if_eq("engine", "own"))]
+    index: Option<PathBuf>,
+    /// Highest order of the distortion, 1 for none
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    order: u8,
+    #[arg(long, value_parser = ["own", "astrometry.net"], default_value = "own")]
+    engine: String,
+    /// Write the frame with its solution
+    #[arg(short, long)]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +219,24 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
             };
             command::combine(frames, method, output)
         }
+        ImageCommand::Solve(solve) => {
+            let hints = solve.hints.hints()?;
+            match &solve.index {
+                Some(index) if solve.engine == "own" => {
+                    let order = usize::from(solve.order);
+                    command::solve_file(&solve.image, index, &hints, order, solve.output.as_deref())
+                }
+                _ => command::solve_field(&solve.image, &hints),
+            }
+        }
+        ImageCommand::Index {
+            command:
+                IndexCommand::Build {
+                    catalogue,
+                    name,
+                    output,
+                },
+        } => command::build_index(catalogue, name.as_deref(), output),
         ImageCommand::Preview { image, output } => command::picture(image, output),
     }
     .map_err(|error| match error {

@@ -11,12 +11,14 @@
 //! | [`calibrate`] | pure: masters, and their application |
 //! | [`background`] | pure: the sky and its noise, on a mesh |
 //! | [`extract`] | pure: sources with position, flux, width |
+//! | [`astrometry`] | where the frame is on the sky: catalogue index, plate solver, WCS with distortion |
 //! | [`preview`] | pure: a small picture |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
+pub mod astrometry;
 pub mod background;
 pub mod calibrate;
 pub mod command;

@@ -2,6 +2,10 @@
 //!
 //! Positions are in pixels, the centre of the first pixel at 0; levels in the units of the file.
 
+mod sky;
+
+pub use sky::{SolveHints, build_index, open_index, record, solve_field, solve_file, spots};
+
 use crate::{
     background::Background,
     calibrate::{self, Masters},

@@ -1,0 +1,26 @@
+//! The image commands for the benchmarks, without the daemon around them.
+use alidade_analysis::command::{self, SolveHints};
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let word = |n: usize| words.get(n).map(String::as_str).ok_or("too few arguments");
+    let answer = match word(0)? {
+        "index" => command::build_index(Path::new(word(1)?), None, Path::new(word(2)?)),
+        "solve" => {
+            let number = |n: usize| words.get(n).and_then(|w| w.parse().ok());
+            let hints = SolveHints {
+                ra_deg: number(3),
+                dec_deg: number(4),
+                radius_deg: number(5),
+                scale_arcsec: number(6),
+                blind: words.len() == 3,
+                ..SolveHints::default()
+            };
+            command::solve_file(Path::new(word(1)?), Path::new(word(2)?), &hints, 3, None)
+        }
+        other => return Err(format!("no command {other}").into()),
+    }?;
+    std::io::Write::write_all(&mut std::io::stdout(), answer.to_string().as_bytes())?;
+    Ok(())
+}
