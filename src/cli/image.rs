@@ -2,7 +2,7 @@
 
 use super::CliError;
 use alidade_analysis::{
-    command::{self, CommandError, Method, SolveHints},
+    command::{self, CommandError, Method, PhotometryOptions, SolveHints},
     extract::Options,
 };
 use clap::{Args, Subcommand};
@@ -47,6 +47,8 @@ enum ImageCommand {
     },
     /// Where the frame is on the sky
     Solve(SolveArgs),
+    /// Zero point, limiting magnitude, and the light curve of a target
+    Photometry(PhotometryArgs),
     /// Catalogues for solving and photometry
     Index {
         #[command(subcommand)]
@@ -139,6 +141,55 @@ struct SolveArgs {
 }
 
 #[derive(Debug, Args)]
+struct PhotometryArgs {
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    hints: HintArgs,
+    /// Index of `image index build`, or a table it could be built of
+    #[arg(long)]
+    index: PathBuf,
+    /// Aperture radius, pixels
+    #[arg(long, default_value_t = 5.0)]
+    aperture: f64,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// Level from which a pixel is saturated [default: SATURATE of the header]
+    #[arg(long)]
+    saturation: Option<f64>,
+    /// ICRS degrees of a star to follow
+    #[arg(long, num_args = 2, value_names = ["RA", "DEC"], allow_negative_numbers = true)]
+    target: Option<Vec<f64>>,
+}
+
+impl PhotometryArgs {
+    fn options(&self) -> Result<PhotometryOptions, CliError> {
+        if !(0.5..=1000.0).contains(&self.aperture) || self.gain.is_nan() || self.gain <= 0.0 {
+            return Err(CliError::bad_input(
+                "--aperture must be from 0.5 to 1000, --gain above zero",
+            ));
+        }
+        let target = match self.target.as_deref() {
+            Some([ra, dec]) if (0.0..=360.0).contains(ra) && dec.abs() <= 90.0 => Some((*ra, *dec)),
+            Some(_) => {
+                return Err(CliError::bad_input(
+                    "--target is a right ascension and a declination in degrees",
+                ));
+            }
+            None => None,
+        };
+        Ok(PhotometryOptions {
+            hints: self.hints.hints()?,
+            aperture_px: self.aperture,
+            gain_e_adu: self.gain,
+            saturation: self.saturation,
+            target,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
 struct ExtractArgs {
     image: PathBuf,
     /// Detection threshold in standard deviations of the sky, on the filtered image
@@ -228,6 +279,9 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
                 }
                 _ => command::solve_field(&solve.image, &hints),
             }
+        }
+        ImageCommand::Photometry(photometry) => {
+            command::photometry(&photometry.images, &photometry.index, &photometry.options()?)
         }
         ImageCommand::Index {
             command:

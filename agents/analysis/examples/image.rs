@@ -1,6 +1,6 @@
 //! The image commands for the benchmarks, without the daemon around them.
-use alidade_analysis::command::{self, SolveHints};
-use std::path::Path;
+use alidade_analysis::command::{self, PhotometryOptions, SolveHints};
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +18,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ..SolveHints::default()
             };
             command::solve_file(Path::new(word(1)?), Path::new(word(2)?), &hints, 3, None)
+        }
+        "photometry" => {
+            let options = PhotometryOptions {
+                hints: SolveHints::default(),
+                aperture_px: 5.0,
+                gain_e_adu: 4.6,
+                saturation: None,
+                target: None,
+            };
+            let images: Vec<PathBuf> = words[2..].iter().map(PathBuf::from).collect();
+            command::photometry(&images, Path::new(word(1)?), &options)
         }
         other => return Err(format!("no command {other}").into()),
     }?;

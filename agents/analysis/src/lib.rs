@@ -12,6 +12,7 @@
 //! | [`background`] | pure: the sky and its noise, on a mesh |
 //! | [`extract`] | pure: sources with position, flux, width |
 //! | [`astrometry`] | where the frame is on the sky: catalogue index, plate solver, WCS with distortion |
+//! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
 //! | [`preview`] | pure: a small picture |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
@@ -23,5 +24,6 @@ pub mod background;
 pub mod calibrate;
 pub mod command;
 pub mod extract;
+pub mod photometry;
 pub mod preview;
 pub mod reduce;

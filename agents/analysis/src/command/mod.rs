@@ -4,7 +4,10 @@
 
 mod sky;
 
-pub use sky::{SolveHints, build_index, open_index, record, solve_field, solve_file, spots};
+pub use sky::{
+    PhotometryOptions, SolveHints, build_index, open_index, photometry, record, solve_field, solve_file, spots,
+    worth_matching,
+};
 
 use crate::{
     background::Background,

@@ -3,13 +3,14 @@
 use super::{CommandError, bad, number, read, write};
 use crate::{
     astrometry::{
-        Hint, Index, Orientation, Solution, SolveOptions, Spot, Wcs,
+        Hint, Index, Orientation, SkyStars, Solution, SolveOptions, Spot, Wcs,
         index::{self, Contents},
         solve::solve,
         stars::separation,
     },
     background::Background,
     extract::{self, Options, Source},
+    photometry,
 };
 use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
@@ -64,16 +65,20 @@ pub struct SolveHints {
 
 /// The stars of a list of sources that are worth matching: what is much narrower than a star is none.
 pub fn spots(sources: &[Source]) -> Vec<Spot> {
-    let least = 0.5 * extract::median_fwhm(sources).unwrap_or(0.0);
-    sources
-        .iter()
-        .filter(|s| s.fwhm_px >= least)
+    worth_matching(sources)
+        .into_iter()
         .map(|s| Spot {
             x: s.x_win,
             y: s.y_win,
             flux: s.flux_auto,
         })
         .collect()
+}
+
+/// The sources of [`spots`], in the same order.
+pub fn worth_matching(sources: &[Source]) -> Vec<&Source> {
+    let least = 0.5 * extract::median_fwhm(sources).unwrap_or(0.0);
+    sources.iter().filter(|s| s.fwhm_px >= least).collect()
 }
 
 /// Sources of an image that is searched once for several purposes.
@@ -226,7 +231,7 @@ pub fn solve_file(
     let (solution, hint) = solution;
     let mut answer = described(&solution, image);
     answer["file"] = json!(path.display().to_string());
-    answer["index"] = json!(crate::astrometry::SkyStars::name(&index));
+    answer["index"] = json!(SkyStars::name(&index));
     answer["sources"] = json!(searched.sources.len());
     if let Some((ra, dec, _)) = hint.position {
         let off = separation(
@@ -332,4 +337,117 @@ pub fn solve_field(path: &Path, hints: &SolveHints) -> Result<Value, CommandErro
             })
         }
     })
+}
+
+/// How photometry is done.
+#[derive(Debug, Clone)]
+pub struct PhotometryOptions {
+    pub hints: SolveHints,
+    pub aperture_px: f64,
+    pub gain_e_adu: f64,
+    /// Level from which a pixel is saturated; else SATURATE of the header.
+    pub saturation: Option<f64>,
+    /// ICRS degrees of a star that is followed.
+    pub target: Option<(f64, f64)>,
+}
+
+/// Seconds of exposure a header tells.
+fn exposure(header: &Header) -> Option<f64> {
+    ["EXPTIME", "EXPOSURE"]
+        .iter()
+        .find_map(|k| header.get_f64(k))
+        .filter(|s| *s > 0.0)
+}
+
+/// Zero point, limiting magnitude and air mass term of frames, and the light curve of a target.
+pub fn photometry(paths: &[PathBuf], index: &Path, options: &PhotometryOptions) -> Result<Value, CommandError> {
+    let index = open_index(index)?;
+    let (mut frames, mut line, mut curve) = (Vec::new(), Vec::new(), Vec::new());
+    for path in paths {
+        let (frame, zero, point) = photometry_of(path, &index, options)?;
+        if let (Some(zero), Some(air)) = (zero, frame["airmass"].as_f64()) {
+            line.push((air, zero));
+        }
+        curve.extend(point);
+        frames.push(frame);
+    }
+    let mut answer = match frames.len() {
+        1 => frames.remove(0),
+        _ => json!({ "frames": frames }),
+    };
+    if let Some((slope, above)) = photometry::extinction(&line) {
+        answer["extinction_mag_airmass"] = json!(slope);
+        answer["zero_point_above_air"] = json!(above);
+    }
+    if options.target.is_some() {
+        answer["light_curve"] = json!(curve);
+    }
+    Ok(answer)
+}
+
+type OneFrame = (Value, Option<f64>, Option<Value>);
+
+fn photometry_of(path: &Path, index: &Index, options: &PhotometryOptions) -> Result<OneFrame, CommandError> {
+    let extraction = Options {
+        aperture_px: options.aperture_px,
+        gain_e_adu: options.gain_e_adu,
+        ..Options::default()
+    };
+    let (header, mut image) = read(path)?;
+    if !image.pixels.iter().any(|p| p.is_finite()) {
+        return Err(bad(path, "no pixel has a value"));
+    }
+    let sky = Background::of(&image);
+    let saturation = options
+        .saturation
+        .or_else(|| header.get_f64("SATURATE"))
+        .unwrap_or(f64::INFINITY);
+    sky.subtract(&mut image);
+    let extraction = Options {
+        saturation: saturation - f64::from(sky.level),
+        ..extraction
+    };
+    let sources = extract::extract(&image, sky.rms, &extraction);
+    let searched = Searched {
+        header,
+        image,
+        rms: sky.rms,
+        sources,
+    };
+    let seconds = exposure(&searched.header);
+    let exposure_s = seconds.unwrap_or(1.0);
+    let mut frame = json!({ "file": path.display().to_string(), "exposure_s": seconds, "sources": searched.sources.len(),
+        "airmass": searched.header.get_f64("AIRMASS").filter(|a| (1.0..40.0).contains(a)), "catalogue": SkyStars::name(index) });
+    let solution = match solve_searched(&searched, index, &options.hints, 3) {
+        Ok((solution, _)) => solution,
+        Err(cause) => {
+            frame["solved"] = json!(false);
+            frame["cause"] = json!(cause);
+            return Ok((frame, None, None));
+        }
+    };
+    frame["solved"] = json!(true);
+    frame["rms_arcsec"] = number(solution.rms_arcsec);
+    frame["matched"] = json!(solution.matched);
+    let worth = worth_matching(&searched.sources);
+    let matched = solution.stars.iter().map(|(spot, star)| (worth[*spot], *star));
+    let Some(zero) = photometry::zero_point(matched, exposure_s) else {
+        frame["cause"] = json!("fewer than three stars calibrate");
+        return Ok((frame, None, None));
+    };
+    frame["zero_point"] = json!(zero.mag);
+    frame["zero_point_counts"] = json!(zero.mag + 2.5 * exposure_s.log10());
+    frame["zero_point_error"] = json!(zero.error);
+    frame["scatter_mag"] = json!(zero.scatter);
+    frame["stars"] = json!(zero.stars);
+    let (rms, aperture, gain) = (searched.rms, options.aperture_px, options.gain_e_adu);
+    frame["limiting_mag"] = number(photometry::limiting_magnitude(&zero, rms, aperture, gain, exposure_s));
+    frame["limiting_mag_sigma"] = json!(5);
+    let point = options.target.and_then(|(ra, dec)| {
+        let place = solution.wcs.pixel_of(ra, dec)?;
+        let found = photometry::forced(&searched.image, place, &zero, rms, aperture, gain, exposure_s);
+        let time = searched.header.get("DATE-AVG").or_else(|| searched.header.get("DATE-OBS"));
+        Some(json!({ "file": path.display().to_string(), "time": time, "x": place.0, "y": place.1, "brightness": found }))
+    });
+    Ok((frame, Some(zero.mag), point))
 }
