@@ -3,6 +3,7 @@
 use super::CliError;
 use alidade_analysis::{
     command::{self, CommandError, Method, PhotometryOptions, SolveHints},
+    cosmics::CosmicOptions,
     extract::Options,
 };
 use clap::{Args, Subcommand};
@@ -45,6 +46,8 @@ enum ImageCommand {
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// Remove cosmic rays
+    Clean(CleanArgs),
     /// Where the frame is on the sky
     Solve(SolveArgs),
     /// Zero point, limiting magnitude, and the light curve of a target
@@ -190,6 +193,54 @@ impl PhotometryArgs {
 }
 
 #[derive(Debug, Args)]
+struct CleanArgs {
+    /// A calibrated frame that still has its sky
+    image: PathBuf,
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Also write where they were
+    #[arg(long)]
+    mask: Option<PathBuf>,
+    /// Laplacian over noise from which a pixel is suspect
+    #[arg(long, default_value_t = 4.5)]
+    sigma: f32,
+    /// Least contrast with the fine structure: more spares stars
+    #[arg(long, default_value_t = 5.0)]
+    contrast: f32,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f32,
+    /// Electrons
+    #[arg(long, default_value_t = 6.5)]
+    read_noise: f32,
+    /// Electrons from which stars are saturated
+    #[arg(long, default_value_t = 65_536.0)]
+    saturation: f32,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=20))]
+    iterations: u8,
+}
+
+impl CleanArgs {
+    fn options(&self) -> Result<CosmicOptions, CliError> {
+        let numbers = [self.sigma, self.contrast, self.gain, self.saturation];
+        if !numbers.iter().all(|v| v.is_finite() && *v > 0.0) || !(0.0..1e6).contains(&self.read_noise) {
+            return Err(CliError::bad_input(
+                "--sigma, --contrast, --gain and --saturation must be above zero",
+            ));
+        }
+        Ok(CosmicOptions {
+            sigma_clip: self.sigma,
+            object_limit: self.contrast,
+            gain_e_adu: self.gain,
+            read_noise_e: self.read_noise,
+            saturation_e: self.saturation,
+            iterations: usize::from(self.iterations),
+            ..CosmicOptions::default()
+        })
+    }
+}
+
+#[derive(Debug, Args)]
 struct ExtractArgs {
     image: PathBuf,
     /// Detection threshold in standard deviations of the sky, on the filtered image
@@ -269,6 +320,9 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
                 _ => Method::Clipped,
             };
             command::combine(frames, method, output)
+        }
+        ImageCommand::Clean(clean) => {
+            command::clean(&clean.image, &clean.options()?, &clean.output, clean.mask.as_deref())
         }
         ImageCommand::Solve(solve) => {
             let hints = solve.hints.hints()?;

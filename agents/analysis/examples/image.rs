@@ -1,5 +1,8 @@
 //! The image commands for the benchmarks, without the daemon around them.
-use alidade_analysis::command::{self, PhotometryOptions, SolveHints};
+use alidade_analysis::{
+    command::{self, PhotometryOptions, SolveHints},
+    cosmics::{self, CosmicOptions},
+};
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,6 +22,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             command::solve_file(Path::new(word(1)?), Path::new(word(2)?), &hints, 3, None)
         }
+        "clean" => {
+            let mask = words.get(3).map(PathBuf::from);
+            command::clean(
+                Path::new(word(1)?),
+                &CosmicOptions::default(),
+                Path::new(word(2)?),
+                mask.as_deref(),
+            )
+        }
+        "cosmics-seconds" => {
+            let (_, image) = alidade_fits::read(&std::fs::read(word(1)?)?)?;
+            let seconds = best_of_three(|| drop(cosmics::clean(&mut image.clone(), &CosmicOptions::default())))?;
+            Ok(serde_json::json!({ "seconds": seconds }))
+        }
         "photometry" => {
             let options = PhotometryOptions {
                 hints: SolveHints::default(),
@@ -34,4 +51,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }?;
     std::io::Write::write_all(&mut std::io::stdout(), answer.to_string().as_bytes())?;
     Ok(())
+}
+
+/// Real time, for the figure of merit only; the machine may be doing something else.
+fn best_of_three(work: impl Fn()) -> Result<f64, std::time::SystemTimeError> {
+    #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    let now = std::time::SystemTime::now;
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let start = now();
+        work();
+        best = best.min(start.elapsed()?.as_secs_f64());
+    }
+    Ok(best)
 }

@@ -12,6 +12,7 @@
 //! | [`background`] | pure: the sky and its noise, on a mesh |
 //! | [`extract`] | pure: sources with position, flux, width |
 //! | [`astrometry`] | where the frame is on the sky: catalogue index, plate solver, WCS with distortion |
+//! | [`cosmics`] | cosmic rays found and replaced |
 //! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
 //! | [`preview`] | pure: a small picture |
 //! | [`reduce`] | pure: the whole chain for one frame |
@@ -23,7 +24,9 @@ pub mod astrometry;
 pub mod background;
 pub mod calibrate;
 pub mod command;
+pub mod cosmics;
 pub mod extract;
+mod parallel;
 pub mod photometry;
 pub mod preview;
 pub mod reduce;

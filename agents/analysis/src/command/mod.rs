@@ -2,8 +2,10 @@
 //!
 //! Positions are in pixels, the centre of the first pixel at 0; levels in the units of the file.
 
+mod change;
 mod sky;
 
+pub use change::clean;
 pub use sky::{
     PhotometryOptions, SolveHints, build_index, open_index, photometry, record, solve_field, solve_file, spots,
     worth_matching,
