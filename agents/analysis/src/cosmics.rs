@@ -545,12 +545,12 @@ mod tests {
             let (cx, cy, peak) = (
                 unit() * width as f64,
                 unit() * height as f64,
-                10f64.powf(2.0 + 2.3 * unit()),
+                10f64.powf(2.0 + 1.3 * unit()),
             );
             for y in 0..height {
                 for x in 0..width {
                     let r = (x as f64 - cx).powi(2) + (y as f64 - cy).powi(2);
-                    pixels[y * width + x] += (peak * (-r / 5.0).exp()) as f32;
+                    pixels[y * width + x] += (peak * (-r / 6.0).exp()) as f32;
                 }
             }
         }

@@ -13,6 +13,9 @@
 //! | [`extract`] | pure: sources with position, flux, width |
 //! | [`astrometry`] | where the frame is on the sky: catalogue index, plate solver, WCS with distortion |
 //! | [`cosmics`] | cosmic rays found and replaced |
+//! | [`measure`] | plate solution and zero point of a frame of the night |
+//! | [`candidates`] | what is new, brighter, fading or moving |
+//! | [`minor_planets`] | where known ones are |
 //! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
 //! | [`preview`] | pure: a small picture |
 //! | [`reduce`] | pure: the whole chain for one frame |
@@ -23,9 +26,12 @@ pub mod agent;
 pub mod astrometry;
 pub mod background;
 pub mod calibrate;
+pub mod candidates;
 pub mod command;
 pub mod cosmics;
 pub mod extract;
+pub mod measure;
+pub mod minor_planets;
 mod parallel;
 pub mod photometry;
 pub mod preview;

@@ -6,10 +6,7 @@ mod change;
 mod sky;
 
 pub use change::clean;
-pub use sky::{
-    PhotometryOptions, SolveHints, build_index, open_index, photometry, record, solve_field, solve_file, spots,
-    worth_matching,
-};
+pub use sky::{PhotometryOptions, SolveHints, build_index, open_index, photometry, solve_field, solve_file};
 
 use crate::{
     background::Background,

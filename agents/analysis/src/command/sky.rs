@@ -3,13 +3,14 @@
 use super::{CommandError, bad, number, read, write};
 use crate::{
     astrometry::{
-        Hint, Index, Orientation, SkyStars, Solution, SolveOptions, Spot, Wcs,
+        Hint, Index, Orientation, SkyStars, Solution, SolveOptions, Wcs,
         index::{self, Contents},
         solve::solve,
         stars::separation,
     },
     background::Background,
     extract::{self, Options, Source},
+    measure::{record_solution, spots, worth_matching},
     photometry,
 };
 use alidade_fits::{Header, Image};
@@ -61,24 +62,6 @@ pub struct SolveHints {
     pub scale_tolerance: f64,
     /// Neither these nor the header are to be believed.
     pub blind: bool,
-}
-
-/// The stars of a list of sources that are worth matching: what is much narrower than a star is none.
-pub fn spots(sources: &[Source]) -> Vec<Spot> {
-    worth_matching(sources)
-        .into_iter()
-        .map(|s| Spot {
-            x: s.x_win,
-            y: s.y_win,
-            flux: s.flux_auto,
-        })
-        .collect()
-}
-
-/// The sources of [`spots`], in the same order.
-pub fn worth_matching(sources: &[Source]) -> Vec<&Source> {
-    let least = 0.5 * extract::median_fwhm(sources).unwrap_or(0.0);
-    sources.iter().filter(|s| s.fwhm_px >= least).collect()
 }
 
 /// Sources of an image that is searched once for several purposes.
@@ -252,25 +235,9 @@ pub fn solve_file(
     Ok(answer)
 }
 
-/// Puts a solution into a header.
-pub fn record(header: &mut Header, solution: &Solution, width: usize, height: usize) {
-    solution.wcs.write(header, width, height);
-    header.number("WCSNREF", solution.matched, "stars of the plate solution");
-    header.number(
-        "WCSRMS",
-        format!("{:.4}", solution.rms_arcsec),
-        "[arcsec] of the plate solution",
-    );
-    header.number(
-        "WCSODDS",
-        format!("{:.1}", solution.log_odds),
-        "natural logarithm of the odds",
-    );
-}
-
 fn write_with_wcs(path: &Path, solution: &Solution, out: &Path) -> Result<(), CommandError> {
     let (mut header, image) = read(path)?;
-    record(&mut header, solution, image.width, image.height);
+    record_solution(&mut header, solution, image.width, image.height);
     header.history("plate solution by alidade");
     header.remove("BLANK");
     let bytes = alidade_fits::write_f32(&header, &image).map_err(|e| CommandError::Failed(e.to_string()))?;
