@@ -50,12 +50,52 @@ pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::
             height as f64 - 1.0 - source.y / step as f64,
         );
     }
+    encoded(&bytes, width, height, png::ColorType::Grayscale)
+}
+
+/// Side of a cut-out before it is enlarged, and by how much it is, pixels.
+const CUTOUT: usize = 48;
+const ENLARGED: usize = 4;
+
+/// The surroundings of a place of a background-subtracted image, enlarged, as an 8-bit PNG; black outside the image.
+pub fn cutout(image: &Image, rms: f32, (x, y): (f64, f64)) -> Result<Vec<u8>, png::EncodingError> {
+    let (left, bottom) = (
+        x.round() as i64 - CUTOUT as i64 / 2,
+        y.round() as i64 - CUTOUT as i64 / 2,
+    );
+    let value = |u: usize, v: usize| {
+        let (px, py) = (left + u as i64, bottom + v as i64);
+        let inside = (0..image.width as i64).contains(&px) && (0..image.height as i64).contains(&py);
+        inside
+            .then(|| image.pixels.get(py as usize * image.width + px as usize).copied())
+            .flatten()
+            .filter(|p| p.is_finite())
+            .unwrap_or(0.0)
+    };
+    let softness = (3.0 * rms).max(1e-3);
+    let stretch = |value: f32| ((value + rms) / softness).asinh();
+    let highest = (0..CUTOUT * CUTOUT)
+        .map(|n| value(n % CUTOUT, n / CUTOUT))
+        .fold(0.0, f32::max);
+    let white = stretch(highest).max(1.0);
+    let side = CUTOUT * ENLARGED;
+    let mut bytes = Vec::with_capacity(side * side);
+    for v in (0..side).rev() {
+        for u in 0..side {
+            let level = stretch(value(u / ENLARGED, v / ENLARGED)) / white * 255.0;
+            bytes.push(level.clamp(0.0, 255.0) as u8);
+        }
+    }
+    encoded(&bytes, side, side, png::ColorType::Grayscale)
+}
+
+fn encoded(bytes: &[u8], width: usize, height: usize, colour: png::ColorType) -> Result<Vec<u8>, png::EncodingError> {
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_color(colour);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
-    encoder.write_header()?.write_image_data(&bytes)?;
+    encoder.write_header()?.write_image_data(bytes)?;
     Ok(out)
 }
 
