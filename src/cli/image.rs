@@ -2,9 +2,11 @@
 
 use super::CliError;
 use alidade_analysis::{
-    command::{self, CommandError, Method, PhotometryOptions, SolveHints},
+    candidates::Circle,
+    command::{self, CandidateOptions, CommandError, Method, PhotometryOptions, SolveHints},
     cosmics::CosmicOptions,
     extract::Options,
+    subtract::SubtractOptions,
 };
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -52,6 +54,18 @@ enum ImageCommand {
     Solve(SolveArgs),
     /// Zero point, limiting magnitude, and the light curve of a target
     Photometry(PhotometryArgs),
+    /// What is new, brighter than the catalogue, or changed since earlier frames
+    Candidates(CandidatesArgs),
+    /// Take a reference frame off a new one and list what changed
+    Subtract(SubtractArgs),
+    /// Write whole numbers of 16 bits compressed by Rice, without loss
+    Compress {
+        image: PathBuf,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Whether CHECKSUM and DATASUM hold
+    Verify { image: PathBuf },
     /// Catalogues for solving and photometry
     Index {
         #[command(subcommand)]
@@ -60,6 +74,9 @@ enum ImageCommand {
     /// A small PNG with the sources ringed
     Preview {
         image: PathBuf,
+        /// In colour, with the celestial grid
+        #[arg(long)]
+        grid: bool,
         #[arg(short, long)]
         output: PathBuf,
     },
@@ -161,6 +178,9 @@ struct PhotometryArgs {
     /// Level from which a pixel is saturated [default: SATURATE of the header]
     #[arg(long)]
     saturation: Option<f64>,
+    /// Draw the light curve of the target, as SVG
+    #[arg(long, requires = "target")]
+    plot: Option<PathBuf>,
     /// ICRS degrees of a star to follow
     #[arg(long, num_args = 2, value_names = ["RA", "DEC"], allow_negative_numbers = true)]
     target: Option<Vec<f64>>,
@@ -188,8 +208,70 @@ impl PhotometryArgs {
             gain_e_adu: self.gain,
             saturation: self.saturation,
             target,
+            plot: self.plot.clone(),
         })
     }
+}
+
+#[derive(Debug, Args)]
+struct CandidatesArgs {
+    #[command(flatten)]
+    photometry: PhotometryArgs,
+    /// Error circle: ICRS degrees and radius in degrees
+    #[arg(long, num_args = 3, value_names = ["RA", "DEC", "RADIUS"], allow_negative_numbers = true)]
+    area: Option<Vec<f64>>,
+    /// Table of minor planets' elements: name, epoch_jd, mean_anomaly_deg, perihelion_deg, node_deg, inclination_deg,
+    /// eccentricity, axis_au
+    #[arg(long)]
+    elements: Option<PathBuf>,
+    /// Folder for pictures of the candidates
+    #[arg(long)]
+    cutouts: Option<PathBuf>,
+}
+
+impl CandidatesArgs {
+    fn options(&self) -> Result<CandidateOptions, CliError> {
+        let area = match self.area.as_deref() {
+            Some([ra, dec, radius]) if (0.0..=360.0).contains(ra) && dec.abs() <= 90.0 && *radius > 0.0 => {
+                Some(Circle {
+                    ra_deg: *ra,
+                    dec_deg: *dec,
+                    radius_deg: *radius,
+                })
+            }
+            Some(_) => {
+                return Err(CliError::bad_input(
+                    "--area is a right ascension, a declination and a radius",
+                ));
+            }
+            None => None,
+        };
+        Ok(CandidateOptions {
+            photometry: self.photometry.options()?,
+            area,
+            elements: self.elements.clone(),
+            // The last frame named is the one that is searched.
+            before: self.photometry.images[..self.photometry.images.len() - 1].to_vec(),
+            cutouts: self.cutouts.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct SubtractArgs {
+    new: PathBuf,
+    reference: PathBuf,
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// Level from which a pixel is saturated
+    #[arg(long, default_value_t = 60_000.0)]
+    saturation: f64,
+    /// Folder for pictures of the candidates
+    #[arg(long)]
+    cutouts: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -337,6 +419,31 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
         ImageCommand::Photometry(photometry) => {
             command::photometry(&photometry.images, &photometry.index, &photometry.options()?)
         }
+        ImageCommand::Candidates(args) => {
+            let (options, images) = (args.options()?, &args.photometry.images);
+            match images.last() {
+                Some(image) => command::candidates(image, &args.photometry.index, &options),
+                None => return Err(CliError::bad_input("no frame")),
+            }
+        }
+        ImageCommand::Subtract(args) => {
+            if !(args.gain.is_finite() && args.gain > 0.0 && args.saturation.is_finite()) {
+                return Err(CliError::bad_input("--gain must be above zero"));
+            }
+            let options = SubtractOptions {
+                gain_e_adu: args.gain,
+                saturation: args.saturation,
+            };
+            command::subtract(
+                &args.new,
+                &args.reference,
+                &options,
+                &args.output,
+                args.cutouts.as_deref(),
+            )
+        }
+        ImageCommand::Compress { image, output } => command::compress(image, output),
+        ImageCommand::Verify { image } => command::verify(image),
         ImageCommand::Index {
             command:
                 IndexCommand::Build {
@@ -345,7 +452,7 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
                     output,
                 },
         } => command::build_index(catalogue, name.as_deref(), output),
-        ImageCommand::Preview { image, output } => command::picture(image, output),
+        ImageCommand::Preview { image, grid, output } => command::picture(image, *grid, output),
     }
     .map_err(|error| match error {
         CommandError::BadInput(text) => CliError::BadInput(text),

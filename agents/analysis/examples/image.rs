@@ -2,6 +2,7 @@
 use alidade_analysis::{
     command::{self, PhotometryOptions, SolveHints},
     cosmics::{self, CosmicOptions},
+    subtract::SubtractOptions,
 };
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let seconds = best_of_three(|| drop(cosmics::clean(&mut image.clone(), &CosmicOptions::default())))?;
             Ok(serde_json::json!({ "seconds": seconds }))
         }
+        "subtract" => {
+            let options = SubtractOptions {
+                gain_e_adu: 1.5,
+                saturation: 55_000.0,
+            };
+            command::subtract(
+                Path::new(word(1)?),
+                Path::new(word(2)?),
+                &options,
+                Path::new(word(3)?),
+                None,
+            )
+        }
+        "combine" => {
+            let frames: Vec<PathBuf> = words[2..].iter().map(PathBuf::from).collect();
+            command::combine(&frames, command::Method::Clipped, Path::new(word(1)?))
+        }
+        "compress" => command::compress(Path::new(word(1)?), Path::new(word(2)?)),
+        "verify" => command::verify(Path::new(word(1)?)),
         "photometry" => {
             let options = PhotometryOptions {
                 hints: SolveHints::default(),
@@ -43,6 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 gain_e_adu: 4.6,
                 saturation: None,
                 target: None,
+                plot: None,
             };
             let images: Vec<PathBuf> = words[2..].iter().map(PathBuf::from).collect();
             command::photometry(&images, Path::new(word(1)?), &options)

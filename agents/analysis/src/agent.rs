@@ -13,6 +13,7 @@ use crate::{
     candidates::{self, Candidate, Field, Visit},
     cosmics::CosmicOptions,
     extract::Options,
+    masters,
     measure::Measured,
     preview,
     reduce::{Reduction, Wanted, reduce},
@@ -361,7 +362,7 @@ fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) 
         let path = format!("{night}/masters/{channel}-{}.fits", name.replace(' ', "-"));
         written.extend(file.and_then(|bytes| write(data_dir, path, kind, &bytes)).ok());
     };
-    let bias = calibrate::combine(&load(&library.bias_frames));
+    let bias = master(&library.bias_frames, &|_, _, _| {});
     if let Some(bias) = &bias {
         keep("master bias".into(), ProductKind::MasterBias, bias);
     }
@@ -379,26 +380,40 @@ fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) 
     (Arc::new(Made { bias, dark_rate, flats }), written)
 }
 
+/// A master of the frames that can be read; with none the degradation is recorded on every frame.
+fn master(paths: &[PathBuf], prepare: &dyn Fn(&Header, usize, &mut [f32])) -> Option<Image> {
+    let readable: Vec<PathBuf> = paths
+        .iter()
+        .filter(|p| alidade_fits::Rows::open(p).is_ok())
+        .cloned()
+        .collect();
+    Some(
+        masters::combine_files(&readable, masters::Method::Clipped, prepare)
+            .ok()?
+            .1,
+    )
+}
+
 /// Dark current in units per second: bias off, divided by the exposure time, combined.
 fn dark_rate(paths: &[PathBuf], bias: Option<&Image>) -> Option<Image> {
     let bias = bias?;
-    let rates: Vec<Image> = paths
+    let seconds = |header: &Header| header.get_f64("EXPTIME").filter(|s| *s > 0.0);
+    let fitting: Vec<PathBuf> = paths
         .iter()
-        .filter_map(|path| {
-            let (header, mut image) = alidade_fits::read(&std::fs::read(path).ok()?).ok()?;
-            let seconds = header.get_f64("EXPTIME").filter(|s| *s > 0.0)? as f32;
-            if image.pixels.len() != bias.pixels.len() {
-                return None;
-            }
-            image
-                .pixels
-                .iter_mut()
-                .zip(&bias.pixels)
-                .for_each(|(p, b)| *p = (*p - b) / seconds);
-            Some(image)
+        .filter(|path| {
+            alidade_fits::Rows::open(path).is_ok_and(|rows| {
+                (rows.width, rows.height) == (bias.width, bias.height) && seconds(&rows.header).is_some()
+            })
         })
+        .cloned()
         .collect();
-    calibrate::combine(&rates)
+    master(&fitting, &|header, from, pixels| {
+        let rate = 1.0 / seconds(header).unwrap_or(1.0) as f32;
+        pixels
+            .iter_mut()
+            .zip(&bias.pixels[from..])
+            .for_each(|(p, b)| *p = (*p - b) * rate);
+    })
 }
 
 fn reduce_frame(job: &Job, made: &Made) -> Result<Reduced, String> {

@@ -10,6 +10,19 @@ const LONGEST: usize = 512;
 ///
 /// The stretch is asinh((v - black) / (3 rms)), black one rms below the sky, white at the 99.7th percentile.
 pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::EncodingError> {
+    let (mut bytes, width, height, step) = small(image, rms);
+    for source in sources.iter().take(200) {
+        for (x, y) in circle(source.x / step as f64, height as f64 - 1.0 - source.y / step as f64) {
+            if x >= 0.0 && y >= 0.0 && (x as usize) < width && (y as usize) < height {
+                bytes[y as usize * width + x as usize] = 200;
+            }
+        }
+    }
+    encoded(&bytes, width, height, png::ColorType::Grayscale)
+}
+
+/// The picture in grey with its width, height, and the frame's pixels for each of its own.
+fn small(image: &Image, rms: f32) -> (Vec<u8>, usize, usize, usize) {
     let step = image.width.max(image.height).div_ceil(LONGEST).max(1);
     let (width, height) = ((image.width / step).max(1), (image.height / step).max(1));
     let mut small = Vec::with_capacity(width * height);
@@ -37,20 +50,49 @@ pub fn png(image: &Image, rms: f32, sources: &[Source]) -> Result<Vec<u8>, png::
     let mut sorted = small.clone();
     let at = (sorted.len() * 997 / 1000).min(sorted.len().saturating_sub(1));
     let white = stretch(*sorted.select_nth_unstable_by(at, f32::total_cmp).1).max(1.0);
-    let mut bytes: Vec<u8> = small
+    let bytes: Vec<u8> = small
         .iter()
         .map(|v| (stretch(*v) / white * 255.0).clamp(0.0, 255.0) as u8)
         .collect();
-    for source in sources.iter().take(200) {
-        ring(
-            &mut bytes,
-            width,
-            height,
-            source.x / step as f64,
-            height as f64 - 1.0 - source.y / step as f64,
+    (bytes, width, height, step)
+}
+
+/// As [`png`], in colour: sources ringed in green, and the points of a grid, in pixels of the frame, in blue.
+pub fn overlay(
+    image: &Image,
+    rms: f32,
+    sources: &[Source],
+    grid: &[(f64, f64)],
+) -> Result<Vec<u8>, png::EncodingError> {
+    let (grey, width, height, step) = small(image, rms);
+    let mut bytes: Vec<u8> = grey.iter().flat_map(|v| [*v, *v, *v]).collect();
+    let mut paint = |x: f64, y: f64, colour: [u8; 3]| {
+        if x >= 0.0 && y >= 0.0 && (x as usize) < width && (y as usize) < height {
+            bytes[3 * (y as usize * width + x as usize)..][..3].copy_from_slice(&colour);
+        }
+    };
+    let top = height as f64 - 1.0;
+    for (x, y) in grid {
+        paint(
+            (x / step as f64).round(),
+            (top - y / step as f64).round(),
+            [70, 110, 220],
         );
     }
-    encoded(&bytes, width, height, png::ColorType::Grayscale)
+    for source in sources.iter().take(500) {
+        for (x, y) in circle(source.x / step as f64, top - source.y / step as f64) {
+            paint(x, y, [60, 220, 90]);
+        }
+    }
+    encoded(&bytes, width, height, png::ColorType::Rgb)
+}
+
+/// Places on a ring of six pixels radius.
+fn circle(cx: f64, cy: f64) -> impl Iterator<Item = (f64, f64)> {
+    (0..360).step_by(8).map(move |degree| {
+        let (sin, cos) = f64::from(degree).to_radians().sin_cos();
+        ((cx + 6.0 * cos).round(), (cy + 6.0 * sin).round())
+    })
 }
 
 /// Side of a cut-out before it is enlarged, and by how much it is, pixels.
@@ -97,17 +139,6 @@ fn encoded(bytes: &[u8], width: usize, height: usize, colour: png::ColorType) ->
     encoder.set_compression(png::Compression::Fast);
     encoder.write_header()?.write_image_data(bytes)?;
     Ok(out)
-}
-
-/// A ring of six pixels radius.
-fn ring(bytes: &mut [u8], width: usize, height: usize, cx: f64, cy: f64) {
-    for degree in (0..360).step_by(8) {
-        let (sin, cos) = f64::from(degree).to_radians().sin_cos();
-        let (x, y) = ((cx + 6.0 * cos).round(), (cy + 6.0 * sin).round());
-        if x >= 0.0 && y >= 0.0 && (x as usize) < width && (y as usize) < height {
-            bytes[y as usize * width + x as usize] = 200;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ use crate::{
         stars::separation,
     },
     background::Background,
+    candidates::{self, Circle, Field},
     extract::{self, Options, Source},
     measure::{record_solution, spots, worth_matching},
-    photometry,
+    minor_planets,
+    photometry::{self, ZeroPoint},
+    plot, preview,
 };
 use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
@@ -316,6 +319,8 @@ pub struct PhotometryOptions {
     pub saturation: Option<f64>,
     /// ICRS degrees of a star that is followed.
     pub target: Option<(f64, f64)>,
+    /// Where its light curve is drawn.
+    pub plot: Option<PathBuf>,
 }
 
 /// Seconds of exposure a header tells.
@@ -347,14 +352,34 @@ pub fn photometry(paths: &[PathBuf], index: &Path, options: &PhotometryOptions) 
         answer["zero_point_above_air"] = json!(above);
     }
     if options.target.is_some() {
-        answer["light_curve"] = json!(curve);
+        if let Some(out) = &options.plot {
+            let points: Vec<plot::Seen> = curve.iter().filter_map(|p| Some((p.minutes?, p.seen?))).collect();
+            let first = points.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
+            let since: Vec<plot::Seen> = points.iter().map(|p| (p.0 - first, p.1)).collect();
+            if since.is_empty() {
+                return Err(CommandError::BadInput(
+                    "no frame with MJD-OBS shows the target: nothing to plot".into(),
+                ));
+            }
+            write(out, plot::light_curve("Light curve", &since).as_bytes())?;
+        }
+        answer["light_curve"] = json!(curve.into_iter().map(|p| p.told).collect::<Vec<_>>());
     }
     Ok(answer)
 }
 
-type OneFrame = (Value, Option<f64>, Option<Value>);
+/// A target on one frame.
+struct Followed {
+    told: Value,
+    /// Minutes since any time.
+    minutes: Option<f64>,
+    seen: Option<photometry::Brightness>,
+}
 
-fn photometry_of(path: &Path, index: &Index, options: &PhotometryOptions) -> Result<OneFrame, CommandError> {
+type OneFrame = (Value, Option<f64>, Option<Followed>);
+
+/// Reads, takes the sky off and extracts for photometry.
+fn prepared(path: &Path, options: &PhotometryOptions) -> Result<Searched, CommandError> {
     let extraction = Options {
         aperture_px: options.aperture_px,
         gain_e_adu: options.gain_e_adu,
@@ -375,12 +400,16 @@ fn photometry_of(path: &Path, index: &Index, options: &PhotometryOptions) -> Res
         ..extraction
     };
     let sources = extract::extract(&image, sky.rms, &extraction);
-    let searched = Searched {
+    Ok(Searched {
         header,
         image,
         rms: sky.rms,
         sources,
-    };
+    })
+}
+
+fn photometry_of(path: &Path, index: &Index, options: &PhotometryOptions) -> Result<OneFrame, CommandError> {
+    let searched = prepared(path, options)?;
     let seconds = exposure(&searched.header);
     let exposure_s = seconds.unwrap_or(1.0);
     let mut frame = json!({ "file": path.display().to_string(), "exposure_s": seconds, "sources": searched.sources.len(),
@@ -414,7 +443,117 @@ fn photometry_of(path: &Path, index: &Index, options: &PhotometryOptions) -> Res
         let place = solution.wcs.pixel_of(ra, dec)?;
         let found = photometry::forced(&searched.image, place, &zero, rms, aperture, gain, exposure_s);
         let time = searched.header.get("DATE-AVG").or_else(|| searched.header.get("DATE-OBS"));
-        Some(json!({ "file": path.display().to_string(), "time": time, "x": place.0, "y": place.1, "brightness": found }))
+        Some(Followed {
+            told: json!({ "file": path.display().to_string(), "time": time, "x": place.0, "y": place.1, "brightness": found }),
+            minutes: searched.header.get_f64("MJD-OBS").map(|d| d * 1440.0 + exposure_s / 120.0),
+            seen: found,
+        })
     });
     Ok((frame, Some(zero.mag), point))
+}
+
+/// How candidates are looked for.
+#[derive(Debug, Clone)]
+pub struct CandidateOptions {
+    pub photometry: PhotometryOptions,
+    /// Only here.
+    pub area: Option<Circle>,
+    /// Table of the elements of minor planets.
+    pub elements: Option<PathBuf>,
+    /// Earlier frames of the same field.
+    pub before: Vec<PathBuf>,
+    /// Folder for pictures of the candidates.
+    pub cutouts: Option<PathBuf>,
+}
+
+/// Candidates that get pictures.
+const CUTOUTS: usize = 20;
+
+/// A frame with its solution and zero point, or why it has none.
+fn calibrated(
+    path: &Path,
+    index: &Index,
+    options: &PhotometryOptions,
+) -> Result<(Searched, Solution, ZeroPoint), CommandError> {
+    let searched = prepared(path, options)?;
+    let (solution, _) = solve_searched(&searched, index, &options.hints, 3).map_err(|e| bad(path, e))?;
+    let worth = worth_matching(&searched.sources);
+    let matched = solution.stars.iter().map(|(spot, star)| (worth[*spot], *star));
+    let zero = photometry::zero_point(matched, exposure(&searched.header).unwrap_or(1.0))
+        .ok_or_else(|| bad(path, "fewer than three stars calibrate"))?;
+    Ok((searched, solution, zero))
+}
+
+fn field<'a>(searched: &'a Searched, solution: &'a Solution, zero: &'a ZeroPoint) -> Field<'a> {
+    Field {
+        sources: &searched.sources,
+        wcs: &solution.wcs,
+        rms_arcsec: solution.rms_arcsec,
+        zero,
+        exposure_s: exposure(&searched.header).unwrap_or(1.0),
+        fwhm_px: extract::median_fwhm(&searched.sources).unwrap_or(2.5),
+    }
+}
+
+/// What is new, brighter than known, or changed since earlier frames.
+pub fn candidates(path: &Path, index: &Path, options: &CandidateOptions) -> Result<Value, CommandError> {
+    let index = open_index(index)?;
+    let (searched, solution, zero) = calibrated(path, &index, &options.photometry)?;
+    let filter = searched.header.get("FILTER").unwrap_or_default();
+    let mut before = Vec::new();
+    for earlier in &options.before {
+        let (searched, solution, zero) = calibrated(earlier, &index, &options.photometry)?;
+        let own = searched.header.get("FILTER").unwrap_or_default();
+        before.push(field(&searched, &solution, &zero).visit(&own));
+    }
+    let ((ra, dec), radius) = solution.wcs.circle(searched.image.width, searched.image.height);
+    let mut notes = Vec::new();
+    let known = match &options.elements {
+        None => Vec::new(),
+        Some(table) => {
+            let text = std::fs::read_to_string(table).map_err(|e| bad(table, e))?;
+            let elements = minor_planets::read_csv(&text).map_err(|e| bad(table, e))?;
+            match searched.header.get_f64("MJD-OBS") {
+                Some(mjd) => minor_planets::near(&elements, mjd + 2_400_000.5, ra, dec, radius + 0.1),
+                None => {
+                    notes.push("MJD-OBS is missing: minor planets were not looked for");
+                    Vec::new()
+                }
+            }
+        }
+    };
+    let stars = index.cone(ra, dec, radius).map_err(CommandError::Failed)?;
+    let field = field(&searched, &solution, &zero);
+    let found = candidates::search(&field, options.area, &stars, index.depth(), &before, &filter, &known);
+    if let Some(folder) = &options.cutouts {
+        std::fs::create_dir_all(folder).map_err(|e| CommandError::Failed(format!("{}: {e}", folder.display())))?;
+        for (number, candidate) in found.iter().take(CUTOUTS).enumerate() {
+            let picture = preview::cutout(&searched.image, searched.rms, (candidate.x, candidate.y));
+            let bytes = picture.map_err(|e| CommandError::Failed(e.to_string()))?;
+            write(&folder.join(format!("{:02}.png", number + 1)), &bytes)?;
+        }
+    }
+    let limit = photometry::limiting_magnitude(
+        &zero,
+        searched.rms,
+        options.photometry.aperture_px,
+        options.photometry.gain_e_adu,
+        field.exposure_s,
+    );
+    Ok(json!({
+        "file": path.display().to_string(),
+        "filter": filter,
+        "obs_date": searched.header.get("DATE-OBS"),
+        "catalogue": { "name": index.name(), "depth_mag": index.depth() },
+        "solution": described(&solution, &searched.image),
+        "zero_point": zero,
+        "limiting_mag": limit,
+        "limiting_mag_sigma": 5,
+        "area": options.area,
+        "visits_before": before.len(),
+        "known_objects": known.iter().map(|k| k.name.clone()).collect::<Vec<_>>(),
+        "notes": notes,
+        "count": found.len(),
+        "candidates": found,
+    }))
 }
