@@ -2,8 +2,11 @@
 
 use super::CliError;
 use alidade_analysis::{
-    command::{self, CommandError, Method},
+    candidates::Circle,
+    command::{self, CandidateOptions, CommandError, Method, PhotometryOptions, SolveHints},
+    cosmics::CosmicOptions,
     extract::Options,
+    subtract::SubtractOptions,
 };
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -45,12 +48,278 @@ enum ImageCommand {
         #[arg(short, long)]
         output: PathBuf,
     },
-    /// A small PNG with the sources ringed
-    Preview {
+    /// Remove cosmic rays
+    Clean(CleanArgs),
+    /// Where the frame is on the sky
+    Solve(SolveArgs),
+    /// Zero point, limiting magnitude, and the light curve of a target
+    Photometry(PhotometryArgs),
+    /// What is new, brighter than the catalogue, or changed since earlier frames
+    Candidates(CandidatesArgs),
+    /// Take a reference frame off a new one and list what changed
+    Subtract(SubtractArgs),
+    /// Write whole numbers of 16 bits compressed by Rice, without loss
+    Compress {
         image: PathBuf,
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// Whether CHECKSUM and DATASUM hold
+    Verify { image: PathBuf },
+    /// Catalogues for solving and photometry
+    Index {
+        #[command(subcommand)]
+        command: IndexCommand,
+    },
+    /// A small PNG with the sources ringed
+    Preview {
+        image: PathBuf,
+        /// In colour, with the celestial grid
+        #[arg(long)]
+        grid: bool,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum IndexCommand {
+    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag
+    Build {
+        catalogue: PathBuf,
+        /// Name that is said with what is found by it
+        #[arg(long)]
+        name: Option<String>,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+}
+
+/// What is known of a frame; without it the header is asked.
+#[derive(Debug, Args)]
+struct HintArgs {
+    /// Right ascension of the centre, ICRS degrees
+    #[arg(long, requires = "dec", allow_negative_numbers = true)]
+    ra: Option<f64>,
+    /// Declination of the centre, ICRS degrees
+    #[arg(long, requires = "ra", allow_negative_numbers = true)]
+    dec: Option<f64>,
+    /// How far the centre may be off, degrees [default: 1]
+    #[arg(long)]
+    radius: Option<f64>,
+    /// Arcseconds a pixel
+    #[arg(long)]
+    scale: Option<f64>,
+    /// Relative uncertainty of the scale
+    #[arg(long, default_value_t = 0.02)]
+    scale_tolerance: f64,
+    /// Believe neither the header nor anything else
+    #[arg(long)]
+    blind: bool,
+}
+
+impl HintArgs {
+    fn hints(&self) -> Result<SolveHints, CliError> {
+        let within = |name: &str, value: Option<f64>, low: f64, high: f64| match value {
+            Some(v) if !(low..=high).contains(&v) => {
+                Err(CliError::bad_input(format!("--{name} must be from {low} to {high}")))
+            }
+            _ => Ok(()),
+        };
+        within("ra", self.ra, 0.0, 360.0)?;
+        within("dec", self.dec, -90.0, 90.0)?;
+        within("radius", self.radius, 1e-4, 180.0)?;
+        within("scale", self.scale, 1e-3, 3600.0)?;
+        within("scale-tolerance", Some(self.scale_tolerance), 1e-4, 0.9)?;
+        Ok(SolveHints {
+            ra_deg: self.ra,
+            dec_deg: self.dec,
+            radius_deg: self.radius,
+            scale_arcsec: self.scale,
+            scale_tolerance: self.scale_tolerance,
+            blind: self.blind,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct SolveArgs {
+    image: PathBuf,
+    #[command(flatten)]
+    hints: HintArgs,
+    /// Index of `image index build`, or a table it could be built of
+    #[arg(long, required_if_eq("engine", "own"))]
+    index: Option<PathBuf>,
+    /// Highest order of the distortion, 1 for none
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=5))]
+    order: u8,
+    #[arg(long, value_parser = ["own", "astrometry.net"], default_value = "own")]
+    engine: String,
+    /// Write the frame with its solution
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PhotometryArgs {
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    hints: HintArgs,
+    /// Index of `image index build`, or a table it could be built of
+    #[arg(long)]
+    index: PathBuf,
+    /// Aperture radius, pixels
+    #[arg(long, default_value_t = 5.0)]
+    aperture: f64,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// Level from which a pixel is saturated [default: SATURATE of the header]
+    #[arg(long)]
+    saturation: Option<f64>,
+    /// Draw the light curve of the target, as SVG
+    #[arg(long, requires = "target")]
+    plot: Option<PathBuf>,
+    /// ICRS degrees of a star to follow
+    #[arg(long, num_args = 2, value_names = ["RA", "DEC"], allow_negative_numbers = true)]
+    target: Option<Vec<f64>>,
+}
+
+impl PhotometryArgs {
+    fn options(&self) -> Result<PhotometryOptions, CliError> {
+        if !(0.5..=1000.0).contains(&self.aperture) || self.gain.is_nan() || self.gain <= 0.0 {
+            return Err(CliError::bad_input(
+                "--aperture must be from 0.5 to 1000, --gain above zero",
+            ));
+        }
+        let target = match self.target.as_deref() {
+            Some([ra, dec]) if (0.0..=360.0).contains(ra) && dec.abs() <= 90.0 => Some((*ra, *dec)),
+            Some(_) => {
+                return Err(CliError::bad_input(
+                    "--target is a right ascension and a declination in degrees",
+                ));
+            }
+            None => None,
+        };
+        Ok(PhotometryOptions {
+            hints: self.hints.hints()?,
+            aperture_px: self.aperture,
+            gain_e_adu: self.gain,
+            saturation: self.saturation,
+            target,
+            plot: self.plot.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct CandidatesArgs {
+    #[command(flatten)]
+    photometry: PhotometryArgs,
+    /// Error circle: ICRS degrees and radius in degrees
+    #[arg(long, num_args = 3, value_names = ["RA", "DEC", "RADIUS"], allow_negative_numbers = true)]
+    area: Option<Vec<f64>>,
+    /// Table of minor planets' elements: name, epoch_jd, mean_anomaly_deg, perihelion_deg, node_deg, inclination_deg,
+    /// eccentricity, axis_au
+    #[arg(long)]
+    elements: Option<PathBuf>,
+    /// Folder for pictures of the candidates
+    #[arg(long)]
+    cutouts: Option<PathBuf>,
+}
+
+impl CandidatesArgs {
+    fn options(&self) -> Result<CandidateOptions, CliError> {
+        let area = match self.area.as_deref() {
+            Some([ra, dec, radius]) if (0.0..=360.0).contains(ra) && dec.abs() <= 90.0 && *radius > 0.0 => {
+                Some(Circle {
+                    ra_deg: *ra,
+                    dec_deg: *dec,
+                    radius_deg: *radius,
+                })
+            }
+            Some(_) => {
+                return Err(CliError::bad_input(
+                    "--area is a right ascension, a declination and a radius",
+                ));
+            }
+            None => None,
+        };
+        Ok(CandidateOptions {
+            photometry: self.photometry.options()?,
+            area,
+            elements: self.elements.clone(),
+            // The last frame named is the one that is searched.
+            before: self.photometry.images[..self.photometry.images.len() - 1].to_vec(),
+            cutouts: self.cutouts.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct SubtractArgs {
+    new: PathBuf,
+    reference: PathBuf,
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// Level from which a pixel is saturated
+    #[arg(long, default_value_t = 60_000.0)]
+    saturation: f64,
+    /// Folder for pictures of the candidates
+    #[arg(long)]
+    cutouts: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CleanArgs {
+    /// A calibrated frame that still has its sky
+    image: PathBuf,
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Also write where they were
+    #[arg(long)]
+    mask: Option<PathBuf>,
+    /// Laplacian over noise from which a pixel is suspect
+    #[arg(long, default_value_t = 4.5)]
+    sigma: f32,
+    /// Least contrast with the fine structure: more spares stars
+    #[arg(long, default_value_t = 5.0)]
+    contrast: f32,
+    /// Electrons per unit
+    #[arg(long, default_value_t = 1.0)]
+    gain: f32,
+    /// Electrons
+    #[arg(long, default_value_t = 6.5)]
+    read_noise: f32,
+    /// Electrons from which stars are saturated
+    #[arg(long, default_value_t = 65_536.0)]
+    saturation: f32,
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=20))]
+    iterations: u8,
+}
+
+impl CleanArgs {
+    fn options(&self) -> Result<CosmicOptions, CliError> {
+        let numbers = [self.sigma, self.contrast, self.gain, self.saturation];
+        if !numbers.iter().all(|v| v.is_finite() && *v > 0.0) || !(0.0..1e6).contains(&self.read_noise) {
+            return Err(CliError::bad_input(
+                "--sigma, --contrast, --gain and --saturation must be above zero",
+            ));
+        }
+        Ok(CosmicOptions {
+            sigma_clip: self.sigma,
+            object_limit: self.contrast,
+            gain_e_adu: self.gain,
+            read_noise_e: self.read_noise,
+            saturation_e: self.saturation,
+            iterations: usize::from(self.iterations),
+            ..CosmicOptions::default()
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -134,7 +403,56 @@ pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
             };
             command::combine(frames, method, output)
         }
-        ImageCommand::Preview { image, output } => command::picture(image, output),
+        ImageCommand::Clean(clean) => {
+            command::clean(&clean.image, &clean.options()?, &clean.output, clean.mask.as_deref())
+        }
+        ImageCommand::Solve(solve) => {
+            let hints = solve.hints.hints()?;
+            match &solve.index {
+                Some(index) if solve.engine == "own" => {
+                    let order = usize::from(solve.order);
+                    command::solve_file(&solve.image, index, &hints, order, solve.output.as_deref())
+                }
+                _ => command::solve_field(&solve.image, &hints),
+            }
+        }
+        ImageCommand::Photometry(photometry) => {
+            command::photometry(&photometry.images, &photometry.index, &photometry.options()?)
+        }
+        ImageCommand::Candidates(args) => {
+            let (options, images) = (args.options()?, &args.photometry.images);
+            match images.last() {
+                Some(image) => command::candidates(image, &args.photometry.index, &options),
+                None => return Err(CliError::bad_input("no frame")),
+            }
+        }
+        ImageCommand::Subtract(args) => {
+            if !(args.gain.is_finite() && args.gain > 0.0 && args.saturation.is_finite()) {
+                return Err(CliError::bad_input("--gain must be above zero"));
+            }
+            let options = SubtractOptions {
+                gain_e_adu: args.gain,
+                saturation: args.saturation,
+            };
+            command::subtract(
+                &args.new,
+                &args.reference,
+                &options,
+                &args.output,
+                args.cutouts.as_deref(),
+            )
+        }
+        ImageCommand::Compress { image, output } => command::compress(image, output),
+        ImageCommand::Verify { image } => command::verify(image),
+        ImageCommand::Index {
+            command:
+                IndexCommand::Build {
+                    catalogue,
+                    name,
+                    output,
+                },
+        } => command::build_index(catalogue, name.as_deref(), output),
+        ImageCommand::Preview { image, grid, output } => command::picture(image, *grid, output),
     }
     .map_err(|error| match error {
         CommandError::BadInput(text) => CliError::BadInput(text),

@@ -18,7 +18,7 @@ use crate::{
         snapshot::{Mode, Snapshot},
     },
     settings::{BrokerSettings, DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
-    simulate::{connect, night::blocking, plan},
+    simulate::{connect, night::blocking, plan, survey::Survey},
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{
@@ -30,6 +30,7 @@ use alidade_alerts::{
         vtp,
     },
 };
+use alidade_analysis::astrometry::{Index, SkyStars};
 use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector, UnixConnector};
 use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
@@ -242,6 +243,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             stroke,
             report,
             analyse: true,
+            sky: catalogue(&settings, observatory.is_some())?,
         },
     );
     let mode = if observatory.is_some() {
@@ -378,6 +380,15 @@ async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<
         Ok(())
     } else {
         Err(CliError::failed("the enclosure did not close"))
+    }
+}
+
+/// The stars that the analysis knows: those of the index, or of the simulated sky.
+fn catalogue(settings: &Settings, simulated: bool) -> Result<Option<Arc<dyn SkyStars>>, CliError> {
+    match &settings.storage.catalogue {
+        Some(path) => Ok(Some(Arc::new(Index::open(path).map_err(CliError::bad_input)?))),
+        None if simulated => Ok(Some(Arc::new(Survey::new(sky::Catalogue::default())))),
+        None => Ok(None),
     }
 }
 

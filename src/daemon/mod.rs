@@ -84,6 +84,8 @@ pub struct Surroundings {
     pub report: Rc<dyn Fn(Night)>,
     /// Frames are analysed (there are pixels, and somebody wants results).
     pub analyse: bool,
+    /// Catalogue for the analysis.
+    pub sky: Option<std::sync::Arc<dyn alidade_analysis::astrometry::SkyStars>>,
 }
 
 /// What the agents publish; anyone may read.
@@ -145,6 +147,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             offload: offload.clone(),
             data_dir: data_dir.clone(),
             pipeline: pipeline.recipient(),
+            sky: around.sky,
         },
         translate::analysis(settings),
     )

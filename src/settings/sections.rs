@@ -739,6 +739,8 @@ pub struct StorageSettings {
     pub data_dir: PathBuf,
     /// No new exposure with less free space, megabytes.
     pub min_free_mb: u64,
+    /// Index of `alidade image index build`: plate solutions, zero points and candidates need it.
+    pub catalogue: Option<PathBuf>,
 }
 
 impl Default for StorageSettings {
@@ -746,6 +748,7 @@ impl Default for StorageSettings {
         Self {
             data_dir: "var".into(),
             min_free_mb: 500,
+            catalogue: None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod judge;
 pub mod night;
 pub mod pace;
 pub mod plan;
+pub mod survey;
 
 use crate::error::CliError;
 use night::{NightOutcome, Serving};

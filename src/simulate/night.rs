@@ -27,6 +27,7 @@ use crate::{
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{agent::Packet, record::AlertRecords};
+use alidade_analysis::astrometry::SkyStars;
 use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
     clock::Clock,
@@ -486,8 +487,19 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             stroke: Rc::new(|| {}),
             report,
             analyse: stage.plan.pixels,
+            sky: survey(stage)?,
         },
     ))
+}
+
+/// The catalogue that the simulated observatory has: a survey of the simulated sky.
+fn survey(stage: &Stage) -> Result<Option<Arc<dyn SkyStars>>, CliError> {
+    if !stage.plan.pixels {
+        return Ok(None);
+    }
+    let stars = stage.plan.scenario.folder.join("stars.csv");
+    let catalogue = sky::Catalogue::load(&stars).map_err(CliError::bad_input)?;
+    Ok(Some(Arc::new(super::survey::Survey::new(catalogue))))
 }
 
 fn stored_packets(stage: &Stage) -> Result<alidade_alerts::agent::Before, CliError> {

@@ -8,9 +8,15 @@
 //! ```
 
 use crate::{
+    astrometry::SkyStars,
     calibrate::{self, Masters},
+    candidates::{self, Candidate, Field, Visit},
+    cosmics::CosmicOptions,
     extract::Options,
-    reduce::{Reduction, reduce},
+    masters,
+    measure::Measured,
+    preview,
+    reduce::{Reduction, Wanted, reduce},
 };
 use actix::prelude::*;
 use alidade_fits::{Header, Image};
@@ -35,6 +41,8 @@ pub struct AnalysisPorts {
     pub data_dir: PathBuf,
     /// Follows the runs, and hands products on.
     pub pipeline: Recipient<FrameDone>,
+    /// Catalogue for plate solutions, zero points and candidates; without it there are none.
+    pub sky: Option<Arc<dyn SkyStars>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -77,8 +85,15 @@ pub struct Analysis {
     queue: VecDeque<FrameReady>,
     /// Events of which a frame has been reduced already.
     answered: BTreeSet<String>,
+    /// Visits of the fields of events, for what changes between them.
+    visits: BTreeMap<String, Vec<Visit>>,
     busy: bool,
 }
+
+/// Visits of an event that are kept: the first ones, what fades is brightest there.
+const VISITS: usize = 20;
+/// Candidates of a frame that get a cut-out.
+const CUTOUTS: usize = 5;
 
 /// A written file.
 struct Written {
@@ -96,6 +111,27 @@ struct Reduced {
     background: f64,
     rms: f64,
     degradations: Vec<String>,
+    measured: Option<Measured>,
+    ellipticity: Option<f64>,
+    alert: Option<Answer>,
+}
+
+/// What the frame of an alert shows.
+struct Answer {
+    report: String,
+    candidates: Vec<Candidate>,
+    visit: Visit,
+}
+
+/// All a worker needs for one frame.
+struct Job {
+    frame: FrameReady,
+    options: Options,
+    read_noise_e: f64,
+    data_dir: PathBuf,
+    night: String,
+    sky: Option<Arc<dyn SkyStars>>,
+    before: Vec<Visit>,
 }
 
 impl Analysis {
@@ -107,6 +143,7 @@ impl Analysis {
             night: String::new(),
             queue: VecDeque::new(),
             answered: BTreeSet::new(),
+            visits: BTreeMap::new(),
             busy: false,
         }
     }
@@ -119,17 +156,30 @@ impl Analysis {
         self.busy = true;
         let library = self.libraries.entry(frame.channel.clone()).or_default();
         let (made, frames) = (library.masters.clone(), library.clone());
-        let options = self.options(&frame.channel);
-        let (data_dir, night, job) = (self.ports.data_dir.clone(), self.night.clone(), frame.clone());
+        let optics = self.settings.channels.get(&frame.channel);
+        let job = Job {
+            options: self.options(&frame.channel),
+            read_noise_e: optics.map_or(5.0, |o| o.read_noise_e),
+            data_dir: self.ports.data_dir.clone(),
+            night: self.night.clone(),
+            sky: self.ports.sky.clone(),
+            before: frame
+                .event
+                .as_ref()
+                .and_then(|e| self.visits.get(e))
+                .cloned()
+                .unwrap_or_default(),
+            frame: frame.clone(),
+        };
         let offload = self.ports.offload.clone();
         let work = async move {
             offload
                 .run(move || {
                     let (made, written) = match made {
                         Some(made) => (made, Vec::new()),
-                        None => make_masters(&frames, &job.channel, &data_dir, &night),
+                        None => make_masters(&frames, &job.frame.channel, &job.data_dir, &job.night),
                     };
-                    let outcome = reduce_frame(&job, &made, &options, &data_dir, &night);
+                    let outcome = reduce_frame(&job, &made);
                     (made, written, outcome)
                 })
                 .await
@@ -189,6 +239,7 @@ impl Analysis {
                     rms: reduced.rms,
                     degradations: reduced.degradations,
                 });
+                self.sky_facts(frame, reduced.measured, reduced.ellipticity, reduced.alert);
                 if let Some(event) = &frame.event
                     && self.answered.insert(event.clone())
                 {
@@ -204,6 +255,47 @@ impl Analysis {
                     sequence: frame.sequence.clone(),
                     outcome,
                 });
+            }
+        }
+    }
+
+    /// Journals what the frame says of the sky, and keeps the visit of an event.
+    fn sky_facts(
+        &mut self,
+        frame: &FrameReady,
+        measured: Option<Measured>,
+        ellipticity: Option<f64>,
+        alert: Option<Answer>,
+    ) {
+        if let Some(measured) = measured {
+            self.ports.recorder.record(Fact::FrameSolved {
+                exposure: frame.exposure.clone(),
+                ra_deg: measured.ra_deg,
+                dec_deg: measured.dec_deg,
+                offset_arcsec: measured.offset_arcsec,
+                scale_arcsec: measured.solution.wcs.scale_arcsec(),
+                rotation_deg: measured.solution.wcs.rotation_deg(),
+                rms_arcsec: measured.solution.rms_arcsec,
+                matched: measured.solution.matched as u64,
+                zero_point: measured.zero.map(|z| z.mag),
+                limiting_mag: measured.limiting_mag,
+                ellipticity,
+            });
+        }
+        if let (Some(event), Some(alert)) = (&frame.event, alert) {
+            let best = alert.candidates.first();
+            self.ports.recorder.record(Fact::CandidatesFound {
+                event: event.clone(),
+                exposure: frame.exposure.clone(),
+                report: alert.report,
+                candidates: alert.candidates.len() as u64,
+                best_ra_deg: best.map(|c| c.ra),
+                best_dec_deg: best.map(|c| c.dec),
+                best_mag: best.map(|c| c.mag),
+            });
+            let visits = self.visits.entry(event.clone()).or_default();
+            if visits.len() < VISITS {
+                visits.push(alert.visit);
             }
         }
     }
@@ -270,7 +362,7 @@ fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) 
         let path = format!("{night}/masters/{channel}-{}.fits", name.replace(' ', "-"));
         written.extend(file.and_then(|bytes| write(data_dir, path, kind, &bytes)).ok());
     };
-    let bias = calibrate::combine(&load(&library.bias_frames));
+    let bias = master(&library.bias_frames, &|_, _, _| {});
     if let Some(bias) = &bias {
         keep("master bias".into(), ProductKind::MasterBias, bias);
     }
@@ -288,43 +380,64 @@ fn make_masters(library: &Library, channel: &str, data_dir: &Path, night: &str) 
     (Arc::new(Made { bias, dark_rate, flats }), written)
 }
 
+/// A master of the frames that can be read; with none the degradation is recorded on every frame.
+fn master(paths: &[PathBuf], prepare: &dyn Fn(&Header, usize, &mut [f32])) -> Option<Image> {
+    let readable: Vec<PathBuf> = paths
+        .iter()
+        .filter(|p| alidade_fits::Rows::open(p).is_ok())
+        .cloned()
+        .collect();
+    Some(
+        masters::combine_files(&readable, masters::Method::Clipped, prepare)
+            .ok()?
+            .1,
+    )
+}
+
 /// Dark current in units per second: bias off, divided by the exposure time, combined.
 fn dark_rate(paths: &[PathBuf], bias: Option<&Image>) -> Option<Image> {
     let bias = bias?;
-    let rates: Vec<Image> = paths
+    let seconds = |header: &Header| header.get_f64("EXPTIME").filter(|s| *s > 0.0);
+    let fitting: Vec<PathBuf> = paths
         .iter()
-        .filter_map(|path| {
-            let (header, mut image) = alidade_fits::read(&std::fs::read(path).ok()?).ok()?;
-            let seconds = header.get_f64("EXPTIME").filter(|s| *s > 0.0)? as f32;
-            if image.pixels.len() != bias.pixels.len() {
-                return None;
-            }
-            image
-                .pixels
-                .iter_mut()
-                .zip(&bias.pixels)
-                .for_each(|(p, b)| *p = (*p - b) / seconds);
-            Some(image)
+        .filter(|path| {
+            alidade_fits::Rows::open(path).is_ok_and(|rows| {
+                (rows.width, rows.height) == (bias.width, bias.height) && seconds(&rows.header).is_some()
+            })
         })
+        .cloned()
         .collect();
-    calibrate::combine(&rates)
+    master(&fitting, &|header, from, pixels| {
+        let rate = 1.0 / seconds(header).unwrap_or(1.0) as f32;
+        pixels
+            .iter_mut()
+            .zip(&bias.pixels[from..])
+            .for_each(|(p, b)| *p = (*p - b) * rate);
+    })
 }
 
-fn reduce_frame(
-    frame: &FrameReady,
-    made: &Made,
-    options: &Options,
-    data_dir: &Path,
-    night: &str,
-) -> Result<Reduced, String> {
+fn reduce_frame(job: &Job, made: &Made) -> Result<Reduced, String> {
+    let (frame, data_dir, night) = (&job.frame, &job.data_dir, &job.night);
     let raw = std::fs::read(&frame.path).map_err(|e| format!("{}: {e}", frame.path.display()))?;
     let masters = Masters {
         bias: made.bias.as_ref(),
         dark_rate: made.dark_rate.as_ref(),
         flat: made.flats.get(&frame.filter),
     };
-    let reduction: Reduction = reduce(&raw, masters, options).map_err(|e| e.to_string())?;
+    // A cosmic ray would be a candidate.
+    let cosmics = frame.event.as_ref().map(|_| CosmicOptions {
+        gain_e_adu: job.options.gain_e_adu as f32,
+        read_noise_e: job.read_noise_e as f32,
+        saturation_e: (job.options.saturation * job.options.gain_e_adu) as f32,
+        ..CosmicOptions::default()
+    });
+    let wanted = Wanted {
+        sky: job.sky.as_deref(),
+        cosmics,
+    };
+    let reduction: Reduction = reduce(&raw, masters, &job.options, &wanted).map_err(|e| e.to_string())?;
     let calibrated = alidade_fits::write_i16(&reduction.header, &reduction.image).map_err(|e| e.to_string())?;
+    let measured = reduction.measured.as_ref().and_then(|m| m.as_ref().ok());
     let catalogue = serde_json::to_vec(&serde_json::json!({
         "exposure": frame.exposure,
         "sequence": frame.sequence,
@@ -332,11 +445,12 @@ fn reduce_frame(
         "rms_adu": reduction.rms,
         "fwhm_px": reduction.fwhm_px,
         "degradations": reduction.degradations,
+        "measured": measured,
         "sources": reduction.sources,
     }))
     .map_err(|e| e.to_string())?;
     let at = |folder: &str, extension: &str| format!("{night}/{folder}/{}.{extension}", frame.exposure);
-    let written = vec![
+    let mut written = vec![
         write(data_dir, at("calibrated", "fits"), ProductKind::Calibrated, &calibrated)?,
         write(data_dir, at("catalogues", "json"), ProductKind::Catalogue, &catalogue)?,
         write(
@@ -346,14 +460,87 @@ fn reduce_frame(
             &reduction.preview_png,
         )?,
     ];
+    let alert = match (&frame.event, measured) {
+        (Some(event), Some(measured)) => answer(job, event, &reduction, measured, &mut written)?,
+        _ => None,
+    };
+    let mut degradations: Vec<String> = reduction.degradations.iter().map(ToString::to_string).collect();
+    if let Some(Err(cause)) = &reduction.measured {
+        degradations.push(format!("no plate solution: {cause}"));
+    }
+    if let Some((ellipticity, true)) = reduction.trailing {
+        degradations.push(format!("the stars are trails (ellipticity {ellipticity:.2})"));
+    }
     Ok(Reduced {
+        measured: measured.cloned(),
+        ellipticity: reduction.trailing.map(|t| t.0),
+        alert,
         written,
         sources: reduction.sources.len() as u64,
         fwhm_px: reduction.fwhm_px,
         background: f64::from(reduction.background),
         rms: f64::from(reduction.rms),
-        degradations: reduction.degradations.iter().map(ToString::to_string).collect(),
+        degradations,
     })
+}
+
+/// Searches the frame of an alert for what is new; writes the report and the cut-outs. `None` where it has no zero
+/// point.
+fn answer(
+    job: &Job,
+    event: &str,
+    reduction: &Reduction,
+    measured: &Measured,
+    written: &mut Vec<Written>,
+) -> Result<Option<Answer>, String> {
+    let (Some(sky), Some(zero), Some(fwhm_px)) = (&job.sky, &measured.zero, reduction.fwhm_px) else {
+        return Ok(None);
+    };
+    let exposure_s = reduction.header.get_f64("EXPTIME").filter(|s| *s > 0.0).unwrap_or(1.0);
+    let wcs = &measured.solution.wcs;
+    let ((ra, dec), radius) = wcs.circle(reduction.image.width, reduction.image.height);
+    let stars = sky.cone(ra, dec, radius)?;
+    let field = Field {
+        sources: &reduction.sources,
+        wcs,
+        rms_arcsec: measured.solution.rms_arcsec,
+        zero,
+        exposure_s,
+        fwhm_px,
+    };
+    let filter = &job.frame.filter;
+    let candidates = candidates::search(&field, None, &stars, sky.depth(), &job.before, filter, &[]);
+    let stem = format!("{}/alerts/{}", job.night, job.frame.exposure);
+    let mut pictures = Vec::new();
+    for (number, candidate) in candidates.iter().take(CUTOUTS).enumerate() {
+        let picture = preview::cutout(&reduction.flat_sky, reduction.rms, (candidate.x, candidate.y));
+        let bytes = picture.map_err(|e| e.to_string())?;
+        let path = format!("{stem}-{}.png", number + 1);
+        pictures.push(path.clone());
+        written.push(write(&job.data_dir, path, ProductKind::Preview, &bytes)?);
+    }
+    let report = serde_json::to_vec_pretty(&serde_json::json!({
+        "event": event,
+        "exposure": job.frame.exposure,
+        "obs_date": reduction.header.get("DATE-OBS"),
+        "exposure_s": exposure_s,
+        "filter": filter,
+        "catalogue": { "name": sky.name(), "depth_mag": sky.depth() },
+        "measured": measured,
+        "limiting_mag": measured.limiting_mag,
+        "limiting_mag_sigma": 5,
+        "visits_before": job.before.len(),
+        "candidates": candidates,
+        "cutouts": pictures,
+    }))
+    .map_err(|e| e.to_string())?;
+    let path = format!("{stem}.json");
+    written.push(write(&job.data_dir, path.clone(), ProductKind::Report, &report)?);
+    Ok(Some(Answer {
+        report: path,
+        visit: field.visit(filter),
+        candidates,
+    }))
 }
 
 impl Actor for Analysis {

@@ -1,5 +1,6 @@
 //! Masters, and their application.
 
+use crate::masters;
 use alidade_fits::Image;
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +17,6 @@ pub enum Degradation {
     #[error("the {master} has another size than the frame")]
     Size { master: String },
 }
-
-/// Deviations beyond this many scatters are clipped.
-const CLIP: f32 = 4.0;
 
 /// Median; the mean of the two middle values of an even number. Zero without values.
 pub(crate) fn median(values: &mut [f32]) -> f32 {
@@ -45,53 +43,9 @@ pub fn combine(frames: &[Image]) -> Option<Image> {
     {
         return None;
     }
-    let mut column = vec![0f32; frames.len()];
-    let mut deviations = vec![0f32; frames.len()];
-    let pixels = (0..first.pixels.len())
-        .map(|at| {
-            for (value, frame) in column.iter_mut().zip(frames) {
-                *value = frame.pixels[at];
-            }
-            let centre = median(&mut column);
-            for (deviation, value) in deviations.iter_mut().zip(&column) {
-                *deviation = (value - centre).abs();
-            }
-            // A scatter of zero (three equal frames) must not clip everything else.
-            let reach = CLIP * 1.4826 * median(&mut deviations).max(0.5);
-            let (mut sum, mut count) = (0.0, 0.0);
-            for value in column.iter().filter(|v| (**v - centre).abs() <= reach) {
-                sum += f64::from(*value);
-                count += 1.0;
-            }
-            (sum / f64::max(count, 1.0)) as f32
-        })
-        .collect();
-    Some(Image {
-        width: first.width,
-        height: first.height,
-        pixels,
-    })
-}
-
-/// Makes one image of equal frames, each pixel by `of` from its values in all of them; `None` as for [`combine`].
-pub(crate) fn stack(frames: &[Image], of: impl Fn(&mut [f32]) -> f64) -> Option<Image> {
-    let first = frames.first()?;
-    if frames
-        .iter()
-        .any(|f| f.width != first.width || f.pixels.len() != first.pixels.len())
-    {
-        return None;
-    }
-    let mut column = vec![0f32; frames.len()];
-    let pixels = (0..first.pixels.len())
-        .map(|at| {
-            column
-                .iter_mut()
-                .zip(frames)
-                .for_each(|(value, frame)| *value = frame.pixels[at]);
-            of(&mut column) as f32
-        })
-        .collect();
+    let slices: Vec<&[f32]> = frames.iter().map(|f| f.pixels.as_slice()).collect();
+    let mut pixels = vec![0f32; first.pixels.len()];
+    masters::combine_band(&slices, &mut pixels, masters::Method::Clipped);
     Some(Image {
         width: first.width,
         height: first.height,

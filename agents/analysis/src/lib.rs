@@ -9,17 +9,36 @@
 //! | module | holds |
 //! |---|---|
 //! | [`calibrate`] | pure: masters, and their application |
+//! | [`masters`] | masters of many large frames, a band of rows at a time |
 //! | [`background`] | pure: the sky and its noise, on a mesh |
 //! | [`extract`] | pure: sources with position, flux, width |
+//! | [`astrometry`] | where the frame is on the sky: catalogue index, plate solver, WCS with distortion |
+//! | [`cosmics`] | cosmic rays found and replaced |
+//! | [`measure`] | plate solution and zero point of a frame of the night |
+//! | [`candidates`] | what is new, brighter, fading or moving |
+//! | [`minor_planets`] | where known ones are |
+//! | [`subtract`] | difference of two frames, and what changed |
+//! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
 //! | [`preview`] | pure: a small picture |
+//! | [`plot`] | celestial grid, light curve |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
+pub mod astrometry;
 pub mod background;
 pub mod calibrate;
+pub mod candidates;
 pub mod command;
+pub mod cosmics;
 pub mod extract;
+pub mod masters;
+pub mod measure;
+pub mod minor_planets;
+mod parallel;
+pub mod photometry;
+pub mod plot;
 pub mod preview;
 pub mod reduce;
+pub mod subtract;

@@ -1,9 +1,12 @@
 //! The whole chain for one frame: calibrate, background, extract, preview.
 
 use crate::{
+    astrometry::SkyStars,
     background::Background,
     calibrate::{self, Degradation, Masters},
+    cosmics::{self, CosmicOptions},
     extract::{self, Options, Source},
+    measure::{self, Conditions, Measured},
     preview,
 };
 use alidade_fits::{FitsError, Header, Image};
@@ -20,6 +23,21 @@ pub struct Reduction {
     pub fwhm_px: Option<f64>,
     pub degradations: Vec<Degradation>,
     pub preview_png: Vec<u8>,
+    /// Calibrated, without the sky.
+    pub flat_sky: Image,
+    /// Plate solution and zero point, or why there is none; neither without a catalogue.
+    pub measured: Option<Result<Measured, String>>,
+    /// Median ellipticity of the stars, and whether they are trails.
+    pub trailing: Option<(f64, bool)>,
+}
+
+/// What is wanted beside the calibration and the list of sources.
+#[derive(Default)]
+pub struct Wanted<'a> {
+    /// Catalogue for plate solution and zero point.
+    pub sky: Option<&'a dyn SkyStars>,
+    /// Remove cosmic rays.
+    pub cosmics: Option<CosmicOptions>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +49,21 @@ pub enum ReduceError {
 }
 
 /// Reduces the bytes of one raw file.
-pub fn reduce(raw: &[u8], masters: Masters<'_>, options: &Options) -> Result<Reduction, ReduceError> {
+pub fn reduce(
+    raw: &[u8],
+    masters: Masters<'_>,
+    options: &Options,
+    wanted: &Wanted<'_>,
+) -> Result<Reduction, ReduceError> {
     let (mut header, mut image) = alidade_fits::read(raw)?;
     let exposure_s = header.get_f64("EXPTIME").unwrap_or(0.0);
     let filter = header.get("FILTER").unwrap_or_default();
     let degradations = calibrate::apply(&mut image, masters, exposure_s, &filter);
+    if let Some(cosmics) = &wanted.cosmics {
+        let hit = cosmics::clean(&mut image, cosmics);
+        let count = hit.iter().filter(|h| **h).count();
+        header.number("NCOSMIC", count, "[pix] replaced as cosmic rays");
+    }
     let background = Background::of(&image);
     let mut flat_sky = image.clone();
     background.subtract(&mut flat_sky);
@@ -47,6 +75,23 @@ pub fn reduce(raw: &[u8], masters: Masters<'_>, options: &Options) -> Result<Red
     header.number("NSOURCES", sources.len(), "sources above the threshold");
     if let Some(fwhm) = fwhm_px {
         header.number("FWHM", format!("{fwhm:.3}"), "[pix] median of the sources");
+    }
+    let conditions = Conditions {
+        width: image.width,
+        height: image.height,
+        rms: background.rms,
+        aperture_px: options.aperture_px,
+        gain_e_adu: options.gain_e_adu,
+        exposure_s,
+    };
+    let measured = wanted.sky.map(|sky| {
+        let found = measure::measure(&header, &sources, sky, &conditions)?;
+        found.record(&mut header, &sky.name(), image.width, image.height);
+        Ok(found)
+    });
+    let trailing = measure::trailing(&sources);
+    if let Some((ellipticity, _)) = trailing {
+        header.number("ELLIPT", format!("{ellipticity:.3}"), "1 - b/a, median of the sources");
     }
     for step in &degradations {
         header.history(&format!("degraded: {step}"));
@@ -61,5 +106,8 @@ pub fn reduce(raw: &[u8], masters: Masters<'_>, options: &Options) -> Result<Red
         fwhm_px,
         degradations,
         preview_png,
+        flat_sky,
+        measured,
+        trailing,
     })
 }

@@ -1,7 +1,7 @@
 //! Images in extensions: plain ones, and tile-compressed ones in binary tables (FITS Standard 4.0, sections 7.1 and 10).
 
 use crate::{
-    BLOCK, FitsError, Header, Image,
+    BLOCK, FitsError, Header, Image, checksum,
     image::{decode, dimensions, integers},
     rice,
 };
@@ -10,7 +10,7 @@ use crate::{
 const MOST_EXTENSIONS: usize = 1000;
 
 /// Bytes of data a header announces, without the filling.
-fn data_size(header: &Header) -> Option<usize> {
+pub(crate) fn data_size(header: &Header) -> Option<usize> {
     let axes = header.get_usize("NAXIS").filter(|n| *n <= 999)?;
     if axes == 0 {
         return Some(0);
@@ -148,4 +148,61 @@ fn decompress(header: &Header, data: &[u8]) -> Result<Image, FitsError> {
         height,
         pixels: integers(header, "ZBLANK", numbers.into_iter()),
     })
+}
+
+/// A file with an empty primary array and the image as a compressed table, a tile a row.
+pub(crate) fn compressed(header: &Header, width: usize, height: usize, pixels: &[u16]) -> Vec<u8> {
+    const BLOCK_SIZE: usize = 32;
+    let (mut table, mut heap) = (Vec::with_capacity(height * 8), Vec::with_capacity(pixels.len()));
+    let (mut longest, mut row) = (0, Vec::new());
+    for line in pixels.chunks_exact(width) {
+        row.clear();
+        row.extend(line.iter().map(|p| (p ^ 0x8000) as i16));
+        let packed = rice::encode(&row, BLOCK_SIZE);
+        table.extend((packed.len() as u32).to_be_bytes());
+        table.extend((heap.len() as u32).to_be_bytes());
+        longest = longest.max(packed.len());
+        heap.extend(packed);
+    }
+    let size = heap.len();
+    table.append(&mut heap);
+    table.resize(table.len().next_multiple_of(BLOCK), 0);
+    let text = |value: &str| format!("'{value:8}'");
+    let mandatory = [
+        ("XTENSION", text("BINTABLE")),
+        ("BITPIX", "8".into()),
+        ("NAXIS", "2".into()),
+        ("NAXIS1", "8".into()),
+        ("NAXIS2", height.to_string()),
+        ("PCOUNT", size.to_string()),
+        ("GCOUNT", "1".into()),
+        ("TFIELDS", "1".into()),
+        ("TTYPE1", text("COMPRESSED_DATA")),
+        ("TFORM1", text(&format!("1PB({longest})"))),
+        ("ZIMAGE", "T".into()),
+        ("ZTILE1", width.to_string()),
+        ("ZTILE2", "1".into()),
+        ("ZCMPTYPE", text("RICE_1")),
+        ("ZNAME1", text("BLOCKSIZE")),
+        ("ZVAL1", BLOCK_SIZE.to_string()),
+        ("ZNAME2", text("BYTEPIX")),
+        ("ZVAL2", "2".into()),
+        ("ZSIMPLE", "T".into()),
+        ("ZBITPIX", "16".into()),
+        ("ZNAXIS", "2".into()),
+        ("ZNAXIS1", width.to_string()),
+        ("ZNAXIS2", height.to_string()),
+        ("BZERO", "32768".into()),
+        ("BSCALE", "1".into()),
+    ];
+    let primary = [
+        ("SIMPLE", "T".to_owned()),
+        ("BITPIX", "8".to_owned()),
+        ("NAXIS", "0".to_owned()),
+        ("EXTEND", "T".to_owned()),
+    ];
+    let mut bytes = checksum::signed(&Header::new(), &primary, &[]);
+    bytes.extend(checksum::signed(&header.over(&Header::new()), &mandatory, &table));
+    bytes.append(&mut table);
+    bytes
 }

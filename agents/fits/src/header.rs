@@ -93,6 +93,13 @@ impl Header {
         self.get(keyword)?.parse().ok()
     }
 
+    /// The keyword of every card, in order.
+    pub fn keywords(&self) -> impl Iterator<Item = String> + '_ {
+        self.cards
+            .iter()
+            .map(|c| c.get(..8).unwrap_or_default().trim_end().to_owned())
+    }
+
     /// Removes a keyword.
     pub fn remove(&mut self, keyword: &str) {
         self.cards

@@ -1,6 +1,6 @@
 //! Two-dimensional primary arrays (FITS Standard 4.0, sections 4.4 and 5).
 
-use crate::{BLOCK, FitsError, Header, extension};
+use crate::{BLOCK, FitsError, Header, checksum, extension};
 
 /// Larger images are refused: no detector here has them.
 const MOST_PIXELS: usize = 1 << 28;
@@ -138,10 +138,11 @@ fn with_data(
     if let Some(zero) = zero {
         mandatory.extend([("BZERO", zero.to_string()), ("BSCALE", "1".to_owned())]);
     }
-    let mut bytes = header.bytes(&mandatory);
-    bytes.reserve(width * height * bitpix.unsigned_abs() as usize / 8 + BLOCK);
-    bytes.extend(data);
-    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    let mut content: Vec<u8> = Vec::with_capacity(width * height * bitpix.unsigned_abs() as usize / 8 + BLOCK);
+    content.extend(data);
+    content.resize(content.len().next_multiple_of(BLOCK), 0);
+    let mut bytes = checksum::signed(header, &mandatory, &content);
+    bytes.append(&mut content);
     bytes
 }
 
@@ -179,6 +180,12 @@ pub fn write_f32(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
         None,
         image.pixels.iter().flat_map(|p| p.to_be_bytes()),
     ))
+}
+
+/// Unsigned 16-bit integers, tile-compressed by Rice row by row, in the first extension (section 10 of the standard).
+pub fn write_rice_u16(header: &Header, width: usize, height: usize, pixels: &[u16]) -> Result<Vec<u8>, FitsError> {
+    shaped(pixels.len(), width, height)?;
+    Ok(extension::compressed(header, width, height, pixels))
 }
 
 /// A file without pixels.

@@ -5,13 +5,17 @@
 //! before memory is taken. Read are the primary array or else the first image of an extension, plain or compressed by
 //! Rice; other tables and compressions are refused by name.
 
+mod checksum;
 mod extension;
 mod header;
 mod image;
 mod rice;
+mod rows;
 
+pub use checksum::{Checksum, verify};
 pub use header::Header;
-pub use image::{Image, read, write_f32, write_header_only, write_i16, write_u16};
+pub use image::{Image, read, write_f32, write_header_only, write_i16, write_rice_u16, write_u16};
+pub use rows::{Rows, RowsError};
 
 /// Size of a block, bytes.
 pub const BLOCK: usize = 2880;

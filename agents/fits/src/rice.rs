@@ -63,9 +63,99 @@ pub(crate) fn decode(bytes: &[u8], count: usize, byte_size: usize, block: usize)
     Some(numbers)
 }
 
+/// Bits written from the most significant on.
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+    word: u64,
+    filled: u32,
+}
+
+impl Writer {
+    fn put(&mut self, value: u32, count: u32) {
+        self.word = self.word << count | u64::from(value);
+        self.filled += count;
+        while self.filled >= 8 {
+            self.filled -= 8;
+            self.bytes.push((self.word >> self.filled) as u8);
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if self.filled > 0 {
+            self.put(0, 8 - self.filled);
+        }
+        self.bytes
+    }
+}
+
+/// A tile of 16-bit numbers, for [`decode`].
+pub(crate) fn encode(numbers: &[i16], block: usize) -> Vec<u8> {
+    const LONGEST: u32 = 14;
+    let mut out = Writer::default();
+    let Some(first) = numbers.first() else {
+        return Vec::new();
+    };
+    out.put(u32::from(*first as u16), 16);
+    let mut last = *first;
+    let mut folded = Vec::with_capacity(block);
+    for part in numbers.chunks(block.max(1)) {
+        folded.clear();
+        for number in part {
+            let difference = number.wrapping_sub(last);
+            last = *number;
+            // Signs are folded into the lowest bit.
+            folded.push(((difference << 1) ^ (difference >> 15)) as u16);
+        }
+        let sum: u64 = folded.iter().map(|v| u64::from(*v)).sum();
+        let count = part.len() as u64;
+        let mean = (sum.saturating_sub(count / 2 + 1)) / count;
+        let low = if mean > 1 {
+            u64::BITS - (mean >> 1).leading_zeros()
+        } else {
+            0
+        };
+        if sum == 0 {
+            out.put(0, 4);
+        } else if low >= LONGEST {
+            out.put(LONGEST + 1, 4);
+            folded.iter().for_each(|v| out.put(u32::from(*v), 16));
+        } else {
+            out.put(low + 1, 4);
+            for value in &folded {
+                let mut zeros = u32::from(*value) >> low;
+                while zeros >= 24 {
+                    out.put(0, 24);
+                    zeros -= 24;
+                }
+                out.put(1, zeros + 1);
+                out.put(u32::from(*value) & ((1 << low) - 1), low);
+            }
+        }
+    }
+    out.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_unpacks(numbers in proptest::collection::vec(-32_768i16..=32_767, 1..200), spread in 0u32..16) {
+            let numbers: Vec<i16> = numbers.iter().map(|n| n >> spread).collect();
+            let wanted: Vec<i64> = numbers.iter().map(|n| i64::from(*n)).collect();
+            prop_assert_eq!(decode(&encode(&numbers, 32), numbers.len(), 2, 32), Some(wanted));
+        }
+
+        #[test]
+        fn no_bytes_break_it(bytes in proptest::collection::vec(0u8.., 0..100), count in 0usize..10_000) {
+            for size in [0, 1, 2, 4] {
+                decode(&bytes, count, size, 32);
+            }
+        }
+    }
 
     #[test]
     fn a_block_of_equal_numbers_is_its_first_and_a_code() {

@@ -216,6 +216,36 @@ pub enum Fact {
         rms: f64,
         degradations: Vec<String>,
     },
+    /// Where a frame is on the sky, and what its magnitudes are worth.
+    FrameSolved {
+        exposure: String,
+        /// ICRS centre, degrees.
+        ra_deg: f64,
+        dec_deg: f64,
+        /// Distance of the centre from where the mount was to point, arcseconds.
+        offset_arcsec: f64,
+        scale_arcsec: f64,
+        /// Position angle of the y axis, degrees.
+        rotation_deg: f64,
+        rms_arcsec: f64,
+        matched: u64,
+        /// Magnitude of one count a second, and of five sigma.
+        zero_point: Option<f64>,
+        limiting_mag: Option<f64>,
+        /// Median of the stars.
+        ellipticity: Option<f64>,
+    },
+    /// What the frame of an alert shows that was not known; the report is a product.
+    CandidatesFound {
+        event: String,
+        exposure: String,
+        report: String,
+        candidates: u64,
+        /// The first of the list: ICRS degrees and magnitude.
+        best_ra_deg: Option<f64>,
+        best_dec_deg: Option<f64>,
+        best_mag: Option<f64>,
+    },
     RunMoved {
         run: String,
         pipeline: String,

@@ -97,6 +97,8 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::Weather { .. }
         | Fact::OperatorCommand { .. }
         | Fact::Alarm { .. }
+        | Fact::FrameSolved { .. }
+        | Fact::CandidatesFound { .. }
         | Fact::Degraded { .. }
         | Fact::InvariantBroken { .. } => night::project(c, place, &entry.fact),
 

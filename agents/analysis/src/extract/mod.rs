@@ -173,6 +173,12 @@ fn measure(image: &Image, shape: &Shape, pixels: &[Pixel], blended: bool, rms: f
     }
 }
 
+/// Sum within a circle about a place of a background-subtracted image, and the pixels it was taken over.
+pub fn aperture(image: &Image, x: f64, y: f64, radius_px: f64) -> (f64, f64) {
+    let light = photometry::circle(image, x, y, radius_px);
+    (light.flux, light.area)
+}
+
 /// Median width of sources that are neither saturated, nor cut, nor large, nor blended; `None` without any.
 pub fn median_fwhm(sources: &[Source]) -> Option<f64> {
     let mut widths: Vec<f64> = sources.iter().filter(|s| s.flags == 0).map(|s| s.fwhm_px).collect();

@@ -2,11 +2,22 @@
 //!
 //! Positions are in pixels, the centre of the first pixel at 0; levels in the units of the file.
 
+mod change;
+mod sky;
+
+pub use crate::masters::Method;
+pub use change::{clean, compress, subtract, verify};
+pub use sky::{
+    CandidateOptions, PhotometryOptions, SolveHints, build_index, candidates, open_index, photometry, solve_field,
+    solve_file,
+};
+
 use crate::{
+    astrometry::Wcs,
     background::Background,
     calibrate::{self, Masters},
     extract::{self, Options},
-    preview,
+    masters, plot, preview,
 };
 use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
@@ -241,60 +252,43 @@ pub fn calibrate(
     }))
 }
 
-/// How frames become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// Mean of what lies within four robust scatters of the median.
-    Clipped,
-    Median,
-    Mean,
-}
-
-/// Combines frames of one size and writes the master, with the first frame's header.
+/// Combines frames of one size and writes the master, with the first frame's header. A band of every frame is in memory.
 pub fn combine(paths: &[PathBuf], method: Method, out: &Path) -> Result<Value, CommandError> {
-    let mut frames = Vec::with_capacity(paths.len());
-    let mut header = None;
-    for path in paths {
-        let (own, image) = match frames.first() {
-            Some(first) => fitting(path, first)?,
-            None => read(path)?,
-        };
-        header.get_or_insert(own);
-        frames.push(image);
-    }
-    let none = || CommandError::BadInput("no frames to combine".into());
-    let mut header = header.ok_or_else(none)?;
-    let master = match method {
-        Method::Clipped => calibrate::combine(&frames),
-        Method::Median => calibrate::stack(&frames, |column| f64::from(calibrate::median(column))),
-        Method::Mean => calibrate::stack(&frames, |column| {
-            column.iter().map(|v| f64::from(*v)).sum::<f64>() / column.len() as f64
-        }),
-    }
-    .ok_or_else(none)?;
-    header.number("NCOMBINE", frames.len(), "frames combined");
+    let combined = masters::combine_files(paths, method, &|_, _, _| {});
+    let (mut header, master) = combined.map_err(|e| CommandError::BadInput(e.to_string()))?;
+    header.number("NCOMBINE", paths.len(), "frames combined");
     header.remove("BLANK");
     header.history("combined by alidade");
     let bytes = alidade_fits::write_f32(&header, &master).map_err(|e| CommandError::Failed(e.to_string()))?;
     write(out, &bytes)?;
     Ok(json!({
         "file": out.display().to_string(),
-        "frames": frames.len(),
+        "frames": paths.len(),
         "width": master.width,
         "height": master.height,
         "median": number(median(&master.pixels)),
     }))
 }
 
-/// Writes a small picture with the sources ringed.
-pub fn picture(path: &Path, out: &Path) -> Result<Value, CommandError> {
-    let (_, mut image) = read(path)?;
+/// Writes a small picture with the sources ringed; with `grid`, in colour with the celestial grid of the header's WCS.
+pub fn picture(path: &Path, grid: bool, out: &Path) -> Result<Value, CommandError> {
+    let (header, mut image) = read(path)?;
     let sky = Background::of(&image);
     sky.subtract(&mut image);
     let sources = extract::extract(&image, sky.rms, &Options::default());
-    let bytes = preview::png(&image, sky.rms, &sources).map_err(|e| CommandError::Failed(e.to_string()))?;
+    let mut answer = json!({ "file": out.display().to_string(), "sources": sources.len() });
+    let bytes = if grid {
+        let wcs = Wcs::read(&header).ok_or_else(|| bad(path, "no world coordinates: solve it first"))?;
+        let (points, step) = plot::grid(&wcs, image.width, image.height);
+        answer["grid_arcmin"] = json!(step);
+        preview::overlay(&image, sky.rms, &sources, &points)
+    } else {
+        preview::png(&image, sky.rms, &sources)
+    }
+    .map_err(|e| CommandError::Failed(e.to_string()))?;
     write(out, &bytes)?;
-    Ok(json!({ "file": out.display().to_string(), "sources": sources.len(), "bytes": bytes.len() }))
+    answer["bytes"] = json!(bytes.len());
+    Ok(answer)
 }
 
 #[cfg(test)]
@@ -391,6 +385,6 @@ mod tests {
         let folder = Folder::new("empty");
         let flat = folder.put("flat.fits", 1.0, 40, &[7.0; 1600]);
         assert_eq!(extract(&flat, &Options::default(), None).unwrap()["count"], 0);
-        assert!(picture(&flat, &folder.0.join("flat.png")).is_ok());
+        assert!(picture(&flat, false, &folder.0.join("flat.png")).is_ok());
     }
 }
