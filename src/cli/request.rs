@@ -226,6 +226,19 @@ fn reason(detail: &SequenceDetail) -> String {
     let id = &detail.sequence.id;
     let cause = detail.why.as_deref().unwrap_or("no cause recorded");
     let mut text = format!("{id} is {} since {}: {cause}\n", detail.state, detail.moved_at);
+    let chance = match &detail.verdict {
+        Some(Verdict::Placed { place, .. }) => place.chance,
+        Some(Verdict::Unplaced { reason, .. }) => reason.chance,
+        None => None,
+    };
+    if let Some(chance) = chance {
+        text.push_str(&format!(
+            "  {:.0} % likely to be completed: {} of the next {} nights can hold it\n",
+            100.0 * chance.probability,
+            chance.usable_nights,
+            chance.nights
+        ));
+    }
     match &detail.verdict {
         Some(Verdict::Placed { schedule, place, .. }) => {
             text.push_str(&format!(

@@ -11,7 +11,7 @@ use alidade_observation::{
 };
 use alidade_routine::catalogue::Catalogue;
 use alidade_safety::{agent::SafetySettings, enclosure, overrides::OverridePolicy, verdict};
-use alidade_scheduling::{Axes, HorizonMask, Overheads, Site, Weights, agent::SchedulingSettings};
+use alidade_scheduling::{Axes, HorizonMask, Overheads, Site, Weights, agent::SchedulingSettings, outlook::Climate};
 
 pub fn site(settings: &Settings) -> Site {
     let site = &settings.site;
@@ -72,6 +72,11 @@ pub fn scheduling(settings: &Settings) -> SchedulingSettings {
         readout_s: readout_s(settings),
         overhead_s: scheduling.overhead_s,
         overheads: overheads(settings),
+        climate: Climate {
+            clear: scheduling.clear_nights,
+            persistence: scheduling.weather_persistence,
+        },
+        season_nights: scheduling.season_nights,
         horizon: horizon(settings),
         lowest_alt_deg: settings.site.horizon_limit_deg,
         iterations: scheduling.iterations,

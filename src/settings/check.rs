@@ -467,6 +467,16 @@ fn work(settings: &Settings, faults: &mut Faults) {
     faults.within("scheduling.weight_promise", scheduling.weight_promise, 0.0, 10.0);
     faults.within("scheduling.weight_urgency", scheduling.weight_urgency, 0.0, 10.0);
     faults.within("scheduling.weight_balance", scheduling.weight_balance, 0.0, 1.0);
+    faults.whole("scheduling.season_nights", u64::from(scheduling.season_nights), 1, 366);
+    for (month, share) in scheduling.clear_nights.iter().enumerate() {
+        faults.within(format!("scheduling.clear_nights[{month}]"), *share, 0.0, 1.0);
+    }
+    faults.within(
+        "scheduling.weather_persistence",
+        scheduling.weather_persistence,
+        0.0,
+        0.99,
+    );
     let overheads = &scheduling.overheads;
     for (key, value, low, high) in [
         ("slew_deg_s", overheads.slew_deg_s, 0.05, 100.0),

@@ -525,6 +525,12 @@ pub struct SchedulingSettings {
     pub weight_urgency: f64,
     /// Share gained by a user whose quota is less used than the others'.
     pub weight_balance: f64,
+    /// Nights looked ahead for the chance of a request.
+    pub season_nights: u32,
+    /// Share of clear nights by month, January first.
+    pub clear_nights: [f64; 12],
+    /// Correlation of a night's weather with the night before.
+    pub weather_persistence: f64,
 }
 
 /// How the mount's axes stand.
@@ -582,6 +588,9 @@ impl Default for SchedulingSettings {
             weight_promise: 0.05,
             weight_urgency: 0.5,
             weight_balance: 0.2,
+            season_nights: 30,
+            clear_nights: [0.6; 12],
+            weather_persistence: 0.3,
         }
     }
 }

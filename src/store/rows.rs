@@ -327,6 +327,7 @@ pub(super) struct PlaceRow {
     pub setup_s: Option<f64>,
     pub detail: Option<String>,
     pub excluded: Option<String>,
+    pub chance: Option<String>,
 }
 
 impl PlaceRow {
@@ -346,6 +347,7 @@ impl PlaceRow {
             setup_s: finite(p.setup_s),
             detail: None,
             excluded: None,
+            chance: document(&p.chance),
         });
         let unplaced = schedule.unplaced.iter().map(|u| Self {
             schedule_seq: whole(seq),
@@ -362,6 +364,7 @@ impl PlaceRow {
             setup_s: None,
             detail: document(&u.detail),
             excluded: document(&u.excluded),
+            chance: document(&u.chance),
         });
         placed
             .chain(unplaced)
@@ -385,6 +388,7 @@ impl PlaceRow {
             delta_tl_s: self.delta_tl_s.unwrap_or_default(),
             delta_tr_s: self.delta_tr_s.unwrap_or_default(),
             earliest: self.earliest.map(utc),
+            chance: from_document(self.chance)?.unwrap_or_default(),
         })
     }
 
@@ -395,6 +399,7 @@ impl PlaceRow {
             sentence: self.sentence.unwrap_or_default(),
             detail: from_document(self.detail)?.unwrap_or_default(),
             excluded: from_document(self.excluded)?.unwrap_or_default(),
+            chance: from_document(self.chance)?.unwrap_or_default(),
         })
     }
 }

@@ -152,6 +152,7 @@ diesel::table! {
         setup_s -> Nullable<Double>,
         detail -> Nullable<Text>,
         excluded -> Nullable<Text>,
+        chance -> Nullable<Text>,
     }
 }
 

@@ -10,7 +10,7 @@ use alidade_model::{
     journal::{Entry, Fact, Recorder, Severity, Sink},
     reading::NoData,
     request::{After, Album, Constraints, Group, Origin, Phase, Plan, Request, Sequence, Target, Timing},
-    schedule::{Excluded, Placed, Schedule, Unplaced},
+    schedule::{Chance, Excluded, Placed, Schedule, Unplaced},
     states::{EventState, LifeCycle, NightState, RunState, SequenceState, UnitState},
     time::{Night, UtcTime},
 };
@@ -343,6 +343,11 @@ impl Walker {
             end: at.plus_seconds(n as f64),
             delta_tl_s: 0.1,
             delta_tr_s: n as f64 / 3.0,
+            chance: n.is_multiple_of(3).then_some(Chance {
+                nights: 30,
+                usable_nights: 12,
+                probability: 0.75,
+            }),
             earliest: n.is_multiple_of(2).then(|| at.plus_seconds(-0.5)),
         });
         let unplaced = rest.iter().map(|id| Unplaced {
@@ -350,6 +355,7 @@ impl Walker {
             reason: "never_rises".into(),
             sentence: format!("{id} stays below 25\u{b0}"),
             detail: serde_json::json!({"kind": "never_rises", "highest_deg": n as f64 / 4.0}),
+            chance: None,
             excluded: (0..n % 3)
                 .map(|k| Excluded {
                     cause: "below_altitude".into(),

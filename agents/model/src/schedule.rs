@@ -21,6 +21,19 @@ pub struct Placed {
     /// Its constraints and windows allow nothing before this, whatever its neighbours do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earliest: Option<UtcTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Chance>,
+}
+
+/// How likely a sequence is completed within its life, given season, competition and usual weather.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Chance {
+    /// Nights left of its life, tonight included; of the season ahead where it has no end.
+    pub nights: u32,
+    /// Of them, those on which sky, windows and limits allow it.
+    pub usable_nights: u32,
+    /// 0 to 1.
+    pub probability: f64,
 }
 
 /// A sequence that got none, and why.
@@ -38,6 +51,8 @@ pub struct Unplaced {
     /// only, and are told once a night.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excluded: Vec<Excluded>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Chance>,
 }
 
 /// A stretch of the night in which a sequence cannot be observed.

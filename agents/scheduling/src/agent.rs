@@ -5,9 +5,11 @@
 
 use crate::{
     Exclusion, HorizonMask, Overheads, Plan, PlanOptions, ProblemError, Site, Span, Weights,
+    chances::{self, Ahead},
     constraints::Sky,
     ephemeris,
     messages::Replan,
+    outlook::Climate,
     posing::{Posing, hopeless},
 };
 use actix::prelude::*;
@@ -16,7 +18,7 @@ use alidade_model::{
     journal::{Fact, Recorder},
     offload::Offload,
     request::SequenceId,
-    schedule::{Excluded, Placed, Schedule, Unplaced},
+    schedule::{Chance, Excluded, Placed, Schedule, Unplaced},
     states::SequenceState,
     time::{Night, UtcTime},
 };
@@ -37,6 +39,9 @@ pub struct SchedulingSettings {
     /// What a change of target takes beyond the movements, seconds.
     pub overhead_s: f64,
     pub overheads: Overheads,
+    /// How often nights are clear here, and how many of them are looked ahead.
+    pub climate: Climate,
+    pub season_nights: u32,
     /// The local horizon, and the mount's lowest altitude in degrees.
     pub horizon: HorizonMask,
     pub lowest_alt_deg: f64,
@@ -59,6 +64,8 @@ pub struct Scheduling {
     sky: Option<(Night, Span, Arc<Sky>)>,
     /// Sequences whose excluded stretches of this night are in the journal.
     told: BTreeMap<SequenceId, Vec<Excluded>>,
+    /// The nights to come, as this one sees them.
+    ahead: Option<Ahead>,
 }
 
 impl Scheduling {
@@ -80,6 +87,7 @@ impl Scheduling {
             made: 0,
             sky: None,
             told: BTreeMap::new(),
+            ahead: None,
         }
     }
 
@@ -91,7 +99,7 @@ impl Scheduling {
             self.computing = false;
             return;
         };
-        let problem = Posing {
+        let mut problem = Posing {
             settings: &self.settings,
             book: &self.book.borrow(),
             promised: self.schedule.borrow().as_deref(),
@@ -103,10 +111,17 @@ impl Scheduling {
         .problem();
         let (iterations, seed) = (self.settings.iterations, self.settings.seed);
         let offload = self.offload.clone();
+        let settings = (self.settings.site, self.settings.climate, self.settings.season_nights);
+        let lives = chances::lives(&self.book.borrow(), now, self.settings.season_nights);
+        let tonight = Night::containing(now, self.settings.site.lon_deg).0;
+        let ahead = self.ahead.clone();
         let told: BTreeSet<SequenceId> = self.told.keys().cloned().collect();
         let work = async move {
             offload
                 .run(move || {
+                    let (site, climate, nights) = settings;
+                    let mut ahead = ahead.unwrap_or_else(|| Ahead::new(&site, tonight, nights));
+                    ahead.judge(&mut problem, &lives, &climate, nights);
                     let options = PlanOptions {
                         iterations,
                         seed,
@@ -121,13 +136,14 @@ impl Scheduling {
                     for u in &mut plan.unplanned {
                         u.exclusions = stretches.remove(&u.id).unwrap_or_default();
                     }
-                    Ok::<Plan, ProblemError>(plan)
+                    Ok::<(Plan, Ahead), ProblemError>((plan, ahead))
                 })
                 .await
         };
         ctx.spawn(work.into_actor(self).map(move |outcome, actor, ctx| {
             match outcome {
-                Ok(Ok(plan)) => {
+                Ok(Ok((plan, ahead))) => {
+                    actor.ahead = Some(ahead);
                     actor.adopt(plan, &order, now);
                 }
                 Ok(Err(error)) => actor.failed(&error.to_string()),
@@ -181,8 +197,13 @@ impl Scheduling {
             let span = phases.sun_down.span(phases.night)?;
             self.sky = Some((night, span, Arc::new(Sky::new(site, span, 60.0))));
             self.told.clear();
+            self.ahead = None;
         }
         self.sky.as_ref().map(|(_, span, sky)| (*span, sky.clone()))
+    }
+
+    fn chance(&self, id: &str) -> Option<Chance> {
+        self.ahead.as_ref()?.known.get(id).map(chances::told)
     }
 
     /// Books a plan: reserves for what got a place, gives back what lost it, and publishes.
@@ -198,6 +219,7 @@ impl Scheduling {
                 sentence: u.sentence.clone(),
                 detail: serde_json::to_value(&u.reason).unwrap_or_default(),
                 excluded: u.exclusions.iter().map(excluded).collect(),
+                chance: self.chance(&u.id),
             })
             .collect();
         let mut book = self.book.borrow_mut();
@@ -233,6 +255,7 @@ impl Scheduling {
                     setup_s: p.setup_s,
                     end: UtcTime::new(p.end),
                     earliest: Some(UtcTime::new(p.earliest)),
+                    chance: self.chance(&p.id),
                     delta_tl_s: p.delta_tl_s,
                     delta_tr_s: p.delta_tr_s,
                 }),
@@ -242,6 +265,7 @@ impl Scheduling {
                     sentence: error.to_string(),
                     detail: serde_json::Value::Null,
                     excluded: Vec::new(),
+                    chance: self.chance(&p.id),
                 }),
             }
         }

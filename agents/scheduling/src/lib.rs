@@ -11,6 +11,7 @@
 //! - [`kernel`]: the optimiser, which knows intervals and seconds only.
 
 pub mod agent;
+mod chances;
 pub mod compare;
 pub mod constraints;
 pub mod ephemeris;

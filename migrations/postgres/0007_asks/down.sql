@@ -1,3 +1,4 @@
+ALTER TABLE schedule_sequences DROP COLUMN chance;
 ALTER TABLE schedule_sequences DROP COLUMN excluded;
 ALTER TABLE schedule_sequences DROP COLUMN detail;
 ALTER TABLE schedule_sequences DROP COLUMN setup_s;

@@ -7,3 +7,4 @@ ALTER TABLE schedule_sequences ADD COLUMN earliest TIMESTAMP;
 ALTER TABLE schedule_sequences ADD COLUMN setup_s DOUBLE PRECISION;
 ALTER TABLE schedule_sequences ADD COLUMN detail TEXT;
 ALTER TABLE schedule_sequences ADD COLUMN excluded TEXT;
+ALTER TABLE schedule_sequences ADD COLUMN chance TEXT;

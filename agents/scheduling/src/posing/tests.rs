@@ -24,6 +24,8 @@ fn settings() -> SchedulingSettings {
         weights: Weights::default(),
         readout_s: 3.0,
         overhead_s: 60.0,
+        climate: crate::outlook::Climate::even(0.6, 0.3),
+        season_nights: 10,
         overheads: crate::Overheads::default(),
         horizon: HorizonMask::default(),
         lowest_alt_deg: 15.0,
