@@ -1,9 +1,12 @@
-//! A season of 30 nights under three ways of planning, same requests, same weather: `season [SEED]`.
+//! A season of 30 nights under five ways of planning, same requests, same weather: `season [SEED]`.
 //!
+//! - `priority`: in order of priority, each request at its first free start on a grid of a minute: what astroplan's
+//!   `PriorityScheduler` does under limits that hold or do not hold (written here; astroplan itself would take hours).
 //! - `dispatch`: whenever the telescope is free, the best request that can start now (priority, then least time left).
 //! - `insertion`: in order of priority, each request at the free start nearest to its culmination (the rule of the
-//!   PYROS prototype, without its shifting of neighbours).
+//!   PYROS prototype, without its shifting of neighbours, and what astroplan does when it scores the air mass).
 //! - `planner`: this crate, 400 iterations a night, re-planned when the weather closes or opens the roof.
+//! - `urgency`: the same, told what each night is worth to each request ([`alidade_scheduling::outlook`]).
 //!
 //! What is observed is done; the rest waits for the next night; 100 new requests arrive every day, 30 % of them with a
 //! window of 90 minutes that night only. Weather closes a third of the nights for some hours. Output: one JSON document
@@ -11,6 +14,7 @@
 
 use alidade_scheduling::constraints::Sky;
 use alidade_scheduling::ephemeris::{add_seconds, rise_transit_set, seconds_between};
+use alidade_scheduling::outlook::{Climate, Need, Season, outlook};
 use alidade_scheduling::{
     Constraints, HorizonMask, Icrs, PlanOptions, Problem, Request, Site, Span, night_phases, plan,
 };
@@ -163,13 +167,69 @@ fn planner(problem: &Problem, open: (f64, f64)) -> Vec<String> {
     plan(&p, options).map_or(Vec::new(), |made| made.planned.into_iter().map(|b| b.id).collect())
 }
 
+/// In order of priority, each at its first free start.
+fn priority(problem: &Problem, open: (f64, f64)) -> Vec<String> {
+    let starts = starts(problem, open);
+    let mut order: Vec<usize> = (0..starts.len()).collect();
+    let of = |k: usize| problem.requests[k].priority;
+    order.sort_by(|a, b| of(*b).total_cmp(&of(*a)).then(a.cmp(b)));
+    let mut busy: Vec<(f64, f64)> = Vec::new();
+    let mut done = Vec::new();
+    for k in order {
+        let r = &problem.requests[k];
+        let free = |s: &f64| {
+            let apart = |(a, b): &(f64, f64)| s - OVERHEAD_S >= *b || s + r.duration_s + OVERHEAD_S <= *a;
+            busy.iter().all(apart)
+        };
+        let mut candidates = starts[k].iter().flat_map(|(a, b)| {
+            let first = (a / 60.0).ceil() as i64;
+            (first..=(b / 60.0).floor() as i64).map(|n| 60.0 * n as f64)
+        });
+        if let Some(s) = candidates.find(free) {
+            busy.push((s, s + r.duration_s));
+            done.push(r.id.clone());
+        }
+    }
+    done
+}
+
+/// Tells every request what tonight is worth to it: the nights left of the season, the share of clear nights, and the
+/// time that requests at least as important ask for.
+fn tell_urgency(pool: &mut [Request], season: &Season, life: Span, clear: f64) {
+    const NIGHT_H: f64 = 9.5;
+    let nights = (life.length_s() / 86_400.0).max(1.0);
+    let mut by_priority: BTreeMap<u64, f64> = BTreeMap::new();
+    for r in pool.iter() {
+        *by_priority.entry(r.priority as u64).or_default() += (r.duration_s + OVERHEAD_S) / 3600.0;
+    }
+    for r in pool {
+        let asked_h: f64 = by_priority.range(r.priority as u64..).map(|x| x.1).sum();
+        let need = Need {
+            load: asked_h / (nights * NIGHT_H * clear),
+            clear_tonight: Some(true),
+            ..Need::once()
+        };
+        let ahead = season.of(r, &HorizonMask::default(), -11.99, life);
+        r.urgency = outlook(&ahead, &Climate::even(clear, 0.0), &need).urgency;
+    }
+}
+
 type Way = fn(&Problem, (f64, f64)) -> Vec<String>;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = std::env::args().nth(1).map_or(Ok(1), |s| s.parse::<u64>())?;
     let site = Site::new(-29.2567, -70.7346, 2375.0);
     let first = NaiveDate::from_ymd_opt(2027, 3, 1).ok_or("a date")?;
-    let ways: [(&str, Way); 3] = [("dispatch", dispatch), ("insertion", insertion), ("planner", planner)];
+    let ways: [(&str, Way); 5] = [
+        ("priority", priority),
+        ("dispatch", dispatch),
+        ("insertion", insertion),
+        ("planner", planner),
+        ("urgency", planner),
+    ];
+    // A third of the nights loses about a third of its hours.
+    const CLEAR: f64 = 0.89;
+    let ahead = Season::new(&site, first, 30);
     let mut report = BTreeMap::new();
     for (name, way) in ways {
         let mut draw = Draw(seed);
@@ -184,6 +244,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // What only last night could give is gone.
             pool.retain(|r| r.windows.is_empty());
             pool.extend(arrivals(day, if day == 0 { 300 } else { 100 }, night, &mut draw));
+            if name == "urgency" {
+                let end = night_phases(&site, first + Days::new(29)).night.end;
+                tell_urgency(&mut pool, &ahead, Span::new(night.start, end), CLEAR);
+            }
             for open in weather(night.length_s(), &mut draw) {
                 let mut problem = Problem::new(site, night, -11.99);
                 problem.requests.clone_from(&pool);

@@ -84,7 +84,7 @@ pub struct Pointing {
 }
 
 /// Distance on a circle, 0 to 180 degrees.
-fn around(a: f64, b: f64) -> f64 {
+pub(crate) fn around(a: f64, b: f64) -> f64 {
     let d = (a - b).abs();
     // Called millions of times a plan: a cast truncates faster than a remainder is taken.
     let d = d - 360.0 * ((d / 360.0) as i64 as f64);
@@ -102,6 +102,9 @@ pub fn travel_s(distance_deg: f64, rate_deg_s: f64, acceleration_deg_s2: f64) ->
         distance_deg / rate_deg_s + rate_deg_s / acceleration_deg_s2
     }
 }
+
+/// Turn of the sky, degrees per second (one sidereal day in 86164.0905 s).
+pub(crate) const SIDEREAL_DEG_S: f64 = 360.0 / 86_164.090_5;
 
 /// A movement smaller than this needs no settling, degrees.
 const STILL_DEG: f64 = 0.01;
@@ -151,6 +154,24 @@ impl Overheads {
         let moves = d1 > STILL_DEG || d2 > STILL_DEG || flip_s > 0.0;
         let settle = if moves { self.settle_s } else { 0.0 };
         self.readout_s + (slew + flip_s).max(dome).max(filter) + settle + focus
+    }
+
+    /// No setup between two targets is shorter that are `d_ra` and `d_dec` degrees apart, however long after each other
+    /// within a setup's time they are observed, seconds. `separation` is their distance on the sky.
+    pub fn least_s(&self, d_ra: f64, d_dec: f64, separation: f64) -> f64 {
+        // While a setup lasts the sky turns by this: what is sought may come nearer by as much.
+        let drift = self.longest_s() * SIDEREAL_DEG_S;
+        let [d1, d2] = match self.axes {
+            Axes::Equatorial => [(d_ra - drift).max(0.0), d_dec],
+            // The sky's distance is at most the sum of those on the axes: one of them is half of it.
+            Axes::AltAz => {
+                let half = (0.5 * (separation - drift)).max(0.0);
+                let of = |rate, acceleration| travel_s(half, rate, acceleration);
+                let second = of(self.axis2_deg_s, self.axis2_deg_s2) < of(self.axis1_deg_s, self.axis1_deg_s2);
+                if second { [0.0, half] } else { [half, 0.0] }
+            }
+        };
+        self.total_s([d1, d2, 0.0], 0.0, false)
     }
 
     /// No setup is shorter: nothing moves and nothing changes, seconds.
@@ -239,6 +260,27 @@ mod tests {
         ] {
             let s = o.setup_s(&here, &to, true);
             assert!(o.shortest_s() <= s && s <= o.longest_s(), "{s}");
+        }
+    }
+
+    #[test]
+    fn the_least_setup_is_never_above_one_that_happens() {
+        for o in [
+            Overheads::default(),
+            Overheads {
+                axes: Axes::AltAz,
+                ..Overheads::default()
+            },
+        ] {
+            // On the equator of an observer at the pole both mounts see the same angles.
+            for d in [0.0, 0.3, 2.0, 20.0, 170.0] {
+                for late in [0.0, 20.0, 60.0] {
+                    let to = pointing(d - late * SIDEREAL_DEG_S, 0.0, d, true);
+                    let happens = o.setup_s(&pointing(0.0, 0.0, 0.0, true), &to, false);
+                    assert!(o.least_s(d, 0.0, d) <= happens + 1e-9, "{d} {late}");
+                }
+            }
+            assert!(o.least_s(60.0, 0.0, 60.0) > o.shortest_s() + 10.0);
         }
     }
 

@@ -2,13 +2,10 @@
 
 use crate::constraints::Sky;
 use crate::kernel::Setup;
-use crate::overheads::{Axes, Overheads, Pointing};
+use crate::overheads::{Axes, Overheads, Pointing, SIDEREAL_DEG_S, around};
 use crate::problem::{Problem, Request};
 use crate::units::Axis;
 use std::cell::OnceCell;
-
-/// Turn of the sky, degrees per second (one sidereal day in 86164.0905 s).
-const SIDEREAL_DEG_S: f64 = 360.0 / 86_164.090_5;
 
 /// A request as the telescope sees it.
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +71,58 @@ pub(crate) fn modelled(problem: &Problem) -> Option<Vec<Overheads>> {
     any.then(|| problem.units.iter().map(of).collect())
 }
 
-/// Overhead in a request's machine time, seconds: the constant one, or the shortest setup.
-pub(crate) fn lead_s(request: &Request, overheads: Option<&[Overheads]>) -> i64 {
-    let shortest = overheads.map(|units| units.iter().map(Overheads::shortest_s).fold(f64::MAX, f64::min));
-    (request.overhead_s + shortest.unwrap_or(0.0)).ceil() as i64
+/// No request's overhead is longer, seconds.
+pub(crate) fn longest_s(problem: &Problem, overheads: Option<&[Overheads]>) -> i64 {
+    let own = problem.requests.iter().map(|r| r.overhead_s).fold(0.0, f64::max);
+    let modelled = overheads.map_or(0.0, |units| units.iter().map(Overheads::longest_s).fold(0.0, f64::max));
+    (own + modelled).ceil() as i64
+}
+
+/// The shortest setup of each request after any other, seconds: what its nearest neighbour on the sky needs.
+fn least_setups_s(aims: &[Aim], overheads: &[Overheads]) -> Vec<f64> {
+    /// Among more targets than this one is always near, and to look for it is not worth the time.
+    const MOST: usize = 3000;
+    let shortest = overheads.iter().map(Overheads::shortest_s).fold(f64::MAX, f64::min);
+    if aims.len() < 2 || aims.len() > MOST {
+        return vec![shortest; aims.len()];
+    }
+    let mut order: Vec<usize> = (0..aims.len()).collect();
+    order.sort_by(|a, b| aims[*a].dec_deg.total_cmp(&aims[*b].dec_deg));
+    let pair = |a: &Aim, b: &Aim| {
+        let d_ra = around(a.ha0_deg, b.ha0_deg);
+        let cosine = a.sin_dec * b.sin_dec + a.cos_dec * b.cos_dec * d_ra.to_radians().cos();
+        let separation = cosine.clamp(-1.0, 1.0).acos().to_degrees();
+        let of = |o: &Overheads| o.least_s(d_ra, (a.dec_deg - b.dec_deg).abs(), separation);
+        overheads.iter().map(of).fold(f64::MAX, f64::min)
+    };
+    // Neighbours in declination first: no farther one can be nearer than its declination alone allows.
+    let apart = |d_dec: f64| {
+        overheads
+            .iter()
+            .map(|o| o.least_s(0.0, d_dec, d_dec))
+            .fold(f64::MAX, f64::min)
+    };
+    let mut least = vec![f64::MAX; aims.len()];
+    for (n, j) in order.iter().enumerate() {
+        let a = &aims[*j];
+        let up = order[n + 1..].iter();
+        let down = order[..n].iter().rev();
+        let mut best = f64::MAX;
+        for side in [
+            &mut up.into_iter() as &mut dyn Iterator<Item = &usize>,
+            &mut down.into_iter(),
+        ] {
+            for k in side {
+                let b = &aims[*k];
+                if apart((a.dec_deg - b.dec_deg).abs()) >= best {
+                    break;
+                }
+                best = best.min(pair(a, b));
+            }
+        }
+        least[*j] = best;
+    }
+    least
 }
 
 impl Setups {
@@ -102,10 +147,14 @@ impl Setups {
                 last,
                 duration_s: r.duration_s.ceil() as i64,
                 own_s: r.overhead_s,
-                lead_s: lead_s(r, Some(&overheads)),
+                lead_s: 0,
             }
         };
-        let aims: Vec<Aim> = problem.requests.iter().map(aim).collect();
+        let mut aims: Vec<Aim> = problem.requests.iter().map(aim).collect();
+        let least = least_setups_s(&aims, &overheads);
+        aims.iter_mut()
+            .zip(least)
+            .for_each(|(a, s)| a.lead_s = (s + a.own_s).ceil() as i64);
         let longest = overheads.iter().map(Overheads::longest_s).fold(0.0, f64::max);
         let extra = |a: &Aim| (longest + a.own_s).ceil() as i64 - a.lead_s;
         let (sin_lat, cos_lat) = problem.site.lat_deg.to_radians().sin_cos();
@@ -119,6 +168,11 @@ impl Setups {
             cos_lat,
             axis,
         }
+    }
+
+    /// Part of every setup of a request, seconds: the machine is busy so long before its exposure in any case.
+    pub fn lead_s(&self, j: usize) -> i64 {
+        self.aims[j].lead_s
     }
 
     /// Azimuth and altitude of a request at a night time, degrees.

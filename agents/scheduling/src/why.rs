@@ -197,7 +197,7 @@ impl Planner<'_> {
         };
         Reason::Displaced {
             by: who.iter().map(|k| self.problem.requests[*k].id.clone()).collect(),
-            at: self.at(s as f64),
+            at: self.at(self.axis.time(s) as f64),
             value: value_of(j, s - p.overhead_s),
             their_value,
         }

@@ -330,6 +330,12 @@ fn two_telescopes_respect_every_assignment_and_do_far_more_than_one() {
         both.objective,
         both.upper_bound
     );
+    // Who was displaced is told so at a time of this night, also by the second telescope.
+    for u in &both.unplanned {
+        if let Reason::Displaced { at, .. } = &u.reason {
+            assert!(p.night.start <= *at && *at <= p.night.end, "{}", u.sentence);
+        }
+    }
     // A quota holds over both.
     p.quotas_s = (0..4).map(|u| (format!("u{u}"), 5000.0)).collect();
     let limited = made(&p);

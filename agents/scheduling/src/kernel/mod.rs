@@ -307,25 +307,27 @@ pub fn solve(task: &Task, budget: &mut Budget) -> Solution {
 /// With setups the relaxation that bounds the plans is a poor guide to them: it knows none. Once the bound is had, the
 /// search follows a second one, in which every job is longer by what a setup cost on average in the plan so far.
 fn under_setups(task: &Task, grid: Grid, best: Draft, meter: &mut Meter, rng: &mut Rng, gap: f64) -> (Draft, f64) {
-    /// Steps for the bound; their prices are the guide's first ones.
-    const BOUND_STEPS: usize = 120;
-    /// The guide is built anew with what the better plan says.
-    const GUIDES: [usize; 2] = [60, usize::MAX];
-    let mut search = relax::Search::new(task, grid, best);
-    let third = usize::try_from(meter.budget.iterations / 3).unwrap_or(usize::MAX);
-    search.descend(meter, BOUND_STEPS.min(third.max(1)), gap);
-    for steps in GUIDES {
-        if meter.stopped || search.gap() <= gap {
+    /// Steps for the bound, then neighbourhoods; the guide is built anew with what the better plan says, and the bound goes
+    /// on where it stood.
+    const TURNS: [(usize, usize); 2] = [(120, 60), (300, usize::MAX)];
+    let share = usize::try_from(meter.budget.iterations / 3)
+        .unwrap_or(usize::MAX)
+        .max(1);
+    let mut bounding = relax::Search::new(task, grid, best);
+    for (steps, neighbourhoods) in TURNS {
+        bounding.descend(meter, steps.min(share), gap);
+        if meter.stopped || bounding.gap() <= gap {
             break;
         }
-        let extra_s = task.mean_extra_s(&search.best.placed);
-        search = search.guided(Grid::guide(task, extra_s));
-        search.tighten(meter, gap);
+        let extra_s = task.mean_extra_s(&bounding.best.placed);
+        let mut guide = bounding.guide(Grid::guide(task, extra_s));
+        guide.tighten(meter, gap);
         if !meter.stopped {
-            improve::rounds(&mut search, meter, rng, gap, steps);
+            improve::rounds(&mut guide, meter, rng, gap, neighbourhoods);
         }
+        bounding.offer(guide.finish().0);
     }
-    search.finish()
+    bounding.finish()
 }
 
 #[cfg(test)]

@@ -66,11 +66,16 @@ impl<'a> Search<'a> {
     }
 
     /// The same plan, bound and prices on a grid that guides.
-    pub fn guided(mut self, grid: Grid) -> Self {
-        self.grid = grid;
-        self.guide = true;
-        self.ahead.clear();
-        self
+    pub fn guide(&self, grid: Grid) -> Self {
+        Self {
+            grid,
+            guide: true,
+            ahead: Vec::new(),
+            best: self.best.clone(),
+            prices: self.prices.clone(),
+            scale: self.scale.clone(),
+            ..*self
+        }
     }
 
     pub fn is_guide(&self) -> bool {

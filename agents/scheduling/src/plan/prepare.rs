@@ -39,8 +39,7 @@ const FAR_S: f64 = 1e7;
 impl<'a> Planner<'a> {
     pub(super) fn new(problem: &'a Problem, sky: Arc<Sky>) -> Self {
         let overheads = pointing::modelled(problem);
-        let lead = |r: &Request| pointing::lead_s(r, overheads.as_deref());
-        let before_s = problem.requests.iter().map(lead).max().unwrap_or(0);
+        let before_s = pointing::longest_s(problem, overheads.as_deref());
         let axis = Axis::new(problem.units.len(), sky.length_s(), before_s);
         let setups = overheads.clone().map(|o| Rc::new(Setups::new(problem, &sky, axis, o)));
         let free = (0..axis.units).map(|unit| free_stretches(problem, unit)).collect();
@@ -52,9 +51,7 @@ impl<'a> Planner<'a> {
             prepared: Vec::new(),
             free,
         };
-        let leads: Vec<i64> = problem.requests.iter().map(lead).collect();
-        let prepare = |(j, lead_s): (usize, &i64)| planner.prepare(j, *lead_s);
-        planner.prepared = leads.iter().enumerate().map(prepare).collect();
+        planner.prepared = (0..problem.requests.len()).map(|j| planner.prepare(j)).collect();
         planner
     }
 
@@ -114,8 +111,10 @@ impl<'a> Planner<'a> {
         good
     }
 
-    fn prepare(&self, j: usize, overhead_s: i64) -> Prepared {
+    fn prepare(&self, j: usize) -> Prepared {
         let r = &self.problem.requests[j];
+        let constant = r.overhead_s.ceil() as i64;
+        let overhead_s = self.setups.as_ref().map_or(constant, |setups| setups.lead_s(j));
         let duration_s = r.duration_s.ceil() as i64;
         let good = self.good(r);
         let mut starts = Vec::new();
