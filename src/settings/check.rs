@@ -425,7 +425,7 @@ fn alerts(settings: &Settings, faults: &mut Faults) {
                     }
                     for network in networks {
                         if let Err(fault) = network.parse::<alidade_alerts::transport::networks::Network>() {
-                            faults.add(key(field), &fault.to_string());
+                            faults.add(key(field), fault.to_string());
                         }
                     }
                 }
