@@ -157,6 +157,10 @@ impl Majordome {
             Due::Now(id) => book.line(id).map_or(0.0, |line| line.sequence.priority),
             _ => 0.0,
         };
+        let event_of_due = match &due {
+            Due::Now(id) => book.line(id).and_then(|line| line.from_alert.clone()),
+            _ => None,
+        };
         View {
             now,
             sky: self.sky.clone(),
@@ -171,6 +175,7 @@ impl Majordome {
             ended: self.refused.take().or(ended),
             due,
             priority_of_due,
+            event_of_due,
         }
     }
 

@@ -75,6 +75,8 @@ pub struct View {
     pub ended: Option<(String, Outcome)>,
     pub due: Due,
     pub priority_of_due: f64,
+    /// The alert event that what is due follows: a retraction ends it too, and only a better alert displaces it.
+    pub event_of_due: Option<String>,
 }
 
 /// What to do, in this order.
@@ -416,7 +418,7 @@ impl NightMachine {
                     Task::Sequence {
                         id: id.clone(),
                         priority: view.priority_of_due,
-                        event: None,
+                        event: view.event_of_due.clone(),
                     },
                     effects,
                 );
@@ -545,6 +547,7 @@ mod tests {
             ended: None,
             due: Due::Now("s1".into()),
             priority_of_due: 5.0,
+            event_of_due: None,
         }
     }
 
@@ -685,6 +688,25 @@ mod tests {
             .any(|e| matches!(e, Effect::Execute(Task::Sequence { id, .. }) if id == "grb-50"));
         assert!(next, "the night goes on: {effects:?}");
         assert_eq!(machine.state, NightState::Observing);
+    }
+
+    #[test]
+    fn a_retraction_also_ends_what_the_schedule_began_for_its_event() {
+        let mut machine = NightMachine::new(true);
+        let look = View {
+            priority_of_due: 960.0,
+            event_of_due: Some("grb".into()),
+            ..view(0.0, -20.0, true)
+        };
+        for _ in 0..6 {
+            machine.look(&look, &settings());
+        }
+        assert_eq!(machine.state, NightState::Observing);
+        machine.offer(alert(100.0));
+        let effects = machine.look(&view(10.0, -20.0, true), &settings());
+        assert!(effects.is_empty(), "a lesser alert waits: {effects:?}");
+        let effects = machine.retract("grb", "retracted");
+        assert!(matches!(&effects[0], Effect::Interrupt { next: None, .. }));
     }
 
     #[test]
