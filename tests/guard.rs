@@ -82,7 +82,10 @@ impl Guarded {
     fn guard(folder: &Folder) -> Process {
         let process = Process::start(alidade().args(["guard", "--config", &folder.join("alidade.toml")]));
         let socket = folder.path().join("guard");
-        eventually("the guard listens", || UnixStream::connect(&socket).is_ok());
+        // A guard that has not read its controller yet hangs up on who asks for its state.
+        eventually("the guard listens and has read the controller", || {
+            UnixStream::connect(&socket).is_ok() && !Line::to(&socket).ask("StatusB").is_empty()
+        });
         process
     }
 

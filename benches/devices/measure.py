@@ -128,7 +128,7 @@ try:
     milliseconds = sorted(1000.0 * s for s in rain.closes)
     daemon.terminate()
     daemon.wait()
-    arguments = [places[d] for d in ("plc", "mount", "station", "focuser")]
+    arguments = [places[d] for d in ("plc", "mount", "station")]
     polled = json.loads(subprocess.run([poll_devices, *arguments, "20"], check=True, capture_output=True, text=True).stdout)
     print(json.dumps({
         "unsafe_reading_to_close_command_ms": {

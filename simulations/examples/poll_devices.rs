@@ -1,5 +1,5 @@
-//! The cost of polling, and whether a hung device delays another: `poll_devices PLC MOUNT STATION FOCUSER [SECONDS]`, each an
-//! address of a served simulator (`alidade simulate-devices`). Connects sixteen drivers to each, polls all at 5 Hz, and
+//! The cost of polling, and whether a hung device delays another: `poll_devices PLC MOUNT STATION [SECONDS]`, each an
+//! address of a served simulator (`alidade simulate-devices`). Connects 64 drivers to them, polls all at 5 Hz, and
 //! prints as JSON the processor time of this process and the longest gap between two readings of any device, first alone
 //! and then beside eight devices that accept the connection and never say anything.
 
@@ -7,7 +7,7 @@
 
 use alidade_drivers::{
     grammar,
-    interface::{Device, Enclosure, Focuser, Mount, ObservingConditions},
+    interface::{Device, Enclosure, Mount, ObservingConditions},
     lx200, plc, station,
     transport::{SharedConnector, TcpConnector},
 };
@@ -75,16 +75,25 @@ async fn phase(addresses: &[String], seconds: u64, hung: usize) -> (f64, Vec<f64
             poll,
         ));
     }
-    for number in 0..16 {
-        let plc = plc::connect(&format!("plc{number}"), way(&addresses[0]), clock.clone(), poll);
-        watch(plc.enclosure_status(), gaps.clone());
-        let mount = lx200::connect(&format!("mount{number}"), way(&addresses[1]), clock.clone(), poll);
-        watch(mount.status(), gaps.clone());
-        let station = station::connect(&format!("station{number}"), way(&addresses[2]), clock.clone(), poll);
-        watch(station.readings(), gaps.clone());
-        let focuser = grammar::connect_focuser(&format!("focuser{number}"), way(&addresses[3]), clock.clone(), poll);
-        watch(focuser.status(), gaps.clone());
-        devices.extend([plc as Rc<dyn Device>, mount, station, focuser]);
+    for number in 0..64 {
+        let name = format!("device{number}");
+        devices.push(match number % 3 {
+            0 => {
+                let plc = plc::connect(&name, way(&addresses[0]), clock.clone(), poll);
+                watch(plc.enclosure_status(), gaps.clone());
+                plc
+            }
+            1 => {
+                let mount = lx200::connect(&name, way(&addresses[1]), clock.clone(), poll);
+                watch(mount.status(), gaps.clone());
+                mount
+            }
+            _ => {
+                let station = station::connect(&name, way(&addresses[2]), clock.clone(), poll);
+                watch(station.readings(), gaps.clone());
+                station
+            }
+        });
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     gaps.borrow_mut().clear();
@@ -98,7 +107,7 @@ async fn phase(addresses: &[String], seconds: u64, hung: usize) -> (f64, Vec<f64
 
 fn main() {
     let addresses: Vec<String> = std::env::args().skip(1).collect();
-    let seconds = addresses.get(4).map_or(20, |text| text.parse().unwrap());
+    let seconds = addresses.get(3).map_or(20, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

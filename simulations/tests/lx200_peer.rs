@@ -18,7 +18,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use tokio::{task::LocalSet, time::Instant};
+use tokio::{io::AsyncWriteExt, task::LocalSet, time::Instant};
 
 struct Running(Instant);
 
@@ -150,6 +150,9 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
             };
             let weather = alidade_simulations::weather::Table::calm(clock.now());
             let observatory = Observatory::new(config, clock, Box::new(weather), Box::new(Dark), 1);
+            // The basic driver knows no parking: somebody wakes the mount beside it, on a line of its own.
+            let mut line = observatory.connector("mount").connect().await.unwrap();
+            line.write_all(b":hW#").await.unwrap();
             told.send(observatory.serve_pty("mount").unwrap()).unwrap();
             let _ = end.await;
             observatory.truth()

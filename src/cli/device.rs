@@ -56,8 +56,9 @@ enum What {
 struct Words {
     /// Name in the configuration
     device: String,
-    /// Several sayings on one line are separated by a comma of their own: SET mount COORD_ALTAZ 0 45 , then DO START
-    #[arg(required = true, allow_negative_numbers = true, allow_hyphen_values = true)]
+    /// With --direct, a comma of its own begins the next saying: set mount COORD_ALTAZ 0 45 , do START. Put -- before the
+    /// device when a word begins with a minus and is no number (-05:30)
+    #[arg(required = true, allow_negative_numbers = true)]
     words: Vec<String>,
 }
 

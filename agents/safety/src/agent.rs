@@ -8,7 +8,7 @@ use crate::{
     verdict::{self, Rule, Verdict},
 };
 use actix::prelude::*;
-use alidade_drivers::interface::{Mount, Plc};
+use alidade_drivers::interface::{Mount, Plc, PlcStatus, Quantity};
 use alidade_majordome::messages::{Ping, SafetyChanged};
 use alidade_model::{
     journal::{Fact, Recorder, Severity},
@@ -91,6 +91,7 @@ pub const SHUTDOWN: &str = "shutdown";
 pub struct Safety {
     ports: SafetyPorts,
     settings: SafetySettings,
+    urgent: Vec<(usize, Source)>,
     recorder: Recorder,
     inputs: BTreeMap<String, Reading<f64>>,
     verdict_memory: verdict::Memory,
@@ -110,6 +111,7 @@ impl Safety {
     pub fn new(ports: SafetyPorts, settings: SafetySettings, recorder: Recorder, before: Before) -> Self {
         Self {
             ports,
+            urgent: urgent(&settings.rules),
             settings,
             recorder,
             inputs: BTreeMap::new(),
@@ -371,6 +373,30 @@ fn report(recorder: &Recorder, outcome: Result<(), alidade_drivers::interface::D
     }
 }
 
+/// Where an input comes from that may forbid at once.
+enum Source {
+    Quantity(Quantity),
+    Switch(fn(&PlcStatus) -> bool),
+}
+
+/// The rules that do not always wait for a delay, by their place, with where their inputs come from.
+fn urgent(rules: &[Rule]) -> Vec<(usize, Source)> {
+    let source = |input: &str| {
+        Some(match input {
+            "emergency_stop" => Source::Switch(|s| s.emergency_stop),
+            "access_requested" => Source::Switch(|s| s.access_requested),
+            "intrusion" => Source::Switch(|s| s.intrusion),
+            "plc_must_be_closed" => Source::Switch(|s| s.must_be_closed),
+            _ => Source::Quantity(Quantity::ALL.into_iter().find(|quantity| quantity.name() == input)?),
+        })
+    };
+    let pressing = |rule: &&Rule| rule.critical.is_some() || rule.bad_delay_s <= 0.0;
+    let placed = rules.iter().enumerate().filter(|(_, rule)| pressing(rule));
+    placed
+        .filter_map(|(place, rule)| Some((place, source(&rule.input)?)))
+        .collect()
+}
+
 /// The controller has said something new: is it so bad that it does not wait for the next round of monitoring?
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -406,46 +432,28 @@ impl Handler<Glance> for Safety {
     /// Takes over what forbids at once (critical, or beyond a limit without a delay), and judges. Only for the worse: what
     /// is better comes with the next conditions.
     fn handle(&mut self, _: Glance, ctx: &mut Self::Context) {
-        let mut worse = Vec::new();
-        {
-            let readings = self.ports.plc.readings();
-            let readings = readings.borrow();
-            for (quantity, reading) in readings.iter() {
-                worse.push((quantity.name(), *reading));
-            }
-            let status = self.ports.plc.plc_status();
-            let status = status.borrow();
-            if let Ok(said) = &status.value {
-                for (name, on) in [
-                    ("emergency_stop", said.emergency_stop),
-                    ("access_requested", said.access_requested),
-                    ("intrusion", said.intrusion),
-                    ("plc_must_be_closed", said.must_be_closed),
-                ] {
-                    worse.push((name, Reading::good(f64::from(u8::from(on)), status.measured_at)));
-                }
-            }
-        }
         let mut changed = false;
-        for (name, reading) in worse {
-            let Ok(value) = reading.value else { continue };
-            let urgent = self
-                .settings
-                .rules
-                .iter()
-                .any(|rule| rule.input == name && rule.forbids_at_once(value));
-            let known = self.inputs.get(name).and_then(|known| known.value.ok());
-            let already = known.is_some_and(|known| {
-                self.settings
-                    .rules
-                    .iter()
-                    .any(|rule| rule.input == name && rule.forbids_at_once(known))
-            });
-            if urgent && !already {
-                self.inputs.insert(name.to_owned(), reading);
+        let (readings, status) = (self.ports.plc.readings(), self.ports.plc.plc_status());
+        let (readings, status) = (readings.borrow(), status.borrow());
+        for (place, source) in &self.urgent {
+            let rule = &self.settings.rules[*place];
+            let reading = match (source, &status.value) {
+                (Source::Quantity(quantity), _) => readings.get(quantity).copied(),
+                (Source::Switch(switch), Ok(said)) => {
+                    Some(Reading::good(f64::from(u8::from(switch(said))), status.measured_at))
+                }
+                (Source::Switch(_), Err(_)) => None,
+            };
+            let Some(reading) = reading.filter(|r| r.value.is_ok_and(|value| rule.forbids_at_once(value))) else {
+                continue;
+            };
+            let known = self.inputs.get(&rule.input).and_then(|known| known.value.ok());
+            if !known.is_some_and(|known| rule.forbids_at_once(known)) {
+                self.inputs.insert(rule.input.clone(), reading);
                 changed = true;
             }
         }
+        drop((readings, status));
         if changed {
             self.pass(ctx);
         }

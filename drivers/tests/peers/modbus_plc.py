@@ -15,17 +15,17 @@ import struct
 import sys
 import threading
 import time
+import tty
 
 from pymodbus import FramerType
 from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
-from pymodbus.server import StartAsyncSerialServer, StartAsyncTcpServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer
 
 DISCRETE, COIL, HOLDING, INPUT = 2, 1, 3, 4
 
 
 def block(size):
-    # Sequential blocks count from 1: address 0 on the wire is their first entry.
-    return ModbusSequentialDataBlock(1, [0] * size)
+    return ModbusSequentialDataBlock(1, [0] * (size + 1))
 
 
 def bridge(a, b):
@@ -37,53 +37,58 @@ def bridge(a, b):
             return
 
 
-async def logic(device):
+async def logic(server):
+    async def put(table, address, values):
+        await server.async_setValues(1, table, address, values)
+
+    async def get(table, address):
+        return (await server.async_getValues(1, table, address, 1))[0]
+
     position, motor, beat, heard = 0.0, 0, None, None
     low, high = struct.unpack("<HH", struct.pack("<f", 5.25))
-    device.setValues(INPUT, 2, [0x10000 - 37])
-    device.setValues(INPUT, 6, [low, high])
-    device.setValues(HOLDING, 40, [0b1000])
+    await put(INPUT, 2, [0x10000 - 37])
+    await put(INPUT, 6, [low, high])
+    await put(HOLDING, 40, [0b1000])
     while True:
         now = time.monotonic()
         for address, direction in ((10, 1), (11, -1), (12, 0)):
-            if device.getValues(COIL, address, 1)[0]:
-                device.setValues(COIL, address, [0])
+            if await get(COIL, address):
+                await put(COIL, address, [False])
                 motor = direction
-        seen = device.getValues(HOLDING, 50, 1)[0]
+        seen = await get(HOLDING, 50)
         if seen != beat:
             beat, heard = seen, now
-        if heard is not None and beat != 0 and now - heard > 3.0 and position > 0:
+        if beat != 0 and now - heard > 3.0 and position > 0:
             motor = -1
         position = min(1.0, max(0.0, position + motor * 0.05))
         if position in (0.0, 1.0) and motor == (1 if position else -1):
             motor = 0
-        device.setValues(DISCRETE, 0, [position == 0.0, position == 1.0, motor == -1, motor == 1, True])
+        await put(DISCRETE, 0, [position == 0.0, position == 1.0, motor == -1, motor == 1, True])
         await asyncio.sleep(0.05)
 
 
 async def main(kind):
     device = ModbusDeviceContext(di=block(16), co=block(32), hr=block(64), ir=block(16))
     context = ModbusServerContext(devices=device, single=True)
-    task = asyncio.create_task(logic(device))
     if kind == "serial":
         ours, ours_slave = os.openpty()
         theirs, theirs_slave = os.openpty()
         for a, b in ((ours, theirs), (theirs, ours)):
             threading.Thread(target=bridge, args=(a, b), daemon=True).start()
         for terminal in (ours_slave, theirs_slave):
-            import tty
-
             tty.setraw(terminal)
-        print(os.ttyname(theirs_slave), flush=True)
-        await StartAsyncSerialServer(context, framer=FramerType.RTU, port=os.ttyname(ours_slave), baudrate=19200)
+        place = os.ttyname(theirs_slave)
+        server = ModbusSerialServer(context, framer=FramerType.RTU, port=os.ttyname(ours_slave), baudrate=19200)
     else:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        print(port, flush=True)
+            place = probe.getsockname()[1]
         framer = FramerType.SOCKET if kind == "tcp" else FramerType.RTU
-        await StartAsyncTcpServer(context, framer=framer, address=("127.0.0.1", port))
-    task.cancel()
+        server = ModbusTcpServer(context, framer=framer, address=("127.0.0.1", place))
+    await server.serve_forever(background=True)
+    print(place, flush=True)
+    # What the controller's logic throws ends the server, and the test with it.
+    await logic(server)
 
 
 asyncio.run(main(sys.argv[1]))

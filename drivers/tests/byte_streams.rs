@@ -1,0 +1,201 @@
+//! Every driver against arbitrary bytes: random ones, its own protocol's words in random order, halves and floods. None
+//! panics, none believes a word of it, every driver goes on asking, and what was outside its protocol is counted.
+
+#![cfg(feature = "all")]
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+use alidade_drivers::{
+    grammar, indi,
+    interface::{Camera, Device, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions},
+    lx200,
+    modbus::{
+        self,
+        frame::{Framing, Table},
+        map::{Content, Map, Point, WordOrder},
+    },
+    plc, station,
+    transport::{MemoryConnector, SharedConnector, Stream},
+};
+use alidade_model::{clock::Clock, time::UtcTime};
+use proptest::prelude::*;
+use std::{cell::Cell, rc::Rc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::LocalSet,
+    time::Instant,
+};
+
+struct Running(Instant);
+
+impl Clock for Running {
+    fn now(&self) -> UtcTime {
+        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
+        start.plus_seconds(self.0.elapsed().as_secs_f64())
+    }
+}
+
+/// A device that answers everything with the next of these scraps, and counts how often it was asked.
+fn babbler(scraps: Vec<Vec<u8>>, asked: Rc<Cell<u32>>) -> SharedConnector {
+    Rc::new(MemoryConnector::new(move || {
+        let (ours, mut theirs) = tokio::io::duplex(256 * 1024);
+        let (scraps, asked) = (scraps.clone(), asked.clone());
+        tokio::task::spawn_local(async move {
+            let mut question = [0; 512];
+            for scrap in scraps.iter().cycle() {
+                match theirs.read(&mut question).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => asked.set(asked.get() + 1),
+                }
+                if theirs.write_all(scrap).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Box::new(ours) as Box<dyn Stream>)
+    }))
+}
+
+fn map() -> Map {
+    let bit = |table, address| Point {
+        table,
+        address,
+        content: Content::Bit,
+        bit: None,
+        scale: 1.0,
+        offset: 0.0,
+        invert: false,
+    };
+    let names = ["closed", "open", "emergency_stop", "key_remote"];
+    let mut points: std::collections::BTreeMap<String, Point> = names
+        .into_iter()
+        .zip(0..)
+        .map(|(name, address)| (name.to_owned(), bit(Table::Discrete, address)))
+        .collect();
+    points.insert("command_close".into(), bit(Table::Coil, 1));
+    Map {
+        unit: 1,
+        word_order: WordOrder::HighFirst,
+        points,
+    }
+}
+
+/// Scraps: bytes of any kind, and pieces of every dialect.
+fn scrap() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::sample::select(vec![
+        "OK\n",
+        "ERR 1 no\n",
+        "0;NA;0\n",
+        "0;0;0;0\n",
+        "12:34:56#",
+        "+45*30:00#",
+        "T#",
+        "1",
+        "0",
+        "#",
+        "00010000OK\0",
+        "00010000OK 1 0\0",
+        "99990000ERR 5\0",
+        "$WIMWV,1,R,2,M,A*00\r\n",
+        "$",
+        "*",
+        "<defNumberVector",
+        "/>",
+        "<a>",
+        "</setBLOBVector>",
+        "\0\0\0\0\0\0\0",
+        "\u{1}\u{2}",
+    ]);
+    prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 0..64),
+        3 => prop::collection::vec(words, 0..6).prop_map(|words| words.concat().into_bytes()),
+        1 => (any::<u8>(), 1_000usize..20_000).prop_map(|(byte, count)| vec![byte; count]),
+    ]
+}
+
+/// Connects one driver of every kind, lets them be babbled at for three minutes, and asks what they believe.
+fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async move {
+        let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
+        let poll = Duration::from_secs(1);
+        let counters: Vec<Rc<Cell<u32>>> = (0..9).map(|_| Rc::default()).collect();
+        let way = |at: usize| babbler(scraps.clone(), counters[at].clone());
+        let plc = plc::connect("plc", way(0), clock.clone(), poll);
+        let mount = lx200::connect("mount", way(1), clock.clone(), poll);
+        let camera = grammar::connect_camera("camera", way(2), clock.clone(), poll);
+        let wheel = grammar::connect_filter_wheel("wheel", way(3), clock.clone(), poll, vec!["r".into()]);
+        let focuser = grammar::connect_focuser("focuser", way(4), clock.clone(), poll);
+        let station = station::connect("station", way(5), clock.clone(), poll);
+        let tcp = modbus::connect("modbus", map(), Framing::Tcp, way(6), clock.clone(), poll, poll);
+        let rtu = modbus::connect("rtu", map(), Framing::Rtu, way(7), clock.clone(), poll, poll);
+        let behind_indi = indi::connect_focuser("indi", "Focuser Simulator", way(8), clock.clone(), poll);
+        tokio::time::sleep(Duration::from_secs(180)).await;
+        // Commands into the babble end as well, each within its deadline.
+        for outcome in [
+            plc.close().await,
+            mount.park().await,
+            wheel.select("r").await,
+            tcp.close().await,
+        ] {
+            drop(outcome);
+        }
+        drop(camera.stop().await);
+        let believes = [
+            plc.enclosure_status().borrow().value.is_ok(),
+            mount.status().borrow().value.is_ok(),
+            camera.status().borrow().value.is_ok(),
+            wheel.status().borrow().value.is_ok(),
+            focuser.status().borrow().value.is_ok(),
+            station.readings().borrow().values().any(|r| r.value.is_ok()),
+            tcp.enclosure_status().borrow().value.is_ok(),
+            rtu.enclosure_status().borrow().value.is_ok(),
+            behind_indi.status().borrow().value.is_ok(),
+        ];
+        let garbage = [
+            plc.garbage_count(),
+            mount.garbage_count(),
+            camera.garbage_count(),
+            wheel.garbage_count(),
+            focuser.garbage_count(),
+            station.garbage_count(),
+            tcp.garbage_count(),
+            rtu.garbage_count(),
+            behind_indi.garbage_count(),
+        ];
+        let names = [
+            "plc", "lx200", "camera", "wheel", "focuser", "station", "modbus", "rtu", "indi",
+        ];
+        (0..9)
+            .map(|at| (names[at], believes[at], garbage[at], counters[at].get()))
+            .collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_bytes_make_a_driver_panic_believe_or_give_up(scraps in prop::collection::vec(scrap(), 1..12)) {
+        for (name, believes, _, asked) in babble(scraps.clone()) {
+            prop_assert!(!believes, "{} believes in {:?}", name, scraps);
+            // Backoff ends at a quarter of a minute: three minutes are at least five more questions.
+            prop_assert!(asked >= 5, "{} was asked {} times", name, asked);
+        }
+    }
+}
+
+#[test]
+fn text_of_another_device_is_counted_as_garbage_by_every_text_protocol() {
+    let told = babble(vec![b"HTTP/1.1 400 Bad Request\r\nServer: x#\0\n".to_vec()]);
+    for (name, believes, garbage, _) in told {
+        assert!(!believes, "{name}");
+        // RTU waits for bytes that never come, and an INDI line that is no XML is dropped with its connection.
+        if !["rtu", "indi", "modbus"].contains(&name) {
+            assert!(garbage > 0, "{name} did not count it");
+        }
+    }
+}
