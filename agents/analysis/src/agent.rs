@@ -11,6 +11,7 @@ use crate::{
     astrometry::SkyStars,
     calibrate::{self, Masters},
     candidates::{self, Candidate, Field, Visit},
+    circular::{self, Observation},
     cosmics::CosmicOptions,
     extract::Options,
     masters,
@@ -92,6 +93,9 @@ pub struct Analysis {
 
 /// Visits of an event that are kept: the first ones, what fades is brightest there.
 const VISITS: usize = 20;
+/// A zero point that candidates are judged by: largest scatter, and least number of stars.
+const MOST_SCATTER_MAG: f64 = 0.3;
+const LEAST_CALIBRATORS: usize = 4;
 /// Candidates of a frame that get a cut-out.
 const CUTOUTS: usize = 5;
 
@@ -496,6 +500,10 @@ fn answer(
     let (Some(sky), Some(zero), Some(fwhm_px)) = (&job.sky, &measured.zero, reduction.fwhm_px) else {
         return Ok(None);
     };
+    // Without a sound zero point every star would be news.
+    if zero.scatter > MOST_SCATTER_MAG || zero.stars < LEAST_CALIBRATORS {
+        return Ok(None);
+    }
     let exposure_s = reduction.header.get_f64("EXPTIME").filter(|s| *s > 0.0).unwrap_or(1.0);
     let wcs = &measured.solution.wcs;
     let ((ra, dec), radius) = wcs.circle(reduction.image.width, reduction.image.height);
@@ -534,6 +542,23 @@ fn answer(
         "cutouts": pictures,
     }))
     .map_err(|e| e.to_string())?;
+    let text = |key: &str| reduction.header.get(key).unwrap_or_default();
+    let circular = circular::draft(
+        &Observation {
+            event,
+            telescope: &text("TELESCOP"),
+            site: &text("SITENAME"),
+            start: &text("DATE-OBS"),
+            exposure_s,
+            filter,
+            catalogue: &sky.name(),
+            limiting_mag: measured.limiting_mag,
+            centre: (measured.ra_deg, measured.dec_deg),
+        },
+        &candidates,
+    );
+    let draft = format!("{stem}-circular.txt");
+    written.push(write(&job.data_dir, draft, ProductKind::Report, circular.as_bytes())?);
     let path = format!("{stem}.json");
     written.push(write(&job.data_dir, path.clone(), ProductKind::Report, &report)?);
     Ok(Some(Answer {

@@ -5,6 +5,7 @@
 //! 1996, A&AS 117, 393, section 4.1). Cells are smoothed by a 3 x 3 median, narrowed at the border, and joined by a
 //! natural bicubic spline. Histogram bins and clipping steps follow what SExtractor documents, so that levels compare.
 
+use crate::parallel;
 use alidade_fits::Image;
 
 /// Side of a cell for frames of at least [`SMALL`] pixels, and for smaller ones.
@@ -261,17 +262,17 @@ impl Background {
     pub fn with_cell(image: &Image, cell: usize) -> Self {
         let cell = cell.max(1);
         let (columns, rows) = (image.width.div_ceil(cell), image.height.div_ceil(cell));
-        let mut cells = Vec::with_capacity(columns * rows);
-        let mut bins = Vec::new();
-        for row in 0..rows {
-            for column in 0..columns {
+        let mut cells = vec![None; columns * rows];
+        let bands = cells.chunks_mut(columns.max(1)).enumerate();
+        parallel::each(bands, image.pixels.len(), Vec::new, |bins, (row, cells)| {
+            for (column, level) in cells.iter_mut().enumerate() {
                 let across = column * cell..((column + 1) * cell).min(image.width);
                 let lines: Vec<&[f32]> = (row * cell..((row + 1) * cell).min(image.height))
                     .map(|y| &image.pixels[y * image.width..][across.clone()])
                     .collect();
-                cells.push(cell_level(&lines, &mut bins));
+                *level = cell_level(&lines, bins);
             }
-        }
+        });
         let cells = filled(&cells, columns);
         let levels = smoothed(&cells.iter().map(|c| c.0).collect::<Vec<_>>(), columns, rows);
         let mut noise = smoothed(&cells.iter().map(|c| c.1).collect::<Vec<_>>(), columns, rows);
@@ -349,11 +350,17 @@ impl Background {
 
     /// Takes the background off.
     pub fn subtract(&self, image: &mut Image) {
-        let mut line = vec![0f32; image.width];
-        for (y, row) in image.pixels.chunks_exact_mut(image.width.max(1)).enumerate() {
-            self.row(y, &mut line);
-            row.iter_mut().zip(&line).for_each(|(pixel, sky)| *pixel -= sky);
-        }
+        let (width, size) = (image.width, image.pixels.len());
+        let rows = image.pixels.chunks_exact_mut(width.max(1)).enumerate();
+        parallel::each(
+            rows,
+            size,
+            || vec![0f32; width],
+            |line, (y, row)| {
+                self.row(y, line);
+                row.iter_mut().zip(line.iter()).for_each(|(pixel, sky)| *pixel -= sky);
+            },
+        );
     }
 }
 

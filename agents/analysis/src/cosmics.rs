@@ -39,6 +39,9 @@ impl Default for CosmicOptions {
     }
 }
 
+/// Frames with sharper stars than this, full width at half maximum in pixels, are better left alone: van Dokkum's method
+/// needs stars that are sampled.
+pub const LEAST_FWHM_PX: f64 = 2.5;
 /// Rows of a band of the first pass, and side of the tiles of the later ones.
 const BAND: usize = 64;
 const TILE: usize = 32;

@@ -16,6 +16,7 @@
 //! | [`cosmics`] | cosmic rays found and replaced |
 //! | [`measure`] | plate solution and zero point of a frame of the night |
 //! | [`candidates`] | what is new, brighter, fading or moving |
+//! | [`circular`] | the draft of a GCN circular, for people to send |
 //! | [`minor_planets`] | where known ones are |
 //! | [`subtract`] | difference of two frames, and what changed |
 //! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
@@ -30,6 +31,7 @@ pub mod astrometry;
 pub mod background;
 pub mod calibrate;
 pub mod candidates;
+pub mod circular;
 pub mod command;
 pub mod cosmics;
 pub mod extract;

@@ -48,6 +48,15 @@ pub enum ReduceError {
     Preview(#[from] png::EncodingError),
 }
 
+/// The sky, the image without it, and its sources.
+fn search(image: &Image, options: &Options) -> (Background, Image, Vec<Source>) {
+    let background = Background::of(image);
+    let mut flat_sky = image.clone();
+    background.subtract(&mut flat_sky);
+    let sources = extract::extract(&flat_sky, background.rms, options);
+    (background, flat_sky, sources)
+}
+
 /// Reduces the bytes of one raw file.
 pub fn reduce(
     raw: &[u8],
@@ -59,15 +68,18 @@ pub fn reduce(
     let exposure_s = header.get_f64("EXPTIME").unwrap_or(0.0);
     let filter = header.get("FILTER").unwrap_or_default();
     let degradations = calibrate::apply(&mut image, masters, exposure_s, &filter);
+    let (mut background, mut flat_sky, mut sources) = search(&image, options);
     if let Some(cosmics) = &wanted.cosmics {
-        let hit = cosmics::clean(&mut image, cosmics);
-        let count = hit.iter().filter(|h| **h).count();
-        header.number("NCOSMIC", count, "[pix] replaced as cosmic rays");
+        // Stars as sharp as cosmic rays would be taken for such: better none is removed.
+        if extract::median_fwhm(&sources).is_some_and(|fwhm| fwhm >= cosmics::LEAST_FWHM_PX) {
+            let hit = cosmics::clean(&mut image, cosmics);
+            let count = hit.iter().filter(|h| **h).count();
+            header.number("NCOSMIC", count, "[pix] replaced as cosmic rays");
+            (background, flat_sky, sources) = search(&image, options);
+        } else {
+            header.history("cosmic rays left in: the stars are as sharp");
+        }
     }
-    let background = Background::of(&image);
-    let mut flat_sky = image.clone();
-    background.subtract(&mut flat_sky);
-    let sources = extract::extract(&flat_sky, background.rms, options);
     let fwhm_px = extract::median_fwhm(&sources);
     let preview_png = preview::png(&flat_sky, background.rms, &sources)?;
     header.number("BKGLEVEL", format!("{:.3}", background.level), "[ADU] median sky");

@@ -525,21 +525,24 @@ impl Frame<'_> {
     }
 
     /// Stars of the catalogue in the frame, brightest first, with their pixels.
-    fn in_frame(&self, wcs: &Wcs) -> Option<Vec<(Star, f64, f64)>> {
+    fn in_frame(&self, wcs: &Wcs, around: &[Star]) -> Vec<(Star, f64, f64)> {
         let (width, height) = (self.options.width, self.options.height);
-        let ((ra, dec), radius) = wcs.circle(width, height);
-        let mut stars = self.sky.cone(ra, dec, radius * 1.02).ok()?;
-        stars.sort_by(|a, b| a.mag.total_cmp(&b.mag).then(a.ra_deg.total_cmp(&b.ra_deg)));
         let inside = |x: f64, y: f64| x > -5.0 && y > -5.0 && x < width as f64 + 4.0 && y < height as f64 + 4.0;
         let most = (3 * self.spots.len()).max(100);
-        Some(
-            stars
-                .into_iter()
-                .filter_map(|s| wcs.pixel_of(s.ra_deg, s.dec_deg).map(|(x, y)| (s, x, y)))
-                .filter(|s| inside(s.1, s.2))
-                .take(most)
-                .collect(),
-        )
+        around
+            .iter()
+            .filter_map(|s| wcs.pixel_of(s.ra_deg, s.dec_deg).map(|(x, y)| (*s, x, y)))
+            .filter(|s| inside(s.1, s.2))
+            .take(most)
+            .collect()
+    }
+
+    /// Stars of the frame and some more, brightest first: asked for once, then placed by better and better solutions.
+    fn around(&self, wcs: &Wcs) -> Option<Vec<Star>> {
+        let ((ra, dec), radius) = wcs.circle(self.options.width, self.options.height);
+        let mut stars = self.sky.cone(ra, dec, radius * 1.05).ok()?;
+        stars.sort_by(|a, b| a.mag.total_cmp(&b.mag).then(a.ra_deg.total_cmp(&b.ra_deg)));
+        Some(stars)
     }
 
     /// Pairs of spots and catalogue stars nearest to each other within `tolerance` pixels, with their distances.
@@ -565,10 +568,11 @@ impl Frame<'_> {
     /// Matches more and more stars ever closer, fits, and says whether it is certain.
     fn refine(&self, mut wcs: Wcs, own: &[usize], tried: u64, before: f64, by: &'static str) -> Option<Solution> {
         let near = wcs.crval;
+        let around = self.around(&wcs)?;
         let mut tolerance = 8.0f64.min(0.02 * self.size().0.min(self.size().1)).max(2.0);
         let mut last = Vec::new();
         for round in 0..9 {
-            let stars = self.in_frame(&wcs)?;
+            let stars = self.in_frame(&wcs, &around);
             let pairs = self.matched(&stars, tolerance);
             if pairs.len() < 3 {
                 return None;
@@ -582,7 +586,7 @@ impl Frame<'_> {
             tolerance = (3.5 * median / 1.18).clamp(0.5, tolerance.max(0.5));
             last = pairs.into_iter().map(|(s, c, _)| (s, stars[c].0)).collect();
         }
-        self.conclude(wcs, last, own, tried, before, by)
+        self.conclude(wcs, &around, last, own, (tried, before), by)
     }
 
     /// The fit of the order that the stars bear and want: a further order must pay for its terms by Schwarz's criterion
@@ -618,10 +622,10 @@ impl Frame<'_> {
     fn conclude(
         &self,
         wcs: Wcs,
+        around: &[Star],
         stars: Vec<(usize, Star)>,
         own: &[usize],
-        tried: u64,
-        before: f64,
+        (tried, before): (u64, f64),
         by: &'static str,
     ) -> Option<Solution> {
         let (mut sum, mut worst) = (0.0, 0.0f64);
@@ -632,7 +636,7 @@ impl Frame<'_> {
             worst = worst.max(d);
         }
         let rms = (sum / stars.len() as f64).sqrt();
-        let known = self.in_frame(&wcs)?;
+        let known = self.in_frame(&wcs, around);
         let known = &known[..known.len().min(2 * TEST_SPOTS)];
         let (width, height) = self.size();
         let mut odds = Odds::new(width * height, known.len() as f64);

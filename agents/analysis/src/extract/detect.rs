@@ -1,34 +1,48 @@
 //! Matched filter, and groups of pixels above the threshold.
 
 use super::shape::Pixel;
+use crate::parallel;
 use alidade_fits::Image;
 
 /// Filters by the pyramid 1 2 1 / 2 4 2 / 1 2 1 over its sum, the matched filter of a star of about two pixels width;
 /// outside the image, and where there is no value, is zero.
 pub(super) fn filtered(image: &Image) -> Vec<f32> {
     let (width, height) = (image.width, image.height);
-    let mut across = vec![0f32; width * height];
-    let mut padded = vec![0f32; width + 2];
-    for (row, out) in image.pixels.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
-        for (to, from) in padded[1..].iter_mut().zip(row) {
-            *to = if from.is_finite() { *from } else { 0.0 };
-        }
-        padded[width + 1] = 0.0;
-        for (x, value) in out.iter_mut().enumerate() {
-            *value = (padded[x] + padded[x + 1] + padded[x + 1] + padded[x + 2]) * 0.0625;
-        }
-    }
+    /// Rows of a band; the one above and the one below are filtered again for it.
+    const BAND: usize = 64;
     let mut out = vec![0f32; width * height];
-    let nothing = vec![0f32; width];
-    for y in 0..height {
-        let line = |at: usize| &across[at * width..][..width];
-        let above = if y > 0 { line(y - 1) } else { &nothing };
-        let below = if y + 1 < height { line(y + 1) } else { &nothing };
-        let middle = line(y);
-        for (x, value) in out[y * width..][..width].iter_mut().enumerate() {
-            *value = above[x] + middle[x] + middle[x] + below[x];
-        }
-    }
+    let bands = out.chunks_mut(BAND * width).enumerate();
+    parallel::each(
+        bands,
+        width * height,
+        Vec::new,
+        |across: &mut Vec<f32>, (number, out)| {
+            let (bottom, count) = (number * BAND, out.len() / width);
+            across.clear();
+            across.resize((count + 2) * width, 0.0);
+            let mut padded = vec![0f32; width + 2];
+            for (line, row) in across.chunks_exact_mut(width).zip(bottom..) {
+                // The first line is the row before the band; beyond the image is nothing.
+                let Some(y) = row.checked_sub(1).filter(|y| *y < height) else {
+                    continue;
+                };
+                for (to, from) in padded[1..].iter_mut().zip(&image.pixels[y * width..][..width]) {
+                    *to = if from.is_finite() { *from } else { 0.0 };
+                }
+                padded[width + 1] = 0.0;
+                for (x, value) in line.iter_mut().enumerate() {
+                    *value = (padded[x] + padded[x + 1] + padded[x + 1] + padded[x + 2]) * 0.0625;
+                }
+            }
+            for (n, row) in out.chunks_exact_mut(width).enumerate() {
+                let line = |at: usize| &across[at * width..][..width];
+                let (above, middle, below) = (line(n), line(n + 1), line(n + 2));
+                for (x, value) in row.iter_mut().enumerate() {
+                    *value = above[x] + middle[x] + middle[x] + below[x];
+                }
+            }
+        },
+    );
     out
 }
 

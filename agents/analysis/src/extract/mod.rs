@@ -11,6 +11,7 @@ mod detect;
 mod photometry;
 mod shape;
 
+use crate::parallel;
 use alidade_fits::Image;
 use clean::Candidate;
 use photometry::Light;
@@ -89,6 +90,9 @@ impl Default for Options {
     }
 }
 
+/// A detection with its pixels, and whether it was split from a neighbour.
+type Found = (Candidate, Vec<Pixel>, bool);
+
 /// Finds the sources of a background-subtracted image with sky noise `rms`, brightest first.
 pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
     let shaped = image.width.checked_mul(image.height) == Some(image.pixels.len());
@@ -100,36 +104,53 @@ pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
     let threshold = f64::from(level);
     let least = options.min_area_px.max(1);
     let smooth = detect::filtered(image);
-    let mut parts = Vec::new();
-    let mut candidates = Vec::new();
-    for group in detect::groups(image, &smooth, level, least) {
-        let split = deblend::split(
-            group,
-            threshold,
-            options.deblend_levels,
-            options.deblend_contrast,
-            least.min(deblend::LEAST_PX),
-        );
-        for (pixels, centre) in split {
-            let shape = Shape::of(&pixels, threshold, centre);
-            candidates.push(Candidate {
-                shape,
-                height: clean::height(&pixels, threshold, least),
-            });
-            parts.push((pixels, centre.is_some()));
-        }
+    let groups = detect::groups(image, &smooth, level, least);
+    let mut found: Vec<Vec<Found>> = Vec::new();
+    found.resize_with(groups.len(), Vec::new);
+    let work = groups.into_iter().zip(&mut found);
+    parallel::each(
+        work,
+        image.pixels.len(),
+        || (),
+        |(), (group, found)| {
+            let split = deblend::split(
+                group,
+                threshold,
+                options.deblend_levels,
+                options.deblend_contrast,
+                least.min(deblend::LEAST_PX),
+            );
+            for (pixels, centre) in split {
+                let candidate = Candidate {
+                    shape: Shape::of(&pixels, threshold, centre),
+                    height: clean::height(&pixels, threshold, least),
+                };
+                found.push((candidate, pixels, centre.is_some()));
+            }
+        },
+    );
+    let (mut candidates, mut parts) = (Vec::new(), Vec::new());
+    for (candidate, pixels, blended) in found.into_iter().flatten() {
+        candidates.push(candidate);
+        parts.push((pixels, blended));
     }
     let alive = match options.clean {
         Some(beta) => clean::survivors(&candidates, threshold, beta),
         None => vec![true; candidates.len()],
     };
-    let mut sources: Vec<Source> = candidates
-        .iter()
-        .zip(&parts)
-        .zip(alive)
-        .filter(|(_, alive)| *alive)
-        .map(|((candidate, (pixels, blended)), _)| measure(image, &candidate.shape, pixels, *blended, rms, options))
-        .collect();
+    let kept = candidates.iter().zip(&parts).zip(alive).filter(|(_, alive)| *alive);
+    let mut places: Vec<(&(Vec<Pixel>, bool), &Candidate, Option<Source>)> =
+        kept.map(|((candidate, part), _)| (part, candidate, None)).collect();
+    parallel::each(
+        places.iter_mut(),
+        image.pixels.len(),
+        || (),
+        |(), place| {
+            let ((pixels, blended), candidate, source) = place;
+            *source = Some(measure(image, &candidate.shape, pixels, *blended, rms, options));
+        },
+    );
+    let mut sources: Vec<Source> = places.into_iter().filter_map(|p| p.2).collect();
     sources.sort_by(|a, b| b.flux.total_cmp(&a.flux).then(a.y.total_cmp(&b.y)));
     sources
 }
