@@ -84,7 +84,7 @@ export function night(state) {
 function unplanned(row, night) {
   const picture = h("div", {});
   const details = h("details", { "data-sequence": row.sequence },
-    h("summary", {}, h("strong", {}, row.target), ` (${row.user}): ${row.sentence}`), picture);
+    h("summary", {}, h("strong", {}, row.target), ` (${row.user}): ${row.sentence}${row.chance ? `; ${Math.round(100 * row.chance.probability)} % likely within its life` : ""}`), picture);
   details.addEventListener("toggle", async () => {
     if (!details.open || picture.hasChildNodes()) return;
     try {

@@ -576,6 +576,7 @@ fn schedule(view: &mut Snapshot, daemon: &Daemon, remembered: &Remembered) {
                     reason: u.reason.clone(),
                     sentence: u.sentence.clone(),
                     excluded: u.excluded.clone(),
+                    chance: u.chance,
                 })
             })
             .collect();

@@ -8,7 +8,7 @@ use alidade_alerts::record::Histogram;
 use alidade_model::{
     journal::Severity,
     reading::Reading,
-    schedule::Excluded,
+    schedule::{Chance, Excluded},
     states::{EnclosureState, MountState, NightState, SequenceState},
     time::UtcTime,
 };
@@ -322,6 +322,8 @@ pub struct UnplannedRow {
     /// Where the sky excludes it, interval by interval; long, and told by `/api/v1/sequences/{id}/why` only.
     #[serde(skip)]
     pub excluded: Vec<Excluded>,
+    /// How likely it is completed within its life.
+    pub chance: Option<Chance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -77,6 +77,7 @@ try {
   check("the strip has its hole", ((await page.getAttribute("#weather .curve", "d")).match(/M/g) ?? []).length >= 1);
   check("the alert shows its latencies", (await page.innerText("#alert")).includes("61 s"));
   check("the unplanned say why", (await page.textContent("#unplanned")).includes("never above 25 deg"));
+  check("the unplanned tell their chance", (await page.textContent("#unplanned")).includes("75 % likely"));
   await page.evaluate(() => { for (const details of document.querySelectorAll("#unplanned details")) { details.parentElement.closest("details").open = true; details.open = true; } });
   await page.waitForSelector("#unplanned svg .excluded");
   check("the night of an unplanned one is drawn", (await page.getAttribute("#unplanned svg", "aria-label")).includes("below altitude from"));

@@ -17,7 +17,7 @@ use alidade_alerts::{
 use alidade_model::{
     alert::{Coverage, Outlook, Pattern, PlannedTile, When},
     journal::{Entry, Fact},
-    schedule::Excluded,
+    schedule::{Chance, Excluded},
     states::{EnclosureState, EventState, MountState, NightState, SequenceState},
     time::UtcTime,
 };
@@ -281,6 +281,11 @@ fn rows(snapshot: &mut Snapshot, start: UtcTime) {
             worst: Some(12.5),
             limit: Some(25.0),
         }],
+        chance: Some(Chance {
+            nights: 30,
+            usable_nights: 12,
+            probability: 0.75,
+        }),
         sequence: "s9".into(),
         target: "LMC".into(),
         user: "tycho".into(),

@@ -133,3 +133,53 @@ pub(crate) fn told(outlook: &Outlook) -> Chance {
         probability: (outlook.probability * 1000.0).round() / 1000.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HorizonMask, Icrs, PlanOptions, plan};
+
+    fn at(text: &str) -> UtcTime {
+        format!("2026-03-{text}Z").parse().unwrap()
+    }
+
+    /// Two equal targets of which the night can hold one.
+    fn problem() -> Problem {
+        let night = span((at("14T21:00:00"), at("14T21:20:00")));
+        let mut problem = Problem::new(Site::new(43.93, 5.71, 650.0), night, -14.0);
+        problem.horizon = HorizonMask::default();
+        for id in ["a", "b"] {
+            problem
+                .requests
+                .push(Request::new(id, "ada", Icrs::new(180.0, 40.0), 900.0, 5.0));
+        }
+        problem
+    }
+
+    #[test]
+    fn what_has_tonight_or_never_comes_before_what_can_wait() {
+        for (urgent, patient) in [("a", "b"), ("b", "a")] {
+            let mut problem = problem();
+            let life = |end: &str| Life {
+                span: span((at("14T18:00:00"), at(end))),
+                windows: Vec::new(),
+            };
+            let lives = BTreeMap::from([
+                (urgent.to_owned(), life("15T06:00:00")),
+                (patient.to_owned(), life("24T06:00:00")),
+            ]);
+            let mut ahead = Ahead::new(&problem.site, at("14T12:00:00").chrono().date_naive(), 10);
+            ahead.judge(&mut problem, &lives, &Climate::even(0.6, 0.0), 10);
+            let chance = |id: &str| told(&ahead.known[id]);
+            assert_eq!((chance(urgent).nights, chance(patient).nights), (1, 10));
+            assert!(
+                (chance(urgent).probability - 0.6).abs() < 1e-9,
+                "one night, clear or not"
+            );
+            assert!(chance(patient).probability > 0.99);
+            let made = plan(&problem, PlanOptions::default()).unwrap();
+            assert_eq!(made.planned.len(), 1);
+            assert_eq!(made.planned[0].id, urgent);
+        }
+    }
+}

@@ -34,6 +34,7 @@ pub async fn why(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse,
         "reason": row.reason,
         "sentence": row.sentence,
         "excluded": row.excluded,
+        "chance": row.chance,
     })))
 }
 
