@@ -56,7 +56,7 @@ use alidade_observation::{
 use alidade_pipeline::agent::Pipeline;
 use alidade_routine::agent::Routine;
 use alidade_safety::agent::{Before, SHUTDOWN, Safety, SafetyPorts, SafetyStatus};
-use alidade_scheduling::agent::Scheduling;
+use alidade_scheduling::agent::{Scheduling, SkyNow};
 use devices::Devices;
 use std::{cell::Cell, path::PathBuf, rc::Rc};
 use tokio::sync::watch;
@@ -186,6 +186,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         recorder.clone(),
         offload,
         schedule_out,
+        sky_now(settings, monitoring_state.clone()),
     )
     .start();
     let majordome = Majordome::new(
@@ -356,6 +357,25 @@ fn cool(settings: &Settings, devices: &Devices) {
             }
         });
     }
+}
+
+/// What is measured of the sky, for the planner: cloud cover from the sky's temperature.
+fn sky_now(
+    settings: &Settings,
+    monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>,
+) -> Rc<dyn Fn() -> SkyNow> {
+    let (clear_k, overcast_k) = (settings.scheduling.clear_sky_k, settings.scheduling.overcast_sky_k);
+    Rc::new(move || {
+        let status = monitoring.borrow().clone();
+        let sky_k = status
+            .as_ref()
+            .and_then(|status| status.weather.get("sky_temperature_k"))
+            .and_then(|reading| reading.value.ok());
+        SkyNow {
+            seeing_arcsec: None,
+            cloud_cover: sky_k.map(|k| ((k - clear_k) / (overcast_k - clear_k)).clamp(0.0, 1.0)),
+        }
+    })
 }
 
 /// Opens the accounts that the ledger does not know yet.

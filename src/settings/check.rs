@@ -477,6 +477,11 @@ fn work(settings: &Settings, faults: &mut Faults) {
         0.0,
         0.99,
     );
+    faults.within("scheduling.clear_sky_k", scheduling.clear_sky_k, -80.0, 10.0);
+    faults.within("scheduling.overcast_sky_k", scheduling.overcast_sky_k, -80.0, 10.0);
+    if scheduling.clear_sky_k >= scheduling.overcast_sky_k {
+        faults.add("scheduling.clear_sky_k", "is not below overcast_sky_k");
+    }
     let overheads = &scheduling.overheads;
     for (key, value, low, high) in [
         ("slew_deg_s", overheads.slew_deg_s, 0.05, 100.0),

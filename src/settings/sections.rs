@@ -531,6 +531,9 @@ pub struct SchedulingSettings {
     pub clear_nights: [f64; 12],
     /// Correlation of a night's weather with the night before.
     pub weather_persistence: f64,
+    /// Sky minus air of a clear and of an overcast sky, kelvins: between them cloud cover is taken as linear.
+    pub clear_sky_k: f64,
+    pub overcast_sky_k: f64,
 }
 
 /// How the mount's axes stand.
@@ -591,6 +594,8 @@ impl Default for SchedulingSettings {
             season_nights: 30,
             clear_nights: [0.6; 12],
             weather_persistence: 0.3,
+            clear_sky_k: -25.0,
+            overcast_sky_k: -10.0,
         }
     }
 }

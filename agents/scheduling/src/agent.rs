@@ -4,7 +4,7 @@
 //! merged into one that runs after it.
 
 use crate::{
-    Exclusion, HorizonMask, Overheads, Plan, PlanOptions, ProblemError, Site, Span, Weights,
+    Conditions, Exclusion, HorizonMask, Overheads, Plan, PlanOptions, ProblemError, Site, Span, Weights,
     chances::{self, Ahead},
     constraints::Sky,
     ephemeris,
@@ -50,6 +50,32 @@ pub struct SchedulingSettings {
     pub seed: u64,
 }
 
+/// What is measured of the sky now, for the weather classes of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SkyNow {
+    /// At the zenith, full width at half maximum, arcseconds.
+    pub seeing_arcsec: Option<f64>,
+    /// Share of the sky under cloud, 0 to 1.
+    pub cloud_cover: Option<f64>,
+}
+
+impl SkyNow {
+    /// The sky is expected to stay as it is for so long, seconds; beyond that nothing is known, and every class is met.
+    const PERSISTS_S: f64 = 2.0 * 3600.0;
+
+    fn expected(self, now: UtcTime) -> Vec<Conditions> {
+        if self == Self::default() {
+            return Vec::new();
+        }
+        let until = now.plus_seconds(Self::PERSISTS_S);
+        vec![Conditions {
+            span: Span::new(now.chrono(), until.chrono()),
+            seeing_arcsec: self.seeing_arcsec,
+            cloud_cover: self.cloud_cover,
+        }]
+    }
+}
+
 /// See the module's text.
 pub struct Scheduling {
     settings: SchedulingSettings,
@@ -57,6 +83,7 @@ pub struct Scheduling {
     recorder: Recorder,
     offload: Offload,
     schedule: watch::Sender<Option<Rc<Schedule>>>,
+    sky_now: Rc<dyn Fn() -> SkyNow>,
     computing: bool,
     waiting: Option<Replan>,
     made: u64,
@@ -75,6 +102,7 @@ impl Scheduling {
         recorder: Recorder,
         offload: Offload,
         schedule: watch::Sender<Option<Rc<Schedule>>>,
+        sky_now: Rc<dyn Fn() -> SkyNow>,
     ) -> Self {
         Self {
             settings,
@@ -82,6 +110,7 @@ impl Scheduling {
             recorder,
             offload,
             schedule,
+            sky_now,
             computing: false,
             waiting: None,
             made: 0,
@@ -103,7 +132,7 @@ impl Scheduling {
             settings: &self.settings,
             book: &self.book.borrow(),
             promised: self.schedule.borrow().as_deref(),
-            conditions: &[],
+            conditions: &(self.sky_now)().expected(now),
             now,
             first: order.first,
             night: span,
