@@ -172,7 +172,7 @@ impl Table {
         // Waiting longer than the life is waiting for ever.
         let longest = need.wait_nights.max(need.every_nights.max(1) - 1) as usize;
         let waits = longest.min(nights) + 1;
-        let values = (0..2 * visits * waits).map(|k| if (k / waits) % visits == 0 { 1.0 } else { 0.0 });
+        let values = (0..2 * visits * waits).map(|k| if (k / waits).is_multiple_of(visits) { 1.0 } else { 0.0 });
         Self {
             visits,
             waits,
