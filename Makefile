@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help night test lint bench campaign deb tools-build tools-test browser-tools peers
+.PHONY: help night test lint bench campaign deb tools-build tools-test tools-python browser-tools peers
 
 JOBS ?= $(shell nproc)
 # Installs with apt what is missing, when we may; else names it.
@@ -25,8 +25,13 @@ tools-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, or Debian's cargo of version 1.95 or later"; exit 1; }
 
 tools-test: tools-build
-	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core python3-venv systemd)
+	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core systemd)
+	@# The peers from PyPI; a Python of one's own often has venv without Debian's package.
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory tools-python
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 or later with npm is missing"; exit 1; }
+
+tools-python:
+	$(call need,python3 python3-venv)
 
 browser-tools: tools-test
 	@cd tests/browser && { [ -d node_modules/playwright-core ] && [ node_modules -nt package-lock.json ] \

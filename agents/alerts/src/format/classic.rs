@@ -2,7 +2,7 @@
 //!
 //! Only lines whose meaning is fixed are read: title, type, trigger number, position (J2000), error, date (TJD) and time
 //! (seconds of day). Names differ in their first word (`GRB_RA`, `SRC_RA`, `EVENT_RA`, ...). What a kind of notice means
-//! is looked up under its number, like that of the same notice as a VOEvent ([`super::classic_types`]).
+//! is looked up under its number, like that of the same notice as a VOEvent (`classic_types`).
 
 use sha2::{Digest, Sha256};
 
