@@ -8,8 +8,9 @@ use crate::{
 use alidade_fits::Header;
 use serde::Serialize;
 
-/// How far a mount may be off, degrees, and how well scale and orientation of a channel are known.
-const POINTING_DEG: f64 = 0.3;
+/// How far a mount is off on a good night, and may be off, degrees: with the smaller one far fewer hypotheses are tried.
+const POINTING_DEG: [f64; 2] = [0.05, 0.4];
+/// How well scale and orientation of a channel are known.
 const SCALE_SHARE: f64 = 0.02;
 const ORIENTATION_DEG: f64 = 3.0;
 /// Ellipticity from which stars are trails.
@@ -66,8 +67,8 @@ pub fn measure(
     let guess = Wcs::read(header).ok_or("the header has no pointing")?;
     let ((ra, dec), _) = guess.circle(conditions.width, conditions.height);
     let scale = guess.scale_arcsec();
-    let hint = Hint {
-        position: Some((ra, dec, POINTING_DEG)),
+    let hint = |radius| Hint {
+        position: Some((ra, dec, radius)),
         scale: Some((scale * (1.0 - SCALE_SHARE), scale * (1.0 + SCALE_SHARE))),
         orientation: Some(Orientation {
             rotation_deg: guess.rotation_deg(),
@@ -75,13 +76,19 @@ pub fn measure(
             east_left: guess.east_left(),
         }),
     };
-    let options = SolveOptions {
-        width: conditions.width,
-        height: conditions.height,
-        hint,
-        order: 3,
+    let spots = spots(sources);
+    let within = |radius| {
+        let options = SolveOptions {
+            width: conditions.width,
+            height: conditions.height,
+            hint: hint(radius),
+            order: 3,
+        };
+        solve(&spots, sky, None, &options)
     };
-    let solution = solve(&spots(sources), sky, None, &options).map_err(|e| e.to_string())?;
+    let solution = within(POINTING_DEG[0])
+        .or_else(|_| within(POINTING_DEG[1]))
+        .map_err(|e| e.to_string())?;
     let ((ra_deg, dec_deg), _) = solution.wcs.circle(conditions.width, conditions.height);
     let worth = worth_matching(sources);
     let matched = solution.stars.iter().map(|(spot, star)| (worth[*spot], *star));

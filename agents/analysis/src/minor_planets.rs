@@ -184,7 +184,7 @@ mod tests {
         assert!(a.iter().zip(b).all(|(x, y)| (x - y).abs() < 1e-9));
         assert!((a.iter().map(|c| c * c).sum::<f64>().sqrt() - 2.0).abs() < 1e-12);
         let (ra, dec) = body.direction(2_460_000.5);
-        assert_eq!(near(&[body.clone()], 2_460_000.5, ra, dec, 0.1).len(), 1);
+        assert_eq!(near(std::slice::from_ref(&body), 2_460_000.5, ra, dec, 0.1).len(), 1);
         assert!(near(&[body], 2_460_000.5, ra, -dec - 20.0, 0.1).is_empty());
     }
 

@@ -55,7 +55,7 @@ fn median(values: &mut [f64]) -> f64 {
     let (lower, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     let upper = *upper;
     match lower.iter().copied().max_by(f64::total_cmp) {
-        Some(low) if values.len() % 2 == 0 => (low + upper) / 2.0,
+        Some(low) if values.len().is_multiple_of(2) => (low + upper) / 2.0,
         _ => upper,
     }
 }

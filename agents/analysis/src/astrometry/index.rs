@@ -177,7 +177,7 @@ impl Contents {
                 break;
             }
         }
-        quads.sort_by(|a, b| a.stars.cmp(&b.stars));
+        quads.sort_by_key(|q| q.stars);
         quads.dedup_by_key(|q| q.stars);
         // In the order in which they are looked up, so that reading need not sort.
         let quads = Table::new(

@@ -656,7 +656,7 @@ impl Frame<'_> {
             .hint
             .scale
             .is_none_or(|(low, high)| scale > 0.97 * low && scale < 1.03 * high);
-        (certain && agrees && odds.best > 0.0).then(|| Solution {
+        (certain && agrees && odds.best > 0.0).then_some(Solution {
             matched: stars.len(),
             rms_px: rms,
             rms_arcsec: rms * scale,

@@ -139,8 +139,7 @@ pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
         None => vec![true; candidates.len()],
     };
     let kept = candidates.iter().zip(&parts).zip(alive).filter(|(_, alive)| *alive);
-    let mut places: Vec<(&(Vec<Pixel>, bool), &Candidate, Option<Source>)> =
-        kept.map(|((candidate, part), _)| (part, candidate, None)).collect();
+    let mut places: Vec<_> = kept.map(|((candidate, part), _)| (part, candidate, None)).collect();
     parallel::each(
         places.iter_mut(),
         image.pixels.len(),
