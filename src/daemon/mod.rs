@@ -360,10 +360,7 @@ fn cool(settings: &Settings, devices: &Devices) {
 }
 
 /// What is measured of the sky, for the planner: cloud cover from the sky's temperature.
-fn sky_now(
-    settings: &Settings,
-    monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>,
-) -> Rc<dyn Fn() -> SkyNow> {
+fn sky_now(settings: &Settings, monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>) -> Rc<dyn Fn() -> SkyNow> {
     let (clear_k, overcast_k) = (settings.scheduling.clear_sky_k, settings.scheduling.overcast_sky_k);
     Rc::new(move || {
         let status = monitoring.borrow().clone();
