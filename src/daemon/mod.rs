@@ -35,7 +35,7 @@ pub mod translate;
 use crate::settings::Settings;
 use actix::prelude::*;
 use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsStatus};
-use alidade_analysis::agent::{Analysis, AnalysisPorts};
+use alidade_analysis::agent::{Analysis, AnalysisPorts, Seeing};
 use alidade_delivery::{agent::Delivery, service::Units};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
@@ -134,6 +134,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let (schedule_out, schedule_state) = watch::channel(None);
     let (alerts_out, alerts_state) = watch::channel(Rc::new(AlertsStatus::default()));
     let (wanted_out, wanted_open) = watch::channel(false);
+    let (seeing_out, seeing_state) = watch::channel(None);
 
     let delivery = Delivery {
         recorder: recorder.clone(),
@@ -148,6 +149,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             data_dir: data_dir.clone(),
             pipeline: pipeline.recipient(),
             sky: around.sky,
+            seeing: seeing_out,
         },
         translate::analysis(settings),
     )
@@ -186,7 +188,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         recorder.clone(),
         offload,
         schedule_out,
-        sky_now(settings, monitoring_state.clone()),
+        sky_now(settings, monitoring_state.clone(), seeing_state, recorder.clone()),
     )
     .start();
     let majordome = Majordome::new(
@@ -359,8 +361,15 @@ fn cool(settings: &Settings, devices: &Devices) {
     }
 }
 
-/// What is measured of the sky, for the planner: cloud cover from the sky's temperature.
-fn sky_now(settings: &Settings, monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>) -> Rc<dyn Fn() -> SkyNow> {
+/// What is measured of the sky, for the planner: cloud cover from the sky's temperature, seeing from the stars.
+fn sky_now(
+    settings: &Settings,
+    monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>,
+    seeing: watch::Receiver<Option<Seeing>>,
+    recorder: Recorder,
+) -> Rc<dyn Fn() -> SkyNow> {
+    /// Older than this, the stars say nothing of the seeing any more, seconds.
+    const SEEING_HOLDS_S: f64 = 1800.0;
     let (clear_k, overcast_k) = (settings.scheduling.clear_sky_k, settings.scheduling.overcast_sky_k);
     Rc::new(move || {
         let status = monitoring.borrow().clone();
@@ -369,7 +378,10 @@ fn sky_now(settings: &Settings, monitoring: watch::Receiver<Option<Rc<Monitoring
             .and_then(|status| status.weather.get("sky_temperature_k"))
             .and_then(|reading| reading.value.ok());
         SkyNow {
-            seeing_arcsec: None,
+            seeing_arcsec: seeing
+                .borrow()
+                .filter(|s| recorder.now().seconds_since(s.measured_at) < SEEING_HOLDS_S)
+                .map(|s| s.arcsec),
             cloud_cover: sky_k.map(|k| ((k - clear_k) / (overcast_k - clear_k)).clamp(0.0, 1.0)),
         }
     })

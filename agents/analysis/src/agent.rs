@@ -15,7 +15,7 @@ use crate::{
     cosmics::CosmicOptions,
     extract::Options,
     masters,
-    measure::Measured,
+    measure::{Measured, zenith_seeing},
     preview,
     reduce::{Reduction, Wanted, reduce},
 };
@@ -25,6 +25,7 @@ use alidade_model::{
     exposure::{FrameKind, Product, ProductKind},
     journal::{Fact, Recorder},
     offload::Offload,
+    time::UtcTime,
 };
 use alidade_observation::messages::FrameReady;
 use alidade_pipeline::messages::{FrameDone, Outputs};
@@ -35,6 +36,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use tokio::sync::watch;
 
 pub struct AnalysisPorts {
     pub recorder: Recorder,
@@ -44,6 +46,16 @@ pub struct AnalysisPorts {
     pub pipeline: Recipient<FrameDone>,
     /// Catalogue for plate solutions, zero points and candidates; without it there are none.
     pub sky: Option<Arc<dyn SkyStars>>,
+    /// The newest seeing that was measured.
+    pub seeing: watch::Sender<Option<Seeing>>,
+}
+
+/// The width of stars, taken to the zenith.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seeing {
+    /// Full width at half maximum, arcseconds.
+    pub arcsec: f64,
+    pub measured_at: UtcTime,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -117,6 +129,8 @@ struct Reduced {
     degradations: Vec<String>,
     measured: Option<Measured>,
     ellipticity: Option<f64>,
+    /// At the zenith, arcseconds; of frames that were solved and not trailed.
+    seeing_arcsec: Option<f64>,
     alert: Option<Answer>,
 }
 
@@ -243,6 +257,10 @@ impl Analysis {
                     rms: reduced.rms,
                     degradations: reduced.degradations,
                 });
+                if let Some(arcsec) = reduced.seeing_arcsec {
+                    let measured_at = self.ports.recorder.now();
+                    self.ports.seeing.send_replace(Some(Seeing { arcsec, measured_at }));
+                }
                 self.sky_facts(frame, reduced.measured, reduced.ellipticity, reduced.alert);
                 if let Some(event) = &frame.event
                     && self.answered.insert(event.clone())
@@ -475,7 +493,15 @@ fn reduce_frame(job: &Job, made: &Made) -> Result<Reduced, String> {
     if let Some((ellipticity, true)) = reduction.trailing {
         degradations.push(format!("the stars are trails (ellipticity {ellipticity:.2})"));
     }
+    let airmass = reduction.header.get_f64("AIRMASS").filter(|a| (1.0..40.0).contains(a));
+    let round = reduction.trailing.is_none_or(|(_, trails)| !trails);
+    let seeing_arcsec = measured
+        .filter(|_| round)
+        .zip(reduction.fwhm_px)
+        .zip(airmass)
+        .map(|((m, fwhm_px), airmass)| zenith_seeing(fwhm_px * m.solution.wcs.scale_arcsec(), airmass));
     Ok(Reduced {
+        seeing_arcsec,
         measured: measured.cloned(),
         ellipticity: reduction.trailing.map(|t| t.0),
         alert,

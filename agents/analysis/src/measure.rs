@@ -30,6 +30,12 @@ pub struct Measured {
     pub limiting_mag: Option<f64>,
 }
 
+/// The seeing at the zenith of stars so wide at an air mass, in the unit of the width: the atmosphere widens them with the
+/// air mass to the power 3/5 (Fried 1966, J. Opt. Soc. Am. 56, 1372).
+pub fn zenith_seeing(fwhm: f64, airmass: f64) -> f64 {
+    fwhm / airmass.max(1.0).powf(0.6)
+}
+
 /// The sources worth matching: what is much narrower than a star is none.
 pub fn worth_matching(sources: &[Source]) -> Vec<&Source> {
     let least = 0.5 * extract::median_fwhm(sources).unwrap_or(0.0);
