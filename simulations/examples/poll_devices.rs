@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a measurement ends by panicking")]
 
 use alidade_drivers::{
-    grammar,
     interface::{Device, Enclosure, Mount, ObservingConditions},
     lx200, plc, station,
     transport::{SharedConnector, TcpConnector},
