@@ -29,7 +29,7 @@ fn breathe() {
     let (silent, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     silent.set_read_timeout(Some(Duration::from_millis(60))).unwrap();
     let mut nothing = [0];
-    let _ = std::io::Read::read(&mut &silent, &mut nothing);
+    drop(std::io::Read::read_exact(&mut &silent, &mut nothing));
 }
 
 /// A child that ends with the test.
