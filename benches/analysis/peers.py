@@ -40,7 +40,8 @@ def apart(code, *words):
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0
-    return json.loads(out), usage.ru_maxrss / 1024
+    # The peer may say other things first.
+    return json.loads(out.splitlines()[-1]), usage.ru_maxrss / 1024
 
 
 def say(**what):

@@ -57,7 +57,7 @@ fn small(image: &Image, rms: f32) -> (Vec<u8>, usize, usize, usize) {
     (bytes, width, height, step)
 }
 
-/// As [`png`], in colour: sources ringed in green, and the points of a grid, in pixels of the frame, in blue.
+/// As [`png()`], in colour: sources ringed in green, and the points of a grid, in pixels of the frame, in blue.
 pub fn overlay(
     image: &Image,
     rms: f32,

@@ -167,7 +167,7 @@ pub(crate) fn compressed(header: &Header, width: usize, height: usize, pixels: &
     let size = heap.len();
     table.append(&mut heap);
     table.resize(table.len().next_multiple_of(BLOCK), 0);
-    let text = |value: &str| format!("'{value:8}'");
+    let text = |value: &str| format!("{:20}", format!("'{value:8}'"));
     let mandatory = [
         ("XTENSION", text("BINTABLE")),
         ("BITPIX", "8".into()),

@@ -150,8 +150,8 @@ fn wcs(cards: &mut Header, frame: &Frame, c: &Circumstances, ra: f64, dec: f64) 
     cards.number("CRPIX1", format!("{:.1}", frame.width as f64 / 2.0 + 0.5), "");
     cards.number("CRPIX2", format!("{:.1}", frame.height as f64 / 2.0 + 0.5), "");
     // North up and east left at position angle 0.
-    cards.number("CD1_1", format!("{:.9e}", -scale * cos), "");
-    cards.number("CD1_2", format!("{:.9e}", scale * sin), "");
-    cards.number("CD2_1", format!("{:.9e}", scale * sin), "");
-    cards.number("CD2_2", format!("{:.9e}", scale * cos), "");
+    cards.number("CD1_1", format!("{:.9E}", -scale * cos), "");
+    cards.number("CD1_2", format!("{:.9E}", scale * sin), "");
+    cards.number("CD2_1", format!("{:.9E}", scale * sin), "");
+    cards.number("CD2_2", format!("{:.9E}", scale * cos), "");
 }

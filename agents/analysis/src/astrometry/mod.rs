@@ -14,7 +14,7 @@
 //! | [`stars`] | catalogue stars, and where they are looked up |
 //! | [`quads`] | codes of four stars, and their table |
 //! | [`index`] | stars and quads in a file |
-//! | [`solve`] | hypotheses, their verification, the solution |
+//! | [`mod@solve`] | hypotheses, their verification, the solution |
 
 pub mod fit;
 pub mod index;

@@ -13,6 +13,7 @@ use super::{
     wcs::{Wcs, project},
 };
 use serde::Serialize;
+use std::cell::OnceCell;
 
 /// Natural logarithm of the odds that must remain after all hypotheses are counted.
 pub const CERTAINTY: f64 = 11.5;
@@ -124,6 +125,7 @@ pub fn solve(
         spots: &ranked,
         options,
         sky,
+        known: OnceCell::new(),
     };
     let mut by_pairs = None;
     if let (Some(position), Some(scale)) = (options.hint.position, options.hint.scale) {
@@ -150,6 +152,8 @@ struct Frame<'a> {
     spots: &'a [Spot],
     options: &'a SolveOptions,
     sky: &'a dyn SkyStars,
+    /// All stars within so many degrees of the hint, brightest first, once they have been asked for.
+    known: OnceCell<(f64, Vec<Star>)>,
 }
 
 /// Running log-odds over the stars of a frame, each catalogue star used once.
@@ -292,6 +296,7 @@ impl Frame<'_> {
         }
         let mut stars = self.sky.cone(ra, dec, reach).map_err(Unsolved::Catalogue)?;
         stars.sort_by(|a, b| a.mag.total_cmp(&b.mag).then(a.ra_deg.total_cmp(&b.ra_deg)));
+        self.known.get_or_init(|| (reach, stars.clone()));
         stars.truncate((wanted as usize).max(20));
         if stars.len() < 3 {
             return Err(Unsolved::EmptyCatalogue(stars.len()));
@@ -540,6 +545,11 @@ impl Frame<'_> {
     /// Stars of the frame and some more, brightest first: asked for once, then placed by better and better solutions.
     fn around(&self, wcs: &Wcs) -> Option<Vec<Star>> {
         let ((ra, dec), radius) = wcs.circle(self.options.width, self.options.height);
+        if let (Some((reach, stars)), Some((hint_ra, hint_dec, _))) = (self.known.get(), self.options.hint.position)
+            && separation(ra, dec, hint_ra, hint_dec) + radius <= *reach
+        {
+            return Some(stars.clone());
+        }
         let mut stars = self.sky.cone(ra, dec, radius * 1.05).ok()?;
         stars.sort_by(|a, b| a.mag.total_cmp(&b.mag).then(a.ra_deg.total_cmp(&b.ra_deg)));
         Some(stars)
