@@ -148,6 +148,15 @@ async fn run_sequence(
             filters
         } => arrived?,
     }
+    let early_s = early_s(sequence, ins.room.recorder.now());
+    if early_s > 0.0 {
+        progress.step("on target, waiting for its window");
+        tokio::select! {
+            biased;
+            cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+            () = tokio::time::sleep(Duration::from_secs_f64(early_s)) => {}
+        }
+    }
     progress.step("exposing");
     let follow = keep_slit_on_mount(ins);
     let albums = join_all(sequence.albums.iter().map(|album| {
@@ -162,6 +171,23 @@ async fn run_sequence(
     };
     // One failed channel does not hide what the others did, but the sequence is not complete.
     results.into_iter().collect()
+}
+
+/// How long before its window a sequence is on target, seconds: a slew may be quicker than was planned for.
+fn early_s(sequence: &Sequence, now: UtcTime) -> f64 {
+    /// Nobody stands idle for longer: then the schedule was made for other windows.
+    const LONGEST_S: f64 = 900.0;
+    let life = sequence.window.map(|(start, _)| start);
+    let windows = &sequence.timing.windows;
+    let inside = windows.iter().any(|(start, end)| (*start..*end).contains(&now));
+    let next = windows
+        .iter()
+        .map(|w| w.0)
+        .filter(|start| !inside && *start > now)
+        .min();
+    let opens = life.max(next);
+    let early_s = opens.map_or(0.0, |start| start.seconds_since(now));
+    if early_s > LONGEST_S { 0.0 } else { early_s.max(0.0) }
 }
 
 async fn run_album(
