@@ -197,8 +197,10 @@ fn table(instance: &Instance, plan: &Plan) -> String {
         let (a, b) = (p.start.format("%H:%M:%S"), p.end.format("%H:%M:%S"));
         let (tl, tr) = (p.delta_tl_s / 60.0, p.delta_tr_s / 60.0);
         lines.push(format!(
-            "  {a} - {b}  {:<16} slack -{tl:.1} +{tr:.1} min  value {:.0}",
-            p.id, p.value
+            "  {a} - {b}  {:<16} {}slack -{tl:.1} +{tr:.1} min  value {:.0}",
+            p.id,
+            p.unit.as_ref().map_or(String::new(), |unit| format!("on {unit}  ")),
+            p.value
         ));
     }
     for u in &plan.unplanned {

@@ -361,10 +361,14 @@ pub fn utc_text(t: DateTime<Utc>) -> String {
 /// The schedule document: blocks with their slack, reasons, objective and bound.
 pub fn schedule_document(instance: &Instance, plan: &Plan) -> Value {
     let block = |p: &crate::plan::Planned| {
-        json!({
+        let mut v = json!({
             "id": p.id, "start_utc": utc_text(p.start), "end_utc": utc_text(p.end),
             "delta_tl_s": p.delta_tl_s, "delta_tr_s": p.delta_tr_s, "value": p.value,
-        })
+        });
+        if let Some(unit) = &p.unit {
+            v["unit"] = json!(unit);
+        }
+        v
     };
     let left_out = |u: &crate::plan::Unplanned| {
         let mut v = json!({"id": u.id, "reason": u.reason, "sentence": u.sentence});

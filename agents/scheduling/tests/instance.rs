@@ -324,3 +324,24 @@ fn a_plan_under_a_known_sky_is_the_plan_under_a_fresh_one_even_when_the_sky_is_o
     let wrong = std::sync::Arc::new(sky_of(&other));
     assert_eq!(plan_under(&wrong, &problem, PlanOptions::default()).unwrap(), fresh);
 }
+
+#[test]
+fn two_telescopes_observe_at_the_same_time_and_a_class_of_units_is_kept() {
+    let (document, _) = answer(|v| {
+        v["units"] = json!([{"name": "t1", "classes": ["any"]}, {"name": "t2", "classes": ["any", "wide"]}]);
+        v["overheads"] = json!({"axis1_deg_s": 3.0, "axis2_deg_s": 3.0, "flip_s": 60.0});
+        v["overhead_s"] = json!(0);
+        v["requests"][0]["windows"] = json!([["2027-03-15T03:00:00Z", "2027-03-15T03:16:00Z"]]);
+        v["requests"][1]["windows"] = json!([["2027-03-15T03:00:00Z", "2027-03-15T03:16:00Z"]]);
+        v["requests"][1]["unit"] = json!("wide");
+        v["requests"][1]["filters"] = json!(["r", "g"]);
+    });
+    let unit = |id: &str| {
+        let blocks = document["schedule"].as_array().unwrap();
+        blocks.iter().find(|b| b["id"] == id).unwrap()["unit"].clone()
+    };
+    assert_eq!((unit("a"), unit("b")), (json!("t1"), json!("t2")));
+    assert!(refused(|v| v["requests"][1]["unit"] = json!("t9")).contains("requests[1].unit: unknown unit \"t9\""));
+    let nowhere = refused(|v| v["overheads"] = json!({"warp": 9}));
+    assert!(nowhere.contains("night.json: overheads: unknown field"), "{nowhere}");
+}

@@ -6,10 +6,16 @@
 //! {"horizon": [[az_deg, alt_deg], ...],
 //!  "groups": {"name": {"at_least": 2, "at_most": 3}},
 //!  "conditions": [{"start_utc": "...Z", "end_utc": "...Z", "seeing_arcsec": 1.2, "cloud_cover": 0.3}],
-//!  "weights": {"preferred": 0.2, "preferred_scale_s": 3600, "airmass": 0.1, "promise": 0.05}}
+//!  "weights": {"preferred": 0.2, "preferred_scale_s": 3600, "airmass": 0.1, "promise": 0.05},
+//!  "units": [{"name": "t1", "classes": ["1m"]}, {"name": "t2", "classes": ["1m", "wide"]}],
+//!  "overheads": {"axis1_deg_s": 3, "axis2_deg_s": 3, "flip_s": 60, "dome_deg_s": 4, "filter_s": 10}}
 //! ```
 //!
-//! Of a request: `group` (a name of `groups`), `after` (`{"id": "...", "min_gap_s": 0, "max_gap_s": 600}`, from the end of
+//! `units` are telescopes that are planned together. With `overheads` ([`crate::Overheads`]; a unit may have its own)
+//! changes of target take what the movements take, and `overhead_s` comes on top.
+//!
+//! Of a request: `unit` (a name or a class of `units`), `filters` (of its first and last frame, `["r", "g"]`), `group` (a
+//! name of `groups`), `after` (`{"id": "...", "min_gap_s": 0, "max_gap_s": 600}`, from the end of
 //! that exposure to the start of this), `charged` (false spares the quota), `max_seeing_arcsec`, `max_cloud_cover`, and
 //! `repeats` (`{"count": 4, "period_s": 3600, "tolerance_s": 300}`): the request becomes `id/1`, `id/2` ..., each starting
 //! one period after the start before it, within the tolerance. `after` another's repeats names one of them.
@@ -74,6 +80,12 @@ pub(super) fn of_night(root: &Map<String, Value>, problem: &mut Problem) -> Chec
             problem.groups.insert(name.clone(), rule);
         }
     }
+    for (k, item) in list(root, "units")?.iter().enumerate() {
+        problem.units.push(shaped(item, &format!("units[{k}]"))?);
+    }
+    if let Some(overheads) = root.get("overheads").filter(|v| !v.is_null()) {
+        problem.overheads = Some(shaped(overheads, "overheads")?);
+    }
     if let Some(w) = part(root, "", "weights")? {
         let usual = Weights::default();
         let of = |name, most, usual| optional(w, "weights", name, 0.0, most).map(|x| x.unwrap_or(usual));
@@ -87,6 +99,11 @@ pub(super) fn of_night(root: &Map<String, Value>, problem: &mut Problem) -> Chec
         };
     }
     Ok(())
+}
+
+/// A part whose shape is a type's own.
+fn shaped<T: serde::de::DeserializeOwned>(value: &Value, place: &str) -> Checked<T> {
+    serde_json::from_value(value.clone()).map_err(|e| (place.to_owned(), e.to_string()))
 }
 
 fn horizon(root: &Map<String, Value>) -> Checked<HorizonMask> {
@@ -143,6 +160,16 @@ pub(super) fn of_request(item: &Value, place: &str, problem: &Problem, r: &mut R
             ));
         }
     };
+    if map.get("unit").is_some_and(|v| !v.is_null()) {
+        let name = text(map, place, "unit")?;
+        if !problem.units.iter().any(|unit| unit.answers_to(&name)) {
+            return Err((join(place, "unit"), format!("unknown unit \"{name}\"")));
+        }
+        r.unit = Some(name);
+    }
+    if let Some(filters) = map.get("filters").filter(|v| !v.is_null()) {
+        r.filters = Some(shaped(filters, &join(place, "filters"))?);
+    }
     if map.get("group").is_some_and(|v| !v.is_null()) {
         let name = text(map, place, "group")?;
         if !problem.groups.contains_key(&name) {
