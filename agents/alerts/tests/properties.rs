@@ -143,7 +143,14 @@ proptest! {
         let mut first = EventBook::new(MergeRules::default(), Trust::default());
         let readings: Vec<_> = packets.iter().map(|p| read(p.as_bytes(), Channel::Voevent, now())).collect();
         let outcomes: Vec<_> = readings.iter().map(|reading| first.insert(reading)).collect();
-        let came_apart = outcomes.iter().any(|outcome| matches!(outcome.change, Change::Split { .. }));
+        // A part that came off an event got a number before any packet of its own, also where others merged at once.
+        let mut newest = EventId(0);
+        let mut came_apart = false;
+        for outcome in &outcomes {
+            let parts = outcome.touched.iter().filter(|id| **id > newest && Some(**id) != outcome.event);
+            came_apart |= matches!(outcome.change, Change::Split { .. }) || parts.count() > 0;
+            newest = outcome.touched.iter().copied().chain(outcome.event).max().unwrap_or(newest).max(newest);
+        }
         let homes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.event).collect();
         let last = homes.iter().flatten().max().copied().unwrap_or(EventId(0));
         let cut = (share * packets.len() as f64) as usize;
