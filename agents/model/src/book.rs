@@ -267,7 +267,7 @@ impl Book {
     /// from quota.
     pub fn reserve(&mut self, id: &str, seconds: f64, recorder: &Recorder) -> Result<(), BookError> {
         let mut paid: Vec<UserId> = Vec::new();
-        for account in self.payers(id)? {
+        for account in self.payers_of(id)? {
             if self.ledger.of_sequence(id, &account).0 > 0 {
                 continue;
             }
@@ -295,7 +295,7 @@ impl Book {
 
     /// Turns what is reserved for a sequence into spent time.
     pub fn spend(&mut self, id: &str, recorder: &Recorder) -> Result<(), BookError> {
-        for account in self.payers(id)? {
+        for account in self.payers_of(id)? {
             let (reserved, _) = self.ledger.of_sequence(id, &account);
             if reserved > 0 {
                 self.post(
@@ -314,7 +314,7 @@ impl Book {
 
     /// Gives back everything reserved and spent for a sequence.
     pub fn refund(&mut self, id: &str, cause: &str, recorder: &Recorder) -> Result<(), BookError> {
-        for account in self.payers(id)? {
+        for account in self.payers_of(id)? {
             let (reserved, spent) = self.ledger.of_sequence(id, &account);
             for (side, amount) in [(Side::Reserved, reserved), (Side::Spent, spent)] {
                 if amount > 0 {
@@ -325,18 +325,23 @@ impl Book {
         Ok(())
     }
 
-    /// The accounts that pay for a sequence; none when it follows an alert.
-    fn payers(&self, id: &str) -> Result<Vec<UserId>, BookError> {
+    /// The accounts that pay for a sequence: its user's, and that of the institute if it has a quota; none when it
+    /// follows an alert.
+    pub fn payers(&self, line: &Line) -> Vec<UserId> {
+        if line.from_alert.is_some() {
+            return Vec::new();
+        }
+        let user = line.sequence.user.clone();
+        let shared = self.shared_account(&user);
+        [Some(user), shared].into_iter().flatten().collect()
+    }
+
+    fn payers_of(&self, id: &str) -> Result<Vec<UserId>, BookError> {
         let line = self
             .lines
             .get(id)
             .ok_or_else(|| BookError::UnknownSequence(id.into()))?;
-        if line.from_alert.is_some() {
-            return Ok(Vec::new());
-        }
-        let user = line.sequence.user.clone();
-        let shared = self.shared_account(&user);
-        Ok([Some(user), shared].into_iter().flatten().collect())
+        Ok(self.payers(line))
     }
 
     #[allow(clippy::too_many_arguments, reason = "one posting is these seven things")]

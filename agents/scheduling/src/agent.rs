@@ -11,6 +11,7 @@ use crate::{
     messages::Replan,
     outlook::Climate,
     posing::{Posing, hopeless},
+    reason::to_thousandths,
 };
 use actix::prelude::*;
 use alidade_model::{
@@ -332,11 +333,6 @@ fn excluded(exclusion: &Exclusion) -> Excluded {
         worst: exclusion.worst.filter(|w| w.is_finite()).map(to_thousandths),
         limit: exclusion.limit,
     }
-}
-
-/// What is told to people needs no more digits.
-fn to_thousandths(x: f64) -> f64 {
-    (x * 1000.0).round() / 1000.0
 }
 
 impl Actor for Scheduling {

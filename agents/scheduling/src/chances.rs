@@ -6,6 +6,8 @@
 use crate::{
     Problem, Request, Site, Span,
     outlook::{Climate, Need, Outlook, Season, outlook},
+    posing::overlaps,
+    reason::to_thousandths,
 };
 use alidade_model::{
     book::{Book, Line},
@@ -42,10 +44,7 @@ fn life(sequence: &Sequence, now: UtcTime, season_end: UtcTime) -> Life {
         windows = if windows.is_empty() {
             open
         } else {
-            let pairs = windows
-                .iter()
-                .flat_map(|a| open.iter().map(move |b| (a.0.max(b.0), a.1.min(b.1))));
-            pairs.filter(|(a, b)| a < b).collect()
+            overlaps(&windows, &open)
         };
     }
     Life {
@@ -130,7 +129,7 @@ pub(crate) fn told(outlook: &Outlook) -> Chance {
     Chance {
         nights: outlook.nights_left as u32,
         usable_nights: outlook.usable_nights as u32,
-        probability: (outlook.probability * 1000.0).round() / 1000.0,
+        probability: to_thousandths(outlook.probability),
     }
 }
 

@@ -37,6 +37,11 @@ fn common(a: Vec<Window>, b: &[Window]) -> Vec<Window> {
     if a.is_empty() || b.is_empty() {
         return if a.is_empty() { b.to_vec() } else { a };
     }
+    overlaps(&a, b)
+}
+
+/// The stretches that lie in a window of each list.
+pub(crate) fn overlaps(a: &[Window], b: &[Window]) -> Vec<Window> {
     let pairs = a
         .iter()
         .flat_map(|x| b.iter().map(move |y| (x.0.max(y.0), x.1.min(y.1))));
@@ -122,12 +127,8 @@ impl Posing<'_> {
 
     fn running(&self, line: &Line, quotas_s: &mut BTreeMap<String, f64>) -> KeptBlock {
         let id = line.sequence.id.clone();
-        let user = &line.sequence.user;
         // Its time is reserved already and no longer free for others.
-        for account in [Some(user.clone()), self.book.shared_account(user)]
-            .into_iter()
-            .flatten()
-        {
+        for account in self.book.payers(line) {
             if let Some(left) = quotas_s.get_mut(&account) {
                 *left = (*left - self.book.ledger().of_sequence(&id, &account).0 as f64 / 1e6).max(0.0);
             }

@@ -76,6 +76,11 @@ impl Reason {
     }
 }
 
+/// What is told to people needs no more digits.
+pub(crate) fn to_thousandths(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
+}
+
 fn minutes(s: f64) -> String {
     if s < 120.0 {
         format!("{s:.0} s")
