@@ -11,9 +11,14 @@ mod schema;
 
 use alidade::store::{
     Durability, OpenOptions, Store, StoreError,
-    accounts::{Channel, StrategyText, Telescope, User},
+    installation::{Channel, StrategyText, Telescope},
     migrations::Migrations,
     queries::Verdict,
+};
+use alidade_accounts::{
+    Change, Desk, Permission, Refused, Register, Role,
+    desk::{By, Profile},
+    record::{AuditLine, Deed},
 };
 use alidade_model::{
     journal::{Entry, Fact},
@@ -382,35 +387,95 @@ fn questions_have_the_same_answers_everywhere() {
 }
 
 #[test]
-fn accounts_instruments_and_strategies_are_kept() {
+fn people_live_on_both_databases_and_a_change_is_whole_or_not_at_all() {
+    on_each(|url| {
+        let mut desk = Desk::new(open(url));
+        let start = UtcTime::from_unix_micros(1_773_525_600_123_456).unwrap();
+        let by = |seconds: f64| By {
+            who: "root",
+            address: "192.0.2.7",
+            now: start.plus_seconds(seconds),
+        };
+        let profile = |id: &str| Profile {
+            account: id.into(),
+            name: format!("{id} Ångström"),
+            email: format!("{id}@irap.example"),
+            institute: "IRAP".into(),
+        };
+        let old = desk.first_code(by(0.0).now).unwrap().unwrap();
+        let code = desk.first_code(by(0.0).now).unwrap().unwrap();
+        let phrase = "seven sisters over Chiran";
+        assert_eq!(
+            desk.first_administrator(&old, &profile("root"), phrase, by(1.0)),
+            Err(Refused::UnknownCode),
+            "a new code takes the place of the old one"
+        );
+        desk.first_administrator(&code, &profile("root"), phrase, by(1.0))
+            .unwrap();
+        desk.sign_up(&profile("ada"), phrase, by(2.0)).unwrap();
+        let (ada, _) = desk.validate("ada", Role::Expert, by(3.0)).unwrap();
+        assert_eq!(desk.register().account("ada").unwrap(), Some(ada.clone()));
+        assert_eq!(
+            desk.register().account_by_email("ada@irap.example").unwrap(),
+            Some(ada.clone())
+        );
+
+        let (cookie, _) = desk.log_in("ada", phrase, "Browser", by(4.0)).unwrap();
+        assert_eq!(
+            desk.by_session(&cookie, "x", by(100.0).now).unwrap().0.role,
+            Role::Expert
+        );
+        assert_eq!(desk.register().sessions("ada").unwrap()[0].seen_at, by(100.0).now);
+        let scopes = [Permission::Submit, Permission::Read].into();
+        let (secret, token) = desk.issue_token("ada", "robot", scopes, 10, by(5.0)).unwrap();
+        assert_eq!(
+            desk.by_token(&secret, "x", by(6.0).now).unwrap().scopes,
+            Some(token.scopes.clone())
+        );
+        assert_eq!(desk.register().tokens(None).unwrap()[0].used_at, Some(by(6.0).now));
+        assert!(matches!(
+            desk.issue_token("ada", "robot", token.scopes, 10, by(7.0)),
+            Err(Refused::Bad { field: "name", .. })
+        ));
+
+        // The second change of the two finds its place taken: neither is there, nor their line.
+        let lines = desk.register().audit(0, 100).unwrap().len();
+        let mut eve = ada.clone();
+        (eve.id, eve.email) = ("eve".into(), "eve@irap.example".into());
+        let taken = desk.register().apply(
+            &[Change::Create(eve), Change::Create(ada)],
+            Some(desk_deed(by(8.0).now)),
+        );
+        assert!(matches!(taken, Ok(false)), "{taken:?}");
+        assert_eq!(desk.register().account("eve").unwrap(), None);
+        assert_eq!(desk.register().audit(0, 100).unwrap().len(), lines);
+
+        desk.set_disabled("ada", true, by(9.0)).unwrap();
+        assert_eq!(desk.register().sessions("ada").unwrap(), []);
+        assert_eq!(desk.register().tokens(Some("ada")).unwrap(), []);
+        let audit = desk.register().audit(0, 100).unwrap();
+        assert_eq!(AuditLine::first_forged(&audit), None);
+        assert_eq!(desk.register().audit(2, 2).unwrap(), audit[2..4]);
+        assert_eq!(audit.last().unwrap().deed.action, "disable");
+    });
+}
+
+fn desk_deed(at: UtcTime) -> Deed {
+    Deed {
+        at,
+        who: "root".into(),
+        address: "192.0.2.7".into(),
+        action: "add".into(),
+        subject: "eve".into(),
+        outcome: "done".into(),
+    }
+}
+
+#[test]
+fn instruments_and_strategies_are_kept() {
     on_each(|url| {
         let mut store = open(url);
         let at = UtcTime::from_unix_micros(5_000_000).unwrap();
-        let mut ada = User {
-            id: "ada".into(),
-            institute: "IRAP".into(),
-            role: "observer".into(),
-            disabled: false,
-            created_at: at,
-        };
-        store.add_user(&ada).unwrap();
-        assert!(matches!(store.add_user(&ada), Err(StoreError::DuplicateUser(_))));
-        store.set_user_role("ada", "operator").unwrap();
-        store.set_user_disabled("ada", true).unwrap();
-        assert!(matches!(
-            store.set_user_role("eve", "operator"),
-            Err(StoreError::UnknownUser(_))
-        ));
-        // A grant by the ledger names an institute and touches neither role nor standing.
-        let fact = Fact::UserGranted {
-            user: "ada".into(),
-            institute: "CRAL".into(),
-            quota_s: 1.0,
-        };
-        store.append(&[Entry { seq: 1, at, fact }]).unwrap();
-        (ada.institute, ada.role, ada.disabled) = ("CRAL".into(), "operator".into(), true);
-        assert_eq!(store.users().unwrap(), [ada]);
-
         let mut telescope = Telescope {
             unit: "u1".into(),
             site: "ohp".into(),

@@ -44,10 +44,6 @@ pub enum StoreError {
     },
     #[error("sequence {0} is unknown")]
     UnknownSequence(SequenceId),
-    #[error("user {0} is unknown")]
-    UnknownUser(String),
-    #[error("user {0} exists already")]
-    DuplicateUser(String),
     #[error("the connection to {place} is lost: {cause}")]
     Lost { place: String, cause: String },
     #[error("database {place}: {cause}")]

@@ -12,14 +12,16 @@
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
 //! | [`queries`] | what gateways and commands ask |
-//! | [`accounts`] | users, telescopes, instruments and strategies: what people set up |
+//! | [`installation`] | telescopes, instruments and strategies: what people set up |
+//! | [`people`] | accounts, sessions, tokens and their audit |
 //!
 //! All calls block; the caller keeps them off the agents' thread. Nothing outside this module names the database.
 
-pub mod accounts;
 mod connection;
 mod error;
+pub mod installation;
 pub mod migrations;
+pub mod people;
 mod project;
 pub mod queries;
 pub mod restore;

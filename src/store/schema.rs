@@ -26,8 +26,6 @@ diesel::table! {
     users (id) {
         id -> Text,
         institute -> Text,
-        role -> Text,
-        disabled -> Bool,
         created_at -> Timestamp,
     }
 }
@@ -330,6 +328,64 @@ diesel::table! {
         severity -> Text,
         source -> Text,
         message -> Text,
+    }
+}
+
+diesel::table! {
+    accounts (id) {
+        id -> Text,
+        name -> Text,
+        email -> Text,
+        institute -> Text,
+        role -> Text,
+        state -> Text,
+        password -> Nullable<Text>,
+        created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    sessions (digest) {
+        digest -> Text,
+        account_id -> Text,
+        created_at -> Timestamp,
+        seen_at -> Timestamp,
+        address -> Text,
+        agent -> Text,
+    }
+}
+
+diesel::table! {
+    api_tokens (digest) {
+        digest -> Text,
+        name -> Text,
+        account_id -> Text,
+        scopes -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+        used_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    one_time_codes (digest) {
+        digest -> Text,
+        purpose -> Text,
+        account_id -> Text,
+        expires_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    audit (seq) {
+        seq -> BigInt,
+        at -> Timestamp,
+        who -> Text,
+        address -> Text,
+        action -> Text,
+        subject -> Text,
+        outcome -> Text,
+        digest -> Text,
     }
 }
 

@@ -10,9 +10,6 @@ use alidade_model::{ledger::Posting, request::Request, schedule::Schedule, state
 use diesel::prelude::*;
 use std::collections::BTreeMap;
 
-/// The role of an account that only a grant has made.
-pub(in crate::store) const DEFAULT_ROLE: &str = "observer";
-
 pub(super) fn user(c: &mut AnyConnection, place: Place, user: &str, institute: &str) -> QueryResult<()> {
     on_either!(c, c => {
         let changed = diesel::update(users::table.find(user)).set(users::institute.eq(institute)).execute(c)?;
@@ -21,8 +18,6 @@ pub(super) fn user(c: &mut AnyConnection, place: Place, user: &str, institute: &
                 .values((
                     users::id.eq(user),
                     users::institute.eq(institute),
-                    users::role.eq(DEFAULT_ROLE),
-                    users::disabled.eq(false),
                     users::created_at.eq(place.at),
                 ))
                 .execute(c)?;

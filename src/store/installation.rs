@@ -1,24 +1,14 @@
-//! What people set up: users and roles, telescopes and instruments, strategies.
+//! What people set up: telescopes and instruments, strategies.
 
 use super::{
     ReadError, Store, StoreError,
     connection::{in_transaction, on_either},
-    rows::{finite, naive, utc},
+    rows::{finite, naive},
     schema::*,
 };
 use alidade_model::time::UtcTime;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
-
-/// A person or a program with a quota.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    pub id: String,
-    pub institute: String,
-    pub role: String,
-    pub disabled: bool,
-    pub created_at: UtcTime,
-}
 
 /// A telescope with its place on Earth: latitude and longitude in degrees (east positive), height in metres.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,70 +38,6 @@ pub struct StrategyText {
 }
 
 impl Store {
-    pub fn add_user(&mut self, user: &User) -> Result<(), StoreError> {
-        let added = self.read(|c| {
-            Ok(on_either!(c, c => diesel::insert_into(users::table)
-                .values((
-                    users::id.eq(&user.id),
-                    users::institute.eq(&user.institute),
-                    users::role.eq(&user.role),
-                    users::disabled.eq(user.disabled),
-                    users::created_at.eq(naive(user.created_at)),
-                ))
-                .on_conflict_do_nothing()
-                .execute(c)?))
-        })?;
-        if added == 0 {
-            Err(StoreError::DuplicateUser(user.id.clone()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// All users by name.
-    pub fn users(&mut self) -> Result<Vec<User>, StoreError> {
-        self.read(|c| {
-            let rows: Vec<(String, String, String, bool, chrono::NaiveDateTime)> =
-                users::table.order(users::id).load(c)?;
-            Ok(rows
-                .into_iter()
-                .map(|(id, institute, role, disabled, created_at)| User {
-                    id,
-                    institute,
-                    role,
-                    disabled,
-                    created_at: utc(created_at),
-                })
-                .collect())
-        })
-    }
-
-    pub fn set_user_role(&mut self, id: &str, role: &str) -> Result<(), StoreError> {
-        let changed = self.read(|c| {
-            Ok(diesel::update(users::table.find(id))
-                .set(users::role.eq(role))
-                .execute(c)?)
-        })?;
-        if changed == 0 {
-            Err(StoreError::UnknownUser(id.into()))
-        } else {
-            Ok(())
-        }
-    }
-
-    pub fn set_user_disabled(&mut self, id: &str, disabled: bool) -> Result<(), StoreError> {
-        let changed = self.read(|c| {
-            Ok(diesel::update(users::table.find(id))
-                .set(users::disabled.eq(disabled))
-                .execute(c)?)
-        })?;
-        if changed == 0 {
-            Err(StoreError::UnknownUser(id.into()))
-        } else {
-            Ok(())
-        }
-    }
-
     /// Writes down what the configuration says about a telescope; channels it no longer has are dropped.
     pub fn describe(&mut self, telescope: &Telescope, at: UtcTime) -> Result<(), StoreError> {
         self.read(|c| in_transaction(c, |c| describe(c, telescope, at)))

@@ -1,0 +1,7 @@
+ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'observer';
+ALTER TABLE users ADD COLUMN disabled BOOLEAN NOT NULL DEFAULT FALSE;
+DROP TABLE audit;
+DROP TABLE one_time_codes;
+DROP TABLE api_tokens;
+DROP TABLE sessions;
+DROP TABLE accounts;
