@@ -3,13 +3,13 @@
 //! A way that fails is tried again once a minute for as long as the alarm is not acknowledged, and both are written to the
 //! journal. Nothing here is waited for by anything else.
 
-use crate::settings::{AlarmWay, AlarmWaySettings, Settings, read_secret};
+use super::mail;
+use crate::settings::{AlarmWay, AlarmWaySettings, MailSettings, Settings, read_secret};
 use alidade_model::{
     journal::{Entry, Fact, Recorder, Severity, Sink},
     offload::Offload,
 };
 use alidade_monitoring::alarms::{Alarm, Desk, Notice, Step};
-use lettre::{Message, SmtpTransport, Transport, transport::smtp::authentication::Credentials};
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -141,12 +141,6 @@ pub fn tell(way: &AlarmWay, site: &str, alarm: &Alarm, timeout: Duration) -> Res
             password_file,
         } => {
             let subject = format!("[{site}] {}: {}", severity(alarm.severity), alarm.text);
-            let mut message = Message::builder()
-                .from(from.parse().map_err(|e| format!("from {from:?}: {e}"))?)
-                .subject(subject);
-            for address in to {
-                message = message.to(address.parse().map_err(|e| format!("to {address:?}: {e}"))?);
-            }
             let body = format!(
                 "{}\n\nseverity: {}\nraised: {} (number {}, {} times)\nsite: {site}\n\nAcknowledge it on the dashboard, or with\n  POST /api/v1/alarms/{}/acknowledge\n",
                 alarm.text,
@@ -156,18 +150,15 @@ pub fn tell(way: &AlarmWay, site: &str, alarm: &Alarm, timeout: Duration) -> Res
                 alarm.count,
                 alarm.id
             );
-            let message = message.body(body).map_err(|e| e.to_string())?;
-            let builder = if *tls {
-                SmtpTransport::starttls_relay(server).map_err(|e| e.to_string())?
-            } else {
-                SmtpTransport::builder_dangerous(server)
+            let mail = MailSettings {
+                server: server.clone(),
+                port: *port,
+                tls: *tls,
+                from: from.clone(),
+                user: user.clone(),
+                password_file: password_file.clone(),
             };
-            let mut builder = builder.port(*port).timeout(Some(timeout));
-            if let (Some(user), Some(file)) = (user, password_file) {
-                let password = read_secret(file).map_err(|e| e.to_string())?;
-                builder = builder.credentials(Credentials::new(user.clone(), password));
-            }
-            builder.build().send(&message).map(drop).map_err(|e| e.to_string())
+            mail::send(&mail, to, &subject, body, timeout)
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     journal::Gathered,
 };
 use crate::{
-    gateway::command::{CommandCall, CommandReply, GatewayCommand},
+    gateway::command::{Author, CommandCall, CommandReply, GatewayCommand},
     settings::Settings,
 };
 use actix::prelude::*;
@@ -28,11 +28,11 @@ pub async fn serve(daemon: &Daemon, gathered: &Gathered, site: &Settings, calls:
     while let Some(call) = calls.recv().await {
         if let GatewayCommand::Device { device, verb, words } = call.command {
             // A device may take seconds to answer; nobody else waits for it.
-            let spoken = speak(daemon, site, &intentions, call.who, device, verb, words);
+            let spoken = speak(daemon, site, &intentions, call.author.name, device, verb, words);
             tokio::task::spawn_local(async move { drop(call.reply.send(spoken.await)) });
             continue;
         }
-        let reply = obey(daemon, gathered, site, call.command, call.who).await;
+        let reply = obey(daemon, gathered, site, call.command, call.author).await;
         // A caller that has given up needs no answer.
         drop(call.reply.send(reply));
     }
@@ -43,8 +43,16 @@ async fn obey(
     gathered: &Gathered,
     site: &Settings,
     command: GatewayCommand,
-    who: String,
+    author: Author,
 ) -> CommandReply {
+    if let Some(reply) = author
+        .only_own
+        .as_deref()
+        .and_then(|own| of_somebody_else(daemon, &command, own))
+    {
+        return reply;
+    }
+    let who = author.name;
     match command {
         GatewayCommand::Abort(level) => match abort::begin(daemon, level, who, site.enclosure.travel_s).await {
             Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
@@ -107,10 +115,50 @@ async fn obey(
             let answer = judged(daemon.routine.send(Redo { who, sequence, cause }).await);
             kept(daemon, gathered, answer).await
         }
+        GatewayCommand::GrantQuota { user, institute, hours } => {
+            let granted = grant(daemon, &user, &institute, hours);
+            kept(daemon, gathered, granted).await
+        }
         GatewayCommand::ChangeStrategy(text) => match super::strategies::change(daemon, text, who).await {
             Ok(()) => kept(daemon, gathered, CommandReply::Accepted).await,
             Err(problem) => CommandReply::Denied(problem),
         },
+    }
+}
+
+/// The refusal, if a command would touch what belongs to somebody else.
+fn of_somebody_else(daemon: &Daemon, command: &GatewayCommand, own: &str) -> Option<CommandReply> {
+    let theirs = match command {
+        GatewayCommand::CancelSequence(sequence) | GatewayCommand::RedoSequence { sequence, .. } => {
+            let book = daemon.book.borrow();
+            book.line(sequence).is_some_and(|line| line.sequence.user != own)
+        }
+        GatewayCommand::SubmitRequest(wish) => {
+            let names = |value: &serde_json::Value| value.get("user").is_some_and(|user| user.as_str() != Some(own));
+            let sequences = wish.get("sequences").and_then(serde_json::Value::as_array);
+            names(wish) || sequences.is_some_and(|all| all.iter().any(names))
+        }
+        _ => false,
+    };
+    theirs.then(|| CommandReply::NotYours(format!("{own} may do this only to what is their own")))
+}
+
+/// Opens or enlarges a quota.
+fn grant(daemon: &Daemon, user: &str, institute: &str, hours: f64) -> CommandReply {
+    if !(hours > 0.0 && hours <= 10_000.0) {
+        return CommandReply::Denied(format!("{hours} hours is outside 0 to 10000"));
+    }
+    let word = |text: &str| !text.trim().is_empty() && text.chars().count() <= 100 && !text.contains(char::is_control);
+    if !word(user) || !word(institute) {
+        return CommandReply::Denied("the account and its institute are 1 to 100 characters on one line".into());
+    }
+    match daemon
+        .book
+        .borrow_mut()
+        .grant(user, institute, hours * 3600.0, &daemon.recorder)
+    {
+        Ok(()) => CommandReply::Accepted,
+        Err(error) => CommandReply::Denied(error.to_string()),
     }
 }
 

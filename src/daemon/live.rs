@@ -7,6 +7,7 @@ use super::{
     journal::{Gathered, Outlets, commit},
     outbox,
     panorama::{self, Chronicle},
+    people,
     report::{self, Gatherer},
 };
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     gateway::{
         alerts::{AlertBoard, PastPackets},
         http, mqtt,
+        records::Records,
         snapshot::{Mode, Snapshot},
     },
     settings::{BrokerSettings, DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
@@ -280,7 +282,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
                 board: boards,
                 packets: past_packets(&settings),
             }),
+            people: Some(people::open(&settings)?),
+            records: Some(Arc::new(
+                Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?,
+            )),
             token,
+            at_the_machine: settings.accounts.at_the_machine,
+            https: settings.http.https,
         };
         let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
         eprintln!("dashboard on http://{}", server.addr);

@@ -182,7 +182,6 @@ pub fn catalogue(settings: &Settings) -> Catalogue {
             .iter()
             .map(|(name, c)| (name.clone(), filters(settings, c)))
             .collect(),
-        users: settings.users.keys().cloned().collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The answer says whether the command was accepted, not that it is done: completion is seen in the snapshot.
 
 use crate::daemon::abort::Level;
+use alidade_accounts::Permission;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +51,12 @@ pub enum GatewayCommand {
     AcknowledgeAlarm(u64),
     /// Every alarm of this run.
     Alarms,
+    /// Observing time for an account, which is opened if it has none yet.
+    GrantQuota {
+        user: String,
+        institute: String,
+        hours: f64,
+    },
     /// The PYROS language to one device; without a device, the list of all.
     Device {
         device: Option<String>,
@@ -141,6 +148,30 @@ impl GatewayCommand {
             GatewayCommand::AcknowledgeAlarm(_) => "acknowledge_alarm",
             GatewayCommand::Alarms => "alarms",
             GatewayCommand::Device { .. } => "device",
+            GatewayCommand::GrantQuota { .. } => "grant_quota",
+        }
+    }
+
+    /// The permission that it needs, and the one to do it to what belongs to others, where something belongs to somebody.
+    pub fn needs(&self) -> (Permission, Option<Permission>) {
+        match self {
+            GatewayCommand::CloseNow
+            | GatewayCommand::Latch
+            | GatewayCommand::Release
+            | GatewayCommand::AbortSequence
+            | GatewayCommand::Pause
+            | GatewayCommand::Resume
+            | GatewayCommand::Abort(_)
+            | GatewayCommand::AcknowledgeAlarm(_)
+            | GatewayCommand::Alarms => (Permission::Operate, None),
+            GatewayCommand::Override { .. } | GatewayCommand::LiftOverride(_) => (Permission::Override, None),
+            GatewayCommand::Device { .. } => (Permission::Devices, None),
+            GatewayCommand::SubmitPacket { .. } => (Permission::SendPackets, None),
+            GatewayCommand::ChangeStrategy(_) => (Permission::ChangeStrategies, None),
+            GatewayCommand::SubmitRequest(_)
+            | GatewayCommand::CancelSequence(_)
+            | GatewayCommand::RedoSequence { .. } => (Permission::Submit, Some(Permission::SubmitForAll)),
+            GatewayCommand::GrantQuota { .. } => (Permission::ManageAccounts, None),
         }
     }
 
@@ -165,16 +196,36 @@ pub enum CommandReply {
     Accepted,
     AlreadyInProgress,
     Denied(String),
+    /// It would touch what belongs to somebody else.
+    NotYours(String),
     /// What was asked for.
     Answer(serde_json::Value),
+}
+
+/// Who gives a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// For the audit: `ada`, `127.0.0.1`, `token from 10.0.0.7`.
+    pub name: String,
+    /// The account whose things alone they may touch; none for those who may touch everybody's.
+    pub only_own: Option<String>,
+}
+
+impl Author {
+    /// One who may touch everybody's things.
+    pub fn of_all(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            only_own: None,
+        }
+    }
 }
 
 /// A command with its author and the way back.
 #[derive(Debug)]
 pub struct CommandCall {
     pub command: GatewayCommand,
-    /// Who asks, for the audit: `127.0.0.1`, `token from 10.0.0.7`.
-    pub who: String,
+    pub author: Author,
     pub reply: oneshot::Sender<CommandReply>,
 }
 
@@ -193,11 +244,11 @@ pub enum CommandFault {
 pub async fn ask(
     calls: &mpsc::Sender<CommandCall>,
     command: GatewayCommand,
-    who: String,
+    author: Author,
     deadline: Duration,
 ) -> Result<CommandReply, CommandFault> {
     let (reply, answer) = oneshot::channel();
-    let call = CommandCall { command, who, reply };
+    let call = CommandCall { command, author, reply };
     calls.try_send(call).map_err(|refused| match refused {
         mpsc::error::TrySendError::Full(_) => CommandFault::QueueFull,
         mpsc::error::TrySendError::Closed(_) => CommandFault::NobodyListens,

@@ -6,6 +6,8 @@
 //! | [`alerts`] | every alert event, the latencies, the strategies |
 //! | [`command`] | what may be asked: commands with one answer each |
 //! | [`http`] | dashboard, JSON interface, event stream |
+//! | [`people`] | the accounts, as the doors ask them |
+//! | [`records`] | what is kept, as it is read from outside |
 //! | [`mqtt`] | the retained feed for everything else on the mountain |
 //!
 //! Both gateways run in threads of their own: the daemon's runtime may have a paused clock, and a slow browser or a
@@ -15,6 +17,8 @@ pub mod alerts;
 pub mod command;
 pub mod http;
 pub mod mqtt;
+pub mod people;
+pub mod records;
 pub mod snapshot;
 
 use serde::Deserialize;

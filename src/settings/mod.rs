@@ -7,11 +7,13 @@
 //! Relative paths are relative to the working folder. Secrets are not in the file but in files that it names; a
 //! leading `$CREDENTIALS_DIRECTORY` is replaced, for systemd's `LoadCredential=`.
 
+mod accounts;
 mod check;
 mod link;
 mod load;
 mod sections;
 
+pub use accounts::*;
 pub use link::Link;
 pub use sections::*;
 
@@ -45,6 +47,7 @@ pub struct Settings {
     pub storage: StorageSettings,
     pub http: HttpSettings,
     pub mqtt: MqttSettings,
+    pub accounts: AccountsSettings,
     /// By account name, as in requests.
     pub users: BTreeMap<String, UserSettings>,
     /// By the institute's name in small letters.

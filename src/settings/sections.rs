@@ -425,7 +425,7 @@ pub enum AlarmWay {
     /// A mail is sent.
     Mail {
         server: String,
-        #[serde(default = "submission")]
+        #[serde(default = "super::accounts::submission")]
         port: u16,
         /// STARTTLS is demanded; false only for a server on this machine.
         #[serde(default = "yes")]
@@ -444,9 +444,6 @@ fn warning() -> Severity {
 }
 fn twenty_seconds() -> f64 {
     20.0
-}
-fn submission() -> u16 {
-    587
 }
 
 /// The night by the altitude of the Sun, degrees.
@@ -772,8 +769,10 @@ impl Default for StorageSettings {
 pub struct HttpSettings {
     pub enabled: bool,
     pub listen: SocketAddr,
-    /// File with the bearer token for commands from other machines.
+    /// File with a bearer token that is an operator's, for machines that have no account.
     pub token_file: Option<PathBuf>,
+    /// A reverse proxy with TLS stands before it: cookies are sent only over TLS.
+    pub https: bool,
 }
 
 impl Default for HttpSettings {
@@ -782,6 +781,7 @@ impl Default for HttpSettings {
             enabled: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             token_file: None,
+            https: false,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     },
     store::{Durability, OpenOptions, Store},
 };
+use alidade_accounts::Role;
 use alidade_alerts::{agent::Packet, record::AlertRecords};
 use alidade_analysis::astrometry::SkyStars;
 use alidade_majordome::agent::release_interrupted;
@@ -200,7 +201,11 @@ async fn night(
                     board: boards,
                     packets: past_packets(store.clone()),
                 }),
+                people: None,
+                records: None,
                 token: None,
+                at_the_machine: Role::Operator,
+                https: false,
             };
             let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
             eprintln!("dashboard on http://{}", server.addr);
@@ -435,7 +440,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
         let mut book = book.borrow_mut();
         let catalogue = daemon::translate::catalogue(settings);
         for request in &stage.plan.scenario.requests {
-            match catalogue.accept(request) {
+            match catalogue.accept(request, |user| book.knows(user)) {
                 Ok(()) => book.submit(request.clone(), recorder).map_err(failed)?,
                 Err(fault) => {
                     return Err(CliError::bad_input(format!(

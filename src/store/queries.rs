@@ -45,6 +45,8 @@ impl JournalLine {
 /// A request with how far its sequences are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestSummary {
+    /// Number of the journal entry that submitted it.
+    pub seq: u64,
     pub id: String,
     pub title: String,
     pub user: String,
@@ -178,6 +180,16 @@ impl Store {
 
     /// The newest `limit` requests, newest first; of one user when given.
     pub fn requests(&mut self, user: Option<&str>, limit: u32) -> Result<Vec<RequestSummary>, StoreError> {
+        self.requests_before(user, None, limit)
+    }
+
+    /// As [`Store::requests`], but only those that were submitted before the journal entry `before`.
+    pub fn requests_before(
+        &mut self,
+        user: Option<&str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<RequestSummary>, StoreError> {
         self.read(|c| {
             let mut query = requests::table
                 .order(requests::seq.desc())
@@ -185,6 +197,9 @@ impl Store {
                 .into_boxed();
             if let Some(user) = user {
                 query = query.filter(requests::user_id.eq(user));
+            }
+            if let Some(before) = before {
+                query = query.filter(requests::seq.lt(whole(before)));
             }
             let rows: Vec<RequestRow> = query.select(RequestRow::as_select()).load(c)?;
             let mut summaries = Vec::with_capacity(rows.len());
@@ -198,6 +213,7 @@ impl Store {
                     *counts.entry(state.parse().map_err(garbled("sequences"))?).or_insert(0) += 1;
                 }
                 summaries.push(RequestSummary {
+                    seq: number(row.seq),
                     id: row.id,
                     title: row.title,
                     user: row.user_id,
@@ -339,6 +355,19 @@ impl Store {
                 .optional()?;
             row.map(|row| row.into_product().map_err(garbled("products")))
                 .transpose()
+        })
+    }
+
+    /// Whose data the product in a file is: the user of its sequence, or nobody's for a calibration. None for a file that
+    /// is no product.
+    pub fn owner_of_file(&mut self, path: &str) -> Result<Option<Option<String>>, StoreError> {
+        self.read(|c| {
+            Ok(products::table
+                .left_join(sequences::table.on(products::sequence_id.eq(sequences::id.nullable())))
+                .filter(products::path.eq(path))
+                .select(sequences::user_id.nullable())
+                .first(c)
+                .optional()?)
         })
     }
 

@@ -401,3 +401,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(schedules, schedule_sequences);
+diesel::allow_tables_to_appear_in_same_query!(products, sequences);

@@ -10,6 +10,7 @@ use alidade::gateway::{
     http::{AlertDesk, GatewayError, HttpHandle, HttpPorts, serve},
     snapshot::*,
 };
+use alidade_accounts::Role;
 use alidade_alerts::{
     record::AlertRecords,
     strategy::{UnitCapabilities, from_toml},
@@ -428,7 +429,7 @@ impl Observatory {
         let (log, reply) = (asked.clone(), answer.clone());
         std::thread::spawn(move || {
             while let Some(call) = calls.blocking_recv() {
-                log.lock().unwrap().push((call.command, call.who));
+                log.lock().unwrap().push((call.command, call.author.name));
                 let _ = call.reply.send(reply.lock().unwrap().clone());
             }
         });
@@ -440,7 +441,11 @@ impl Observatory {
             journal_page: None,
             product_path: None,
             alerts: Some(desk()),
+            people: None,
+            records: None,
             token: Some("correct horse".into()),
+            at_the_machine: Role::Operator,
+            https: false,
         };
         Self {
             snapshot,

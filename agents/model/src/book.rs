@@ -149,6 +149,11 @@ impl Book {
         )
     }
 
+    /// True for a user who has ever been granted observing time.
+    pub fn knows(&self, user: &str) -> bool {
+        self.institutes.contains_key(user)
+    }
+
     /// Gives an institute a quota that its members share; without one only their own count.
     pub fn grant_institute(&mut self, institute: &str, quota_s: f64, recorder: &Recorder) -> Result<(), BookError> {
         let account = institute_account(institute);

@@ -29,7 +29,11 @@ impl Handler<Submit> for Routine {
 
     fn handle(&mut self, Submit(request): Submit, _: &mut Self::Context) -> Self::Result {
         let id = request.id.clone();
-        let outcome = self.catalogue.accept(&request).map_err(Denied::from).and_then(|()| {
+        let accepted = {
+            let book = self.book.borrow();
+            self.catalogue.accept(&request, |user| book.knows(user))
+        };
+        let outcome = accepted.map_err(Denied::from).and_then(|()| {
             self.book
                 .borrow_mut()
                 .submit(request, &self.recorder)

@@ -1,21 +1,20 @@
 //! What exists at this site, and whether a request fits it.
 
 use alidade_model::request::{Request, RequestFault};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// Channels with their filters, and the known users.
+/// Channels with their filters.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
     pub channels: BTreeMap<String, Vec<String>>,
-    pub users: BTreeSet<String>,
 }
 
 impl Catalogue {
-    /// Checks a request's numbers and everything that it names.
-    pub fn accept(&self, request: &Request) -> Result<(), RequestFault> {
+    /// Checks a request's numbers and everything that it names; `known` says whether there is such a user.
+    pub fn accept(&self, request: &Request, known: impl Fn(&str) -> bool) -> Result<(), RequestFault> {
         request.check()?;
         for sequence in &request.sequences {
-            if !self.users.contains(&sequence.user) {
+            if !known(&sequence.user) {
                 return Err(RequestFault::UnknownUser {
                     user: sequence.user.clone(),
                 });

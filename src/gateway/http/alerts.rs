@@ -1,6 +1,6 @@
 //! Alerts and strategies over HTTP, and the metrics.
 
-use super::{Problem, Shared, access, commands};
+use super::{Problem, Shared, access::Caller, commands};
 use crate::gateway::{
     alerts::{self, AlertBoard},
     command::GatewayCommand,
@@ -87,7 +87,6 @@ async fn proposed(request: &HttpRequest, payload: Payload) -> Result<Proposed, P
 
 /// `{"text": "...", "days": 30}`: what the strategy would have made of past alerts. Changes nothing.
 pub async fn dry_run(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    access::commander(&request, shared.ports.token.as_deref(), None)?;
     let asked = proposed(&request, payload).await?;
     let days = asked.days.unwrap_or(DAYS);
     if !(0.0..=3660.0).contains(&days) {
@@ -110,11 +109,15 @@ pub async fn dry_run(request: HttpRequest, payload: Payload, shared: Data<Shared
 }
 
 /// `{"text": "..."}`: the strategy holds from now on; the one of its name is kept in the journal.
-pub async fn apply(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+pub async fn apply(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let asked = proposed(&request, payload).await?;
     alerts::proposed(&asked.text, &board(&shared)?.strategies).map_err(|lines| faulty(&lines))?;
-    commands::send_and_answer(&shared, GatewayCommand::ChangeStrategy(asked.text), who).await
+    commands::send_and_answer(&shared, GatewayCommand::ChangeStrategy(asked.text), &caller).await
 }
 
 /// Counters, ages and latencies in Prometheus' text format (version 0.0.4).

@@ -2,14 +2,14 @@
 //!
 //! 202 accepted, 200 already in progress, 409 denied with the reason, 503/504 no answer.
 
-use super::{BODY_DEADLINE, Problem, Shared, access};
-use crate::gateway::command::{self, CommandReply, GatewayCommand};
+use super::{BODY_DEADLINE, Problem, Shared, access::Caller};
+use crate::gateway::command::{self, Author, CommandReply, GatewayCommand};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::{Bytes, Data, Path, Payload, Query},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::time::Duration;
 
 /// How long the daemon may take to say yes or no.
@@ -50,10 +50,31 @@ pub fn must_be_json(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-/// Sends a command of an allowed commander.
-pub async fn send(shared: &Shared, command: GatewayCommand, who: String) -> Result<CommandReply, Problem> {
+/// Reads a body of JSON.
+pub async fn json_body<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+) -> Result<T, Problem> {
+    must_be_json(request)?;
+    let body = read_body(payload, limit).await?;
+    serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))
+}
+
+/// Sends a command, if the caller may give it.
+pub async fn send(shared: &Shared, command: GatewayCommand, caller: &Caller) -> Result<CommandReply, Problem> {
     let name = command.name();
-    let reply = command::ask(&shared.ports.commands, command, who.clone(), ANSWER_DEADLINE).await;
+    let (permission, all) = command.needs();
+    let who = caller.must(permission)?;
+    let only_own = match all {
+        Some(all) => caller.only_own(all)?,
+        None => None,
+    };
+    let author = Author {
+        name: who.clone(),
+        only_own,
+    };
+    let reply = command::ask(&shared.ports.commands, command, author, ANSWER_DEADLINE).await;
     tracing::info!(command = name, who, ?reply, "command over http");
     Ok(reply?)
 }
@@ -63,6 +84,7 @@ fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
         CommandReply::Accepted => (HttpResponse::Accepted(), "accepted"),
         CommandReply::AlreadyInProgress => (HttpResponse::Ok(), "already_in_progress"),
         CommandReply::Denied(reason) => return Err(Problem::denied(reason)),
+        CommandReply::NotYours(reason) => return Err(Problem::forbidden(reason)),
         CommandReply::Answer(value) => {
             let body = serde_json::json!({ "command": command, "outcome": "answered", "answer": value });
             return Ok(HttpResponse::Ok()
@@ -76,9 +98,13 @@ fn answer(command: &str, reply: CommandReply) -> Result<HttpResponse, Problem> {
         .body(body.to_string()))
 }
 
-pub async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: String) -> Result<HttpResponse, Problem> {
+pub async fn send_and_answer(
+    shared: &Shared,
+    command: GatewayCommand,
+    caller: &Caller,
+) -> Result<HttpResponse, Problem> {
     let name = command.name();
-    answer(name, send(shared, command, who).await?)
+    answer(name, send(shared, command, caller).await?)
 }
 
 /// `{"command": "close_now" | "latch" | "release" | "abort_sequence" | "pause" | "resume"}`, or with arguments:
@@ -86,35 +112,32 @@ pub async fn send_and_answer(shared: &Shared, command: GatewayCommand, who: Stri
 /// `{"command": "override", "input": NAME, "reason": TEXT, "for_s": SECONDS}`, `{"command": "lift_override", "input": NAME}`,
 /// `{"command": "acknowledge_alarm", "alarm": NUMBER}`, `{"command": "alarms"}`,
 /// `{"command": "device", "device": NAME, "verb": "set" | "get" | "do", "words": [...]}`.
-pub async fn command(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
+pub async fn command(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     must_be_json(&request)?;
     let body = read_body(payload, COMMAND_LIMIT).await?;
     let command = GatewayCommand::from_json(&body).map_err(Problem::bad_request)?;
-    send_and_answer(&shared, command, who).await
+    send_and_answer(&shared, command, &caller).await
 }
 
 /// Somebody has taken note of an alarm.
-pub async fn acknowledge_alarm(
-    request: HttpRequest,
-    id: Path<u64>,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
-    send_and_answer(&shared, GatewayCommand::AcknowledgeAlarm(id.into_inner()), who).await
+pub async fn acknowledge_alarm(caller: Caller, id: Path<u64>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    send_and_answer(&shared, GatewayCommand::AcknowledgeAlarm(id.into_inner()), &caller).await
 }
 
 /// A request with its sequences, as JSON.
 pub async fn submit_request(
     request: HttpRequest,
+    caller: Caller,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
-    must_be_json(&request)?;
-    let body = read_body(payload, REQUEST_LIMIT).await?;
-    let wish = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
-    send_and_answer(&shared, GatewayCommand::SubmitRequest(wish), who).await
+    let wish = json_body(&request, payload, REQUEST_LIMIT).await?;
+    send_and_answer(&shared, GatewayCommand::SubmitRequest(wish), &caller).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,10 +149,10 @@ struct Channel {
 /// An alert packet: the body is the packet, byte by byte; `?channel=` says where it came from.
 pub async fn submit_packet(
     request: HttpRequest,
+    caller: Caller,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
     let wanted = Query::<Channel>::from_query(request.query_string())
         .map_err(|cause| Problem::bad_request(cause.to_string()))?;
     let body = read_body(payload, PACKET_LIMIT).await?.to_vec();
@@ -137,16 +160,11 @@ pub async fn submit_packet(
         return Err(Problem::bad_request("the packet is empty"));
     }
     let channel = wanted.into_inner().channel.unwrap_or_else(|| "http".into());
-    send_and_answer(&shared, GatewayCommand::SubmitPacket { body, channel }, who).await
+    send_and_answer(&shared, GatewayCommand::SubmitPacket { body, channel }, &caller).await
 }
 
-pub async fn cancel_sequence(
-    request: HttpRequest,
-    id: Path<String>,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
-    send_and_answer(&shared, GatewayCommand::CancelSequence(id.into_inner()), who).await
+pub async fn cancel_sequence(caller: Caller, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    send_and_answer(&shared, GatewayCommand::CancelSequence(id.into_inner()), &caller).await
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,14 +176,12 @@ struct Verdict {
 /// `{"cause": "trailed"}`: what is wrong with the data.
 pub async fn redo_sequence(
     request: HttpRequest,
+    caller: Caller,
     id: Path<String>,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let who = access::commander(&request, shared.ports.token.as_deref(), None)?;
-    must_be_json(&request)?;
-    let body = read_body(payload, REQUEST_LIMIT).await?;
-    let Verdict { cause } = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let Verdict { cause } = json_body(&request, payload, REQUEST_LIMIT).await?;
     let sequence = id.into_inner();
-    send_and_answer(&shared, GatewayCommand::RedoSequence { sequence, cause }, who).await
+    send_and_answer(&shared, GatewayCommand::RedoSequence { sequence, cause }, &caller).await
 }

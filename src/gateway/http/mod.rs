@@ -15,34 +15,49 @@
 //! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
 //! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
+//! /api/v1/requests           observing requests; /api/v1/quotas what each account has left
+//! /api/v1/session            log in, log out, who am I; /api/v1/me one's own account; /api/v1/accounts everybody's
+//! /api/v1/audit              what was done to accounts
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
-//! Every error is a problem document (RFC 9457). Reading is open to whoever reaches the address, which is loopback by
-//! default. Commands are taken from loopback, or from anywhere with the bearer token of the configuration, until
-//! there are accounts (see `access`).
+//! Every error is a problem document (RFC 9457). Who a request comes from is found out in `access`; what each address
+//! needs stands in one table, `policy`, of which `/api/v1/openapi.json` is made.
 
 mod access;
+mod account;
 mod alerts;
 mod assets;
 mod commands;
 mod events;
 mod hub;
+mod openapi;
+mod policy;
 mod problem;
 mod products;
 mod reads;
+mod records;
 mod status_page;
 
 use super::{
     JournalLine,
     alerts::{AlertBoard, PastPackets},
     command::CommandCall,
+    people::People,
+    records::Records,
     snapshot::Snapshot,
 };
-use actix_web::{App, HttpServer, dev::ServerHandle, guard, middleware::DefaultHeaders, web};
+use actix_web::{
+    App, HttpServer,
+    dev::ServerHandle,
+    guard,
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
+use alidade_accounts::Role;
 use hub::Hub;
 use problem::Problem;
 use std::{
@@ -81,8 +96,16 @@ pub struct HttpPorts {
     pub product_path: Option<ProductPath>,
     /// Without it there are no pages about alerts.
     pub alerts: Option<AlertDesk>,
-    /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
+    /// Without it there are no accounts, only who is at the machine and who has the token.
+    pub people: Option<Arc<People>>,
+    /// What is kept in the database; without it requests and quotas cannot be read.
+    pub records: Option<Arc<Records>>,
+    /// Bearer token of the configuration, an operator's.
     pub token: Option<String>,
+    /// What somebody at this machine is who has not logged in.
+    pub at_the_machine: Role,
+    /// The dashboard is reached over TLS, so cookies are sent only there.
+    pub https: bool,
 }
 
 /// Why the gateway did not start.
@@ -201,6 +224,7 @@ fn listen(listener: TcpListener, shared: Arc<Shared>) -> io::Result<actix_web::d
     let app = move || {
         App::new()
             .app_data(web::Data::from(shared.clone()))
+            .wrap(from_fn(access::guard))
             .wrap(security_headers())
             .configure(routes)
             .default_service(web::to(problem::no_such_page))
@@ -274,7 +298,20 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/metrics", alerts::metrics))
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))
-        .service(write_only("/api/v1/requests", commands::submit_request))
+        .service(
+            web::resource("/api/v1/requests")
+                .route(web::get().to(records::requests))
+                .route(web::post().to(commands::submit_request))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
+        .service(read_only("/api/v1/requests/{id}", records::request))
+        .service(read_only("/api/v1/quotas", records::quotas))
+        .service(
+            web::resource("/api/v1/quotas/{account}")
+                .route(web::get().to(records::postings))
+                .route(web::post().to(records::grant))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
         .service(write_only("/api/v1/packets", commands::submit_packet))
         .service(read_only("/api/v1/sequences/{id}/why", reads::why))
         .service(write_only(
@@ -283,10 +320,58 @@ fn routes(config: &mut web::ServiceConfig) {
         ))
         .service(write_only("/api/v1/sequences/{id}/cancel", commands::cancel_sequence))
         .service(write_only("/api/v1/sequences/{id}/redo", commands::redo_sequence))
+        .configure(people)
+        .service(read_only("/api/v1/openapi.json", openapi::description))
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))
         .service(write_only("/status/command", status_page::carry_out));
     for path in assets::paths() {
         config.service(read_only(path, assets::serve));
     }
+}
+
+/// Accounts: one's own, and everybody's.
+fn people(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/api/v1/session")
+                .route(web::get().to(account::who))
+                .route(web::post().to(account::log_in))
+                .route(web::delete().to(account::log_out))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST, DELETE") })),
+        )
+        .service(write_only("/api/v1/first-administrator", account::first_administrator))
+        .service(write_only("/api/v1/recovery", account::recover))
+        .service(write_only("/api/v1/password", account::set_password))
+        .service(
+            web::resource("/api/v1/me")
+                .route(web::get().to(account::me))
+                .route(web::patch().to(account::change_me))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, PATCH") })),
+        )
+        .service(write_only("/api/v1/me/password", account::change_password))
+        .service(
+            web::resource("/api/v1/me/sessions")
+                .route(web::delete().to(account::end_sessions))
+                .default_service(web::to(|| async { Problem::method_not_allowed("DELETE") })),
+        )
+        .service(write_only("/api/v1/me/tokens", account::issue_token))
+        .service(
+            web::resource("/api/v1/me/tokens/{name}")
+                .route(web::delete().to(account::revoke_token))
+                .default_service(web::to(|| async { Problem::method_not_allowed("DELETE") })),
+        )
+        .service(
+            web::resource("/api/v1/accounts")
+                .route(web::get().to(account::list))
+                .route(web::post().to(account::sign_up))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
+        .service(write_only("/api/v1/accounts/{id}/validate", account::validate))
+        .service(write_only("/api/v1/accounts/{id}/refuse", account::refuse))
+        .service(write_only("/api/v1/accounts/{id}/role", account::set_role))
+        .service(write_only("/api/v1/accounts/{id}/disable", account::disable))
+        .service(write_only("/api/v1/accounts/{id}/enable", account::enable))
+        .service(write_only("/api/v1/accounts/{id}/code", account::code))
+        .service(read_only("/api/v1/audit", account::audit));
 }

@@ -18,6 +18,8 @@ pub struct Problem {
     detail: String,
     #[serde(skip)]
     allow: Option<&'static str>,
+    #[serde(skip)]
+    retry_after: Option<String>,
 }
 
 impl Problem {
@@ -28,7 +30,14 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             allow: None,
+            retry_after: None,
         }
+    }
+
+    /// Says when to try again.
+    pub fn retry_after(mut self, seconds: f64) -> Self {
+        self.retry_after = Some(format!("{:.0}", seconds.ceil()));
+        self
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
@@ -95,6 +104,9 @@ impl ResponseError for Problem {
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
+        }
+        if let Some(seconds) = &self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds.as_str()));
         }
         if self.status == StatusCode::UNAUTHORIZED.as_u16() {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

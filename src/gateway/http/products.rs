@@ -3,12 +3,13 @@
 //! A path is relative, has no `..`, and after all links are followed still lies below the data folder. Only the kinds
 //! of files that are products are served: the database and the keys of the same folder are not.
 
-use super::{Problem, Shared, events::ChannelBody};
+use super::{Problem, Shared, access::Caller, events::ChannelBody, records};
 use actix_web::{
     HttpResponse,
     body::BodySize,
     web::{Bytes, Data, Path as UrlPath, block},
 };
+use alidade_accounts::Permission;
 use std::{
     fs::File,
     io::Read,
@@ -45,6 +46,8 @@ fn resolve(root: &Path, wanted: &Path) -> Option<PathBuf> {
 }
 
 struct Opened {
+    /// Relative to the data folder.
+    path: PathBuf,
     file: File,
     size: u64,
     content_type: &'static str,
@@ -58,6 +61,7 @@ fn open(root: &Path, wanted: &Path) -> Option<Opened> {
     let size = file.metadata().ok()?.len();
     let name = path.file_name()?.to_string_lossy().into_owned();
     Some(Opened {
+        path: wanted.to_owned(),
         file,
         size,
         content_type,
@@ -65,7 +69,27 @@ fn open(root: &Path, wanted: &Path) -> Option<Opened> {
     })
 }
 
-pub async fn product(path: UrlPath<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+/// Previews are for everybody; everything else is for those whose data it is, and for those who may see all.
+async fn belongs(opened: &Opened, caller: &Caller, shared: &Shared) -> Result<(), Problem> {
+    if opened.content_type.starts_with("image/") || caller.0.may(Permission::ReadAllData).is_ok() {
+        return Ok(());
+    }
+    caller.must(Permission::ReadOwnData)?;
+    let path = opened.path.to_string_lossy().into_owned();
+    match records::ask(shared, move |store| store.owner_of_file(&path)).await? {
+        // Calibrations serve all.
+        Some(None) => Ok(()),
+        Some(Some(owner)) if caller.0.account.as_ref() == Some(&owner) => Ok(()),
+        // Somebody else's is not told apart from none.
+        _ => Err(no_such_product()),
+    }
+}
+
+fn no_such_product() -> Problem {
+    Problem::not_found("there is no such product")
+}
+
+pub async fn product(path: UrlPath<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let wanted = path.into_inner();
     let ports = shared.ports.clone();
     let id = wanted.clone();
@@ -83,7 +107,8 @@ pub async fn product(path: UrlPath<String>, shared: Data<Shared>) -> Result<Http
     .await
     .map_err(|cause| Problem::internal(cause.to_string()))?
     .map_err(Problem::internal)?
-    .ok_or_else(|| Problem::not_found("there is no such product"))?;
+    .ok_or_else(no_such_product)?;
+    belongs(&opened, &caller, &shared).await?;
 
     let (chunks, body) = mpsc::channel(4);
     let Opened { file, size, .. } = opened;

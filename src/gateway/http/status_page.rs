@@ -3,7 +3,11 @@
 //! It is for the day when the dashboard is broken, for a phone with a bad link, and for text browsers. Every text is
 //! escaped; a command goes through a page that asks again.
 
-use super::{Problem, Shared, access, commands};
+use super::{
+    Problem, Shared,
+    access::{self, Caller},
+    commands,
+};
 use crate::gateway::{
     command::{CommandReply, GatewayCommand},
     snapshot::{STALE_AFTER_S, Snapshot},
@@ -13,6 +17,7 @@ use actix_web::{
     http::StatusCode,
     web::{Data, Payload, Query},
 };
+use alidade_accounts::Permission;
 use alidade_model::time::UtcTime;
 use serde::Deserialize;
 use std::fmt::Write;
@@ -281,7 +286,8 @@ pub async fn confirm(request: HttpRequest, shared: Data<Shared>) -> HttpResponse
     let local = request
         .peer_addr()
         .is_some_and(|addr| addr.ip().to_canonical().is_loopback());
-    let token = if local || shared.ports.token.is_none() {
+    let local = local && shared.ports.at_the_machine.may(Permission::Operate);
+    let token = if local || request.cookie(access::COOKIE).is_some() {
         ""
     } else {
         "<p><label>Token <input type=\"password\" name=\"token\" autocomplete=\"off\" required></label></p>"
@@ -300,13 +306,14 @@ struct Form {
     token: Option<String>,
 }
 
-pub async fn carry_out(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> HttpResponse {
-    match try_carry_out(&request, payload, &shared).await {
+pub async fn carry_out(caller: Caller, payload: Payload, shared: Data<Shared>) -> HttpResponse {
+    match try_carry_out(caller, payload, &shared).await {
         Ok((label, reply)) => {
             let (status, said) = match reply {
                 CommandReply::Accepted => (StatusCode::ACCEPTED, "accepted".to_owned()),
                 CommandReply::AlreadyInProgress => (StatusCode::OK, "already in progress".to_owned()),
                 CommandReply::Denied(reason) => (StatusCode::CONFLICT, format!("denied: {reason}")),
+                CommandReply::NotYours(reason) => (StatusCode::FORBIDDEN, reason),
                 CommandReply::Answer(value) => (StatusCode::OK, value.to_string()),
             };
             answer_page(status, label, &said)
@@ -328,7 +335,7 @@ fn answer_page(status: StatusCode, label: &str, said: &str) -> HttpResponse {
 }
 
 async fn try_carry_out(
-    request: &HttpRequest,
+    caller: Caller,
     payload: Payload,
     shared: &Shared,
 ) -> Result<(&'static str, CommandReply), Problem> {
@@ -337,10 +344,14 @@ async fn try_carry_out(
     let form = Query::<Form>::from_query(body)
         .map_err(|cause| Problem::bad_request(cause.to_string()))?
         .into_inner();
-    let who = access::commander(request, shared.ports.token.as_deref(), form.token.as_deref())?;
+    let caller = match form.token.as_deref().filter(|token| !token.is_empty()) {
+        Some(token) => Caller(access::by_token(token, caller.0.address, shared).await?),
+        None => caller,
+    };
+    caller.must(Permission::Operate)?;
     let known = button(&form.command)
         .and_then(|(name, label, _)| GatewayCommand::simple(name).map(|command| (command, *label)));
     let (command, label) =
         known.ok_or_else(|| Problem::bad_request(format!("there is no command {}", form.command)))?;
-    Ok((label, commands::send(shared, command, who).await?))
+    Ok((label, commands::send(shared, command, &caller).await?))
 }

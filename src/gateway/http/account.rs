@@ -1,0 +1,567 @@
+//! One's own account: sign up, log in and out, recover, profile, tokens. And for administrators: everybody's.
+//!
+//! Answers never tell whether an address has an account. Secrets are in answers once and nowhere else: a token when it is
+//! made, a code when an administrator asks for one to hand over.
+
+use super::{
+    Problem, Shared,
+    access::{self, Caller},
+    commands::{self, json_body},
+    records::{document, query},
+};
+use crate::{
+    gateway::{command::GatewayCommand, people::People},
+    store::Store,
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Path, Payload, block},
+};
+use alidade_accounts::{
+    Desk, Permission, Refused, Register, Role,
+    desk::{By, Letter, Profile, SESSION_S},
+    record::AuditLine,
+    role::Via,
+};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+const LIMIT: usize = 16 * 1024;
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let said = refused.to_string();
+        let (status, slug, title) = match refused {
+            Refused::WrongLogin | Refused::SessionEnded | Refused::UnknownToken => {
+                (StatusCode::UNAUTHORIZED, "unauthorized", "who is this?")
+            }
+            Refused::Waiting | Refused::Disabled => {
+                (StatusCode::FORBIDDEN, "closed-account", "the account is not open")
+            }
+            Refused::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-tries", "too many tries"),
+            Refused::NoAccount(_) => (StatusCode::NOT_FOUND, "not-found", "there is nothing here"),
+            Refused::Taken(_) | Refused::NotTheFirst | Refused::LastAdministrator => {
+                (StatusCode::CONFLICT, "denied", "that cannot be")
+            }
+            Refused::BeyondOwner(_) => (StatusCode::FORBIDDEN, "forbidden", "not allowed"),
+            Refused::UnknownCode | Refused::Bad { .. } | Refused::Weak(_) => {
+                (StatusCode::BAD_REQUEST, "bad-request", "the request is not understood")
+            }
+            Refused::Fault(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the daemon could not answer",
+            ),
+        };
+        let problem = Problem::new(status, slug, title, said);
+        match refused {
+            Refused::Throttled(wait_s) => problem.retry_after(wait_s),
+            _ => problem,
+        }
+    }
+}
+
+fn people(shared: &Shared) -> Result<Arc<People>, Problem> {
+    let people = shared.ports.people.clone();
+    people.ok_or_else(|| Problem::not_found("this daemon has no accounts"))
+}
+
+/// Works at the counter for a caller, on a blocking thread.
+async fn counter<T: Send + 'static>(
+    shared: &Shared,
+    caller: &Caller,
+    work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Problem> {
+    let people = people(shared)?;
+    let (who, address) = (caller.0.name(), caller.0.address.clone());
+    let told = block(move || {
+        people.at_the_counter(|desk, now| {
+            let by = By {
+                who: &who,
+                address: &address,
+                now,
+            };
+            work(desk, by)
+        })
+    });
+    told.await
+        .map_err(|cause| Problem::internal(cause.to_string()))?
+        .map_err(Problem::from)
+}
+
+fn post(shared: &Shared, letter: Option<Letter>) {
+    if let (Some(people), Some(letter)) = (shared.ports.people.clone(), letter) {
+        // Not waited for: how long it takes would tell whether there was a letter.
+        drop(block(move || people.send(&letter)));
+    }
+}
+
+fn done() -> HttpResponse {
+    HttpResponse::NoContent().finish()
+}
+
+fn cookie_of(request: &HttpRequest) -> Option<String> {
+    request.cookie(access::COOKIE).map(|cookie| cookie.value().to_owned())
+}
+
+/// Who one is, and what one may: `{"account", "role", "via", "permissions", "accounts": whether there are any here,
+/// "first": whether the first administrator is awaited}`.
+pub async fn who(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let principal = &caller.0;
+    let permissions: Vec<&str> = Permission::ALL
+        .iter()
+        .filter(|permission| principal.may(**permission).is_ok())
+        .map(|permission| permission.name())
+        .collect();
+    let first = match shared.ports.people {
+        Some(_) => {
+            counter(&shared, &caller, |desk, _| {
+                let all = desk.register().accounts().map_err(|e| Refused::Fault(e.to_string()))?;
+                Ok(!all.iter().any(|account| account.role == Role::Administrator))
+            })
+            .await?
+        }
+        None => false,
+    };
+    document(&json!({
+        "account": principal.account,
+        "role": principal.role,
+        "via": principal.via,
+        "permissions": permissions,
+        "accounts": shared.ports.people.is_some(),
+        "letters": shared.ports.people.as_ref().is_some_and(|people| people.sends_letters()),
+        "first": first,
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    login: String,
+    password: String,
+}
+
+/// `{"login": account or address, "password"}`: sets the cookie of the session.
+pub async fn log_in(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let Login { login, password } = json_body(&request, payload, LIMIT).await?;
+    let agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("")
+        .to_owned();
+    let before = cookie_of(&request);
+    let (secret, account) = counter(&shared, &caller, move |desk, by| {
+        let opened = desk.log_in(&login, &password, &agent, by)?;
+        // A login takes the place of the session before it.
+        if let Some(before) = before {
+            desk.log_out(
+                &before,
+                By {
+                    who: &opened.1.id,
+                    ..by
+                },
+            )?;
+        }
+        Ok(opened)
+    })
+    .await?;
+    Ok(HttpResponse::Ok()
+        .cookie(access::cookie(Some(&secret), shared.ports.https))
+        .json(json!({ "account": account.id, "role": account.role, "ends_s": SESSION_S })))
+}
+
+pub async fn log_out(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    if let (Some(cookie), Some(_)) = (cookie_of(&request), &shared.ports.people) {
+        counter(&shared, &caller, move |desk, by| desk.log_out(&cookie, by)).await?;
+    }
+    Ok(HttpResponse::NoContent()
+        .cookie(access::cookie(None, shared.ports.https))
+        .finish())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignUp {
+    account: String,
+    name: String,
+    email: String,
+    institute: String,
+    password: String,
+    /// Only for the first administrator.
+    code: Option<String>,
+}
+
+impl SignUp {
+    fn parts(self) -> (Profile, String, Option<String>) {
+        let Self {
+            account,
+            name,
+            email,
+            institute,
+            password,
+            code,
+        } = self;
+        (
+            Profile {
+                account,
+                name,
+                email,
+                institute,
+            },
+            password,
+            code,
+        )
+    }
+}
+
+/// `{"account", "name", "email", "institute", "password"}`: the account then waits for an administrator.
+pub async fn sign_up(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (profile, password, code) = json_body::<SignUp>(&request, payload, LIMIT).await?.parts();
+    if code.is_some() {
+        return Err(Problem::bad_request(
+            "a code is for the first administrator: /api/v1/first-administrator",
+        ));
+    }
+    let letter = counter(&shared, &caller, move |desk, by| desk.sign_up(&profile, &password, by)).await?;
+    post(&shared, letter);
+    Ok(HttpResponse::Accepted().json(json!({ "outcome": "waiting" })))
+}
+
+/// As signing up, with the `code` that the log shows as long as there is no administrator.
+pub async fn first_administrator(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (profile, password, code) = json_body::<SignUp>(&request, payload, LIMIT).await?.parts();
+    let code = code.ok_or_else(|| Problem::bad_request("the code is missing"))?;
+    let account = counter(&shared, &caller, move |desk, by| {
+        desk.first_administrator(&code, &profile, &password, by)
+    })
+    .await?;
+    Ok(HttpResponse::Created().json(account))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recovery {
+    email: String,
+}
+
+/// `{"email"}`: a letter with a code goes to the address, if it has an account. The answer is the same in any case.
+pub async fn recover(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let Recovery { email } = json_body(&request, payload, LIMIT).await?;
+    let address = people(&shared)?.address.clone();
+    let letter = counter(&shared, &caller, move |desk, by| {
+        let link = |code: &str| {
+            address.as_ref().map_or_else(String::new, |at| {
+                format!("{}/account#code={code}", at.trim_end_matches('/'))
+            })
+        };
+        desk.ask_new_password(&email, link, by)
+    })
+    .await?;
+    post(&shared, letter);
+    Ok(HttpResponse::Accepted().json(json!({ "outcome": "if the address has an account, a letter is on its way" })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    code: String,
+    password: String,
+}
+
+/// `{"code", "password"}`: ends every session of the account.
+pub async fn set_password(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let NewPassword { code, password } = json_body(&request, payload, LIMIT).await?;
+    let account = counter(&shared, &caller, move |desk, by| {
+        desk.set_password(&code, &password, by)
+    })
+    .await?;
+    document(&json!({ "account": account.id }))
+}
+
+fn own(caller: &Caller) -> Result<String, Problem> {
+    caller
+        .0
+        .account
+        .clone()
+        .ok_or_else(|| Problem::forbidden("this needs an account"))
+}
+
+/// `{"account", "sessions", "tokens"}`.
+pub async fn me(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = own(&caller)?;
+    let (account, sessions, tokens) = counter(&shared, &caller, move |desk, _| {
+        let kept = |e: crate::store::StoreError| Refused::Fault(e.to_string());
+        let register = desk.register();
+        Ok((
+            register.account(&id).map_err(kept)?,
+            register.sessions(&id).map_err(kept)?,
+            register.tokens(Some(&id)).map_err(kept)?,
+        ))
+    })
+    .await?;
+    document(&json!({ "account": account, "sessions": sessions, "tokens": tokens }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnProfile {
+    name: String,
+    institute: String,
+}
+
+/// `{"name", "institute"}`.
+pub async fn change_me(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let id = own(&caller)?;
+    let OwnProfile { name, institute } = json_body(&request, payload, LIMIT).await?;
+    let account = counter(&shared, &caller, move |desk, by| {
+        desk.change_profile(&id, &name, &institute, by)
+    })
+    .await?;
+    document(&account)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OtherPassword {
+    old: String,
+    new: String,
+}
+
+/// `{"old", "new"}`: ends every other session. Not by a token: a stolen one must not become an account.
+pub async fn change_password(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let id = by_session(&caller)?;
+    let OtherPassword { old, new } = json_body(&request, payload, LIMIT).await?;
+    let cookie = cookie_of(&request);
+    counter(&shared, &caller, move |desk, by| {
+        desk.change_password(&id, &old, &new, cookie.as_deref(), by)
+    })
+    .await?;
+    Ok(done())
+}
+
+pub async fn end_sessions(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = own(&caller)?;
+    let cookie = cookie_of(&request);
+    counter(&shared, &caller, move |desk, by| {
+        desk.log_out_everywhere(&id, cookie.as_deref(), by)
+    })
+    .await?;
+    Ok(done())
+}
+
+fn by_session(caller: &Caller) -> Result<String, Problem> {
+    match caller.0.via {
+        Via::Session => own(caller),
+        _ => Err(Problem::forbidden(
+            "this is done by the account itself, logged in, and not by a token",
+        )),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    name: String,
+    scopes: Vec<String>,
+    days: u32,
+}
+
+/// `{"name", "scopes": [...], "days"}`: the answer has the token, this once.
+pub async fn issue_token(
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let id = by_session(&caller)?;
+    let NewToken { name, scopes, days } = json_body(&request, payload, LIMIT).await?;
+    let scopes: Result<_, String> = scopes.iter().map(|scope| scope.parse::<Permission>()).collect();
+    let scopes = scopes.map_err(Problem::bad_request)?;
+    let (secret, token) = counter(&shared, &caller, move |desk, by| {
+        desk.issue_token(&id, &name, scopes, days, by)
+    })
+    .await?;
+    Ok(HttpResponse::Created().json(json!({ "secret": secret, "token": token })))
+}
+
+pub async fn revoke_token(name: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = own(&caller)?;
+    let wanted = name.clone();
+    let revoked = counter(&shared, &caller, move |desk, by| {
+        match desk.revoke_token(&id, &wanted, by) {
+            Err(Refused::UnknownToken) => Ok(false),
+            other => other.map(|()| true),
+        }
+    });
+    match revoked.await? {
+        true => Ok(done()),
+        false => Err(Problem::not_found(format!("there is no token {name}"))),
+    }
+}
+
+/// All accounts, those that wait first.
+pub async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let mut accounts = counter(&shared, &caller, |desk, _| {
+        desk.register().accounts().map_err(|e| Refused::Fault(e.to_string()))
+    })
+    .await?;
+    accounts.sort_by_key(|account| {
+        (
+            account.state != alidade_accounts::AccountState::Waiting,
+            account.id.clone(),
+        )
+    });
+    document(&json!({ "accounts": accounts }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Validation {
+    role: Role,
+    /// Hours of observing time.
+    quota_h: Option<f64>,
+}
+
+/// `{"role", "quota_h"}`: lets an account in, and grants observing time. The owner gets a letter.
+pub async fn validate(
+    request: HttpRequest,
+    id: Path<String>,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let Validation { role, quota_h } = json_body(&request, payload, LIMIT).await?;
+    if let Some(hours) = quota_h
+        && !(hours > 0.0 && hours <= 10_000.0)
+    {
+        return Err(Problem::bad_request(format!("quota_h {hours} is outside 0 to 10000")));
+    }
+    let id = id.into_inner();
+    let (account, letter) = counter(&shared, &caller, move |desk, by| desk.validate(&id, role, by)).await?;
+    post(&shared, Some(letter));
+    if let Some(hours) = quota_h {
+        let grant = GatewayCommand::GrantQuota {
+            user: account.id.clone(),
+            institute: account.institute.clone(),
+            hours,
+        };
+        commands::send_and_answer(&shared, grant, &caller).await?;
+    }
+    document(&account)
+}
+
+pub async fn refuse(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    counter(&shared, &caller, move |desk, by| desk.refuse(&id, by)).await?;
+    Ok(done())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRole {
+    role: Role,
+}
+
+/// `{"role"}`.
+pub async fn set_role(
+    request: HttpRequest,
+    id: Path<String>,
+    caller: Caller,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let NewRole { role } = json_body(&request, payload, LIMIT).await?;
+    let id = id.into_inner();
+    document(&counter(&shared, &caller, move |desk, by| desk.set_role(&id, role, by)).await?)
+}
+
+pub async fn disable(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    document(&counter(&shared, &caller, move |desk, by| desk.set_disabled(&id, true, by)).await?)
+}
+
+pub async fn enable(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    document(&counter(&shared, &caller, move |desk, by| desk.set_disabled(&id, false, by)).await?)
+}
+
+/// A code by which the owner sets a new password, for when there are no letters.
+pub async fn code(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    let code = counter(&shared, &caller, move |desk, by| desk.new_password_code(&id, by)).await?;
+    document(&json!({ "code": code }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditPage {
+    #[serde(default)]
+    after: u32,
+    limit: Option<u32>,
+}
+
+/// `?after=&limit=`: lines above `after`, oldest first; `first_forged` is the first line that is not what was written, if
+/// the chain is broken.
+pub async fn audit(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let AuditPage { after, limit } = query(&request)?;
+    let limit = limit.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
+    }
+    let (lines, forged) = counter(&shared, &caller, move |desk, _| {
+        let kept = |e: crate::store::StoreError| Refused::Fault(e.to_string());
+        let all = desk.register().audit(0, usize::MAX).map_err(kept)?;
+        let forged = AuditLine::first_forged(&all);
+        let page: Vec<AuditLine> = all
+            .into_iter()
+            .filter(|line| line.seq > i64::from(after))
+            .take(limit as usize)
+            .collect();
+        Ok((page, forged))
+    })
+    .await?;
+    let full = lines.len() == limit as usize;
+    let mut body = json!({ "lines": lines, "first_forged": forged });
+    if let Some(last) = lines.last().filter(|_| full) {
+        body["next_after"] = json!(last.seq);
+    }
+    document(&body)
+}

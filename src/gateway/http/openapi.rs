@@ -1,0 +1,371 @@
+//! The description of the interface (OpenAPI 3.1), made of the table of routes.
+//!
+//! The table says which addresses there are and what they need; here is what goes in and comes out.
+
+use super::policy::{Needs, ROUTES, Route};
+use actix_web::HttpResponse;
+use alidade_accounts::{Permission, Role};
+use serde_json::{Map, Value, json};
+
+/// What goes into a route beside its address.
+struct Input {
+    query: Vec<Value>,
+    body: Option<Value>,
+}
+
+fn parameter(name: &str, place: &str, schema: Value, meaning: &str) -> Value {
+    json!({ "name": name, "in": place, "required": place == "path", "schema": schema, "description": meaning })
+}
+
+fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> = required
+        .iter()
+        .chain(optional)
+        .map(|(name, schema)| ((*name).to_owned(), schema.clone()))
+        .collect();
+    let required: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn text(longest: usize) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": longest })
+}
+
+fn roles() -> Value {
+    json!({ "type": "string", "enum": Role::ALL.iter().map(|role| role.name()).collect::<Vec<_>>() })
+}
+
+fn permissions() -> Value {
+    let names: Vec<_> = Permission::ALL.iter().map(|one| one.name()).collect();
+    json!({ "type": "array", "minItems": 1, "uniqueItems": true, "items": { "type": "string", "enum": names } })
+}
+
+fn json_body(schema: Value) -> Option<Value> {
+    Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }))
+}
+
+fn number(low: u64, high: u64) -> Value {
+    json!({ "type": "integer", "minimum": low, "maximum": high })
+}
+
+fn profile() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "account",
+            json!({ "type": "string", "pattern": "^[a-z][a-z0-9._-]{1,31}$" }),
+        ),
+        ("name", text(100)),
+        (
+            "email",
+            json!({ "type": "string", "format": "email", "maxLength": 100 }),
+        ),
+        ("institute", text(100)),
+        (
+            "password",
+            json!({ "type": "string", "minLength": 10, "maxLength": 256, "format": "password" }),
+        ),
+    ]
+}
+
+/// Everything that `POST /api/v1/commands` takes.
+fn command() -> Value {
+    let named = |name: &str| ("command", json!({ "const": name }));
+    let simple = [
+        "close_now",
+        "latch",
+        "release",
+        "abort_sequence",
+        "pause",
+        "resume",
+        "alarms",
+    ];
+    json!({ "oneOf": [
+        object(&[("command", json!({ "enum": simple }))], &[]),
+        object(&[named("abort"), ("level", json!({ "enum": ["checkpoint", "immediate", "emergency"] }))], &[]),
+        object(&[named("override"), ("input", text(100)), ("reason", text(500))], &[("for_s", json!({ "type": ["number", "null"] }))]),
+        object(&[named("lift_override"), ("input", text(100))], &[]),
+        object(&[named("acknowledge_alarm"), ("alarm", number(0, u64::MAX))], &[]),
+        object(
+            &[named("device")],
+            &[
+                ("device", json!({ "type": ["string", "null"] })),
+                ("verb", json!({ "enum": ["get", "set", "do", ""] })),
+                ("words", json!({ "type": "array", "items": { "type": "string" } })),
+            ],
+        ),
+    ]})
+}
+
+fn input(route: &Route) -> Input {
+    let page = |meaning: &str| parameter("limit", "query", number(1, 1000), meaning);
+    let at_most = "How many at most";
+    let mut query = Vec::new();
+    let body = match (route.method, route.path) {
+        ("GET", "/api/v1/journal") => {
+            query.push(parameter(
+                "after",
+                "query",
+                number(0, i64::MAX.unsigned_abs()),
+                "Entries above this number",
+            ));
+            query.push(page(at_most));
+            None
+        }
+        ("GET", "/api/v1/requests") => {
+            query.push(parameter(
+                "user",
+                "query",
+                json!({ "type": "string" }),
+                "Of this account alone",
+            ));
+            query.push(parameter(
+                "before",
+                "query",
+                number(0, i64::MAX.unsigned_abs()),
+                "Submitted before this number",
+            ));
+            query.push(page(at_most));
+            None
+        }
+        ("GET", "/api/v1/audit") => {
+            query.push(parameter(
+                "after",
+                "query",
+                number(0, u64::from(u32::MAX)),
+                "Lines above this number",
+            ));
+            query.push(page(at_most));
+            None
+        }
+        ("GET", "/status/confirm") => {
+            query.push(parameter(
+                "command",
+                "query",
+                json!({ "type": "string" }),
+                "Name of the command",
+            ));
+            None
+        }
+        ("POST", "/status/command") => Some(
+            json!({ "required": true, "content": { "application/x-www-form-urlencoded": {
+            "schema": object(&[("command", text(100))], &[("token", json!({ "type": "string" }))]) } } }),
+        ),
+        ("POST", "/api/v1/packets") => {
+            query.push(parameter(
+                "channel",
+                "query",
+                json!({ "type": "string" }),
+                "Where it came from",
+            ));
+            let any = json!({ "schema": { "type": "string", "minLength": 1 } });
+            Some(json!({ "required": true, "content": { "application/octet-stream": any } }))
+        }
+        ("POST", "/api/v1/commands") => json_body(command()),
+        ("POST", "/api/v1/strategies") => json_body(object(
+            &[("text", text(65_536))],
+            &[("days", json!({ "type": ["number", "null"] }))],
+        )),
+        ("POST", "/api/v1/strategies/dry-run") => {
+            let days = json!({ "type": ["number", "null"], "minimum": 0, "maximum": 3660 });
+            json_body(object(&[("text", text(65_536))], &[("days", days)]))
+        }
+        ("POST", "/api/v1/requests") => json_body(
+            json!({ "type": "object", "required": ["id", "title", "user", "sequences"],
+            "properties": { "id": text(200), "title": { "type": "string" }, "user": text(100), "sequences": { "type": "array", "minItems": 1 } } }),
+        ),
+        ("POST", "/api/v1/sequences/{id}/redo") => json_body(object(&[("cause", json!({ "type": "string" }))], &[])),
+        ("POST", "/api/v1/quotas/{account}") => {
+            let hours = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 10_000 });
+            json_body(object(&[("institute", text(100)), ("hours", hours)], &[]))
+        }
+        ("POST", "/api/v1/session") => json_body(object(
+            &[
+                ("login", json!({ "type": "string" })),
+                ("password", json!({ "type": "string" })),
+            ],
+            &[],
+        )),
+        ("POST", "/api/v1/accounts") => json_body(object(&profile(), &[])),
+        ("POST", "/api/v1/first-administrator") => {
+            let mut all = profile();
+            all.push(("code", json!({ "type": "string" })));
+            json_body(object(&all, &[]))
+        }
+        ("POST", "/api/v1/recovery") => json_body(object(&[("email", json!({ "type": "string" }))], &[])),
+        ("POST", "/api/v1/password") => json_body(object(
+            &[
+                ("code", json!({ "type": "string" })),
+                ("password", json!({ "type": "string" })),
+            ],
+            &[],
+        )),
+        ("PATCH", "/api/v1/me") => json_body(object(&[("name", text(100)), ("institute", text(100))], &[])),
+        ("POST", "/api/v1/me/password") => json_body(object(
+            &[
+                ("old", json!({ "type": "string" })),
+                ("new", json!({ "type": "string" })),
+            ],
+            &[],
+        )),
+        ("POST", "/api/v1/me/tokens") => {
+            let name = json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,40}$" });
+            json_body(object(
+                &[("name", name), ("scopes", permissions()), ("days", number(1, 366))],
+                &[],
+            ))
+        }
+        ("POST", "/api/v1/accounts/{id}/validate") => {
+            let hours = json!({ "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 10_000 });
+            json_body(object(&[("role", roles())], &[("quota_h", hours)]))
+        }
+        ("POST", "/api/v1/accounts/{id}/role") => json_body(object(&[("role", roles())], &[])),
+        _ => None,
+    };
+    Input { query, body }
+}
+
+/// The media type of what a route answers when all is well.
+fn media(route: &Route) -> &'static str {
+    match route.path {
+        "/api/v1/events" => "text/event-stream",
+        "/metrics" => "text/plain",
+        "/status" | "/status/confirm" | "/status/command" => "text/html",
+        "/api/v1/products/{path:.*}" => "application/octet-stream",
+        _ => "application/json",
+    }
+}
+
+fn answers(route: &Route) -> Value {
+    let problem = |meaning: &str| json!({ "description": meaning, "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } });
+    let mut told = Map::new();
+    let schema = if media(route) == "application/json" {
+        json!({ "type": "object" })
+    } else {
+        json!({})
+    };
+    let page = media(route) == "text/html";
+    let good = json!({ "description": "Done, or accepted", "content": { media(route): { "schema": schema } } });
+    let mut put = |code: &str, value: Value| drop(told.insert(code.to_owned(), value));
+    put("2XX", good.clone());
+    put("304", json!({ "description": "Not changed" }));
+    if page {
+        // The page without scripts says in words what the interface says in problem documents.
+        put(
+            "4XX",
+            json!({ "description": "Why not", "content": { "text/html": {}, "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } } }),
+        );
+    } else {
+        put("4XX", problem("Refused, with the reason"));
+    }
+    put("5XX", problem("The daemon could not answer"));
+    if route.path == "/api/v1/health" {
+        put(
+            "503",
+            json!({ "description": "The daemon has gone quiet", "content": { "application/json": { "schema": { "type": "object" } } } }),
+        );
+    }
+    Value::Object(told)
+}
+
+fn operation(route: &Route) -> Value {
+    let Input { query, body } = input(route);
+    let mut parameters: Vec<Value> = Vec::new();
+    for part in route.path.split('{').skip(1) {
+        let name = part.split(['}', ':']).next().unwrap_or(part);
+        let schema = if route.path.starts_with("/api/v1/alarms") {
+            number(0, u64::MAX)
+        } else {
+            text(500)
+        };
+        parameters.push(parameter(name, "path", schema, "Identifier"));
+    }
+    parameters.extend(query);
+    let needs = match route.needs {
+        Needs::Nothing => "Open to everybody.".to_owned(),
+        Needs::One(permission) => format!(
+            "Needs the permission {permission}, which the role {} has.",
+            permission.least_role()
+        ),
+        Needs::AnyOf(any) => {
+            let names: Vec<&str> = any.iter().map(|one| one.name()).collect();
+            format!("Needs one of the permissions {}.", names.join(", "))
+        }
+    };
+    let mut operation = json!({
+        "operationId": format!("{} {}", route.method.to_lowercase(), route.path).replace(|c: char| !c.is_ascii_alphanumeric(), "_"),
+        "summary": route.summary,
+        "description": needs,
+        "tags": [route.tag],
+        "parameters": parameters,
+        "responses": answers(route),
+    });
+    if let Some(body) = body {
+        operation["requestBody"] = body;
+    }
+    let open = matches!(route.needs, Needs::Nothing | Needs::One(Permission::Read));
+    if !open {
+        operation["security"] = json!([{ "session": [] }, { "token": [] }]);
+    }
+    operation
+}
+
+/// The whole description.
+pub fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let path = route.path.replace(":.*", "");
+        let here = paths.entry(path).or_insert_with(|| json!({}));
+        here[route.method.to_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Alidade",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The interface of one robotic observatory. Errors are problem documents (RFC 9457). Times are UTC, angles degrees."
+        },
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": { "type": "string" }, "title": { "type": "string" },
+                    "status": { "type": "integer" }, "detail": { "type": "string" }
+                }
+            }},
+            "securitySchemes": {
+                "session": { "type": "apiKey", "in": "cookie", "name": super::access::COOKIE },
+                "token": { "type": "http", "scheme": "bearer" }
+            }
+        }
+    })
+}
+
+pub async fn description() -> HttpResponse {
+    HttpResponse::Ok().json(document())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_every_reference_leads_somewhere() {
+        let document = document();
+        let described: usize = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|here| here.as_object().unwrap().len())
+            .sum();
+        assert_eq!(described, ROUTES.len());
+        let mut names = std::collections::BTreeSet::new();
+        for here in document["paths"].as_object().unwrap().values() {
+            for operation in here.as_object().unwrap().values() {
+                assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()));
+            }
+        }
+        assert!(document["components"]["schemas"]["Problem"].is_object());
+    }
+}

@@ -1,0 +1,186 @@
+//! The table of everything that can be asked over HTTP: method, address, and what one must be allowed for it.
+//!
+//! It is the only place that says so. A route that is registered but not here is refused to everybody; what is here is
+//! also what the description of the interface ([`super::openapi`]) is made of.
+
+use super::assets;
+use actix_web::http::Method;
+use alidade_accounts::Permission as P;
+
+/// What a route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Everybody may, also who has not said who they are.
+    Nothing,
+    One(P),
+    /// Any of these; the handler looks closer.
+    AnyOf(&'static [P]),
+}
+
+/// One way to use one address.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    pub method: &'static str,
+    /// As it is registered, `{id}` for a part of any text.
+    pub path: &'static str,
+    pub needs: Needs,
+    /// Group in the description.
+    pub tag: &'static str,
+    pub summary: &'static str,
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    needs: Needs,
+    tag: &'static str,
+    summary: &'static str,
+) -> Route {
+    Route {
+        method,
+        path,
+        needs,
+        tag,
+        summary,
+    }
+}
+
+const COMMANDS: Needs = Needs::AnyOf(&[P::Operate, P::Override, P::Devices]);
+
+/// Every route but the embedded files, which everybody may read.
+#[rustfmt::skip]
+pub const ROUTES: &[Route] = &[
+    route("GET", "/api/v1/status", Needs::One(P::Read), "state", "What the observatory does, why, until when, and what comes next"),
+    route("GET", "/api/v1/health", Needs::Nothing, "state", "Whether the daemon publishes"),
+    route("GET", "/api/v1/journal", Needs::One(P::Read), "state", "Journal entries, oldest first"),
+    route("GET", "/api/v1/events", Needs::One(P::Read), "state", "State and journal as server-sent events"),
+    route("GET", "/metrics", Needs::One(P::Read), "state", "Counters and latencies for Prometheus"),
+    route("GET", "/status", Needs::One(P::Read), "state", "The state as a page without scripts"),
+    route("GET", "/status/confirm", Needs::Nothing, "state", "Asks again before a command"),
+    // Who may, the handler finds out: the token may stand in the form.
+    route("POST", "/status/command", Needs::Nothing, "commands", "A command from the page without scripts"),
+    route("GET", "/api/v1/alerts", Needs::One(P::Read), "alerts", "The newest alert events and how long each stage takes"),
+    route("GET", "/api/v1/alerts/{event}", Needs::One(P::Read), "alerts", "One alert event"),
+    route("GET", "/api/v1/strategies", Needs::One(P::Read), "alerts", "The strategies that hold, and their changes"),
+    route("POST", "/api/v1/strategies", Needs::One(P::ChangeStrategies), "alerts", "Changes a strategy"),
+    route("POST", "/api/v1/strategies/dry-run", Needs::One(P::ChangeStrategies), "alerts", "What a strategy would have made of past alerts"),
+    route("POST", "/api/v1/packets", Needs::One(P::SendPackets), "alerts", "An alert packet by hand"),
+    route("GET", "/api/v1/products/{path:.*}", Needs::One(P::Read), "data", "A preview; frames and catalogues for those whose data they are"),
+    route("POST", "/api/v1/commands", COMMANDS, "commands", "A command"),
+    route("POST", "/api/v1/alarms/{id}/acknowledge", Needs::One(P::Operate), "commands", "Takes note of an alarm"),
+    route("GET", "/api/v1/requests", Needs::One(P::Submit), "requests", "Observing requests: one's own, or everybody's"),
+    route("POST", "/api/v1/requests", Needs::One(P::Submit), "requests", "Submits an observing request"),
+    route("GET", "/api/v1/requests/{id}", Needs::One(P::Submit), "requests", "One request with the state of its sequences"),
+    route("GET", "/api/v1/quotas", Needs::One(P::Submit), "requests", "The standing of one's own quota, or of everybody's"),
+    route("GET", "/api/v1/quotas/{account}", Needs::One(P::Submit), "requests", "Every posting of an account's quota"),
+    route("POST", "/api/v1/quotas/{account}", Needs::One(P::ManageAccounts), "requests", "Grants observing time"),
+    route("GET", "/api/v1/sequences/{id}/why", Needs::One(P::Read), "requests", "Why a sequence has no place tonight"),
+    route("POST", "/api/v1/sequences/{id}/cancel", Needs::One(P::Submit), "requests", "Cancels a sequence"),
+    route("POST", "/api/v1/sequences/{id}/redo", Needs::One(P::Submit), "requests", "Refunds bad data and observes again"),
+    route("GET", "/api/v1/session", Needs::Nothing, "accounts", "Who one is, and what one may"),
+    route("POST", "/api/v1/session", Needs::Nothing, "accounts", "Logs in"),
+    route("DELETE", "/api/v1/session", Needs::Nothing, "accounts", "Logs out"),
+    route("POST", "/api/v1/first-administrator", Needs::Nothing, "accounts", "Makes the first administrator, by the code in the log"),
+    route("POST", "/api/v1/accounts", Needs::Nothing, "accounts", "Signs up"),
+    route("POST", "/api/v1/recovery", Needs::Nothing, "accounts", "Asks for a new password by letter"),
+    route("POST", "/api/v1/password", Needs::Nothing, "accounts", "Sets a password by a code"),
+    route("GET", "/api/v1/me", Needs::One(P::OwnAccount), "accounts", "One's own account, sessions and tokens"),
+    route("PATCH", "/api/v1/me", Needs::One(P::OwnAccount), "accounts", "Changes name and institute"),
+    route("POST", "/api/v1/me/password", Needs::One(P::OwnAccount), "accounts", "Changes one's password"),
+    route("DELETE", "/api/v1/me/sessions", Needs::One(P::OwnAccount), "accounts", "Ends all other sessions"),
+    route("POST", "/api/v1/me/tokens", Needs::One(P::OwnAccount), "accounts", "Makes a token"),
+    route("DELETE", "/api/v1/me/tokens/{name}", Needs::One(P::OwnAccount), "accounts", "Revokes a token"),
+    route("GET", "/api/v1/accounts", Needs::One(P::ManageAccounts), "people", "All accounts"),
+    route("POST", "/api/v1/accounts/{id}/validate", Needs::One(P::ManageAccounts), "people", "Lets an account in"),
+    route("POST", "/api/v1/accounts/{id}/refuse", Needs::One(P::ManageAccounts), "people", "Removes an account that waits"),
+    route("POST", "/api/v1/accounts/{id}/role", Needs::One(P::ManageAccounts), "people", "Changes a role"),
+    route("POST", "/api/v1/accounts/{id}/disable", Needs::One(P::ManageAccounts), "people", "Disables an account"),
+    route("POST", "/api/v1/accounts/{id}/enable", Needs::One(P::ManageAccounts), "people", "Enables an account"),
+    route("POST", "/api/v1/accounts/{id}/code", Needs::One(P::ManageAccounts), "people", "A code for a new password, to hand over"),
+    route("GET", "/api/v1/audit", Needs::One(P::ReadAudit), "people", "What was done to accounts, and whether the chain of lines is whole"),
+    route("GET", "/api/v1/openapi.json", Needs::Nothing, "state", "This description"),
+];
+
+/// What the table says of a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Found {
+    Route(Route),
+    /// The address is here, but not with this method.
+    OtherMethod,
+    Nowhere,
+}
+
+/// Looks up a request by its method and the pattern of the registered route.
+pub fn of(method: &Method, pattern: &str) -> Found {
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    if assets::paths().any(|path| path == pattern) {
+        return match read {
+            true => Found::Route(route("GET", "/", Needs::Nothing, "pages", "An embedded file")),
+            false => Found::OtherMethod,
+        };
+    }
+    let name = if read { "GET" } else { method.as_str() };
+    let mut here = ROUTES.iter().filter(|route| route.path == pattern).peekable();
+    if here.peek().is_none() {
+        return Found::Nowhere;
+    }
+    here.find(|route| route.method == name)
+        .map_or(Found::OtherMethod, |route| Found::Route(*route))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_route_stands_once_and_what_changes_something_needs_a_permission_or_a_secret() {
+        let mut seen = BTreeSet::new();
+        // These ask for a password, a code or a token themselves, or give nothing away.
+        let open = [
+            "/status/command",
+            "/api/v1/session",
+            "/api/v1/first-administrator",
+            "/api/v1/accounts",
+            "/api/v1/recovery",
+            "/api/v1/password",
+        ];
+        for route in ROUTES {
+            assert!(
+                seen.insert((route.method, route.path)),
+                "{} {} stands twice",
+                route.method,
+                route.path
+            );
+            let changes = route.method != "GET";
+            if changes && route.needs == Needs::Nothing {
+                assert!(
+                    open.contains(&route.path),
+                    "{} {} is open to everybody",
+                    route.method,
+                    route.path
+                );
+            }
+            assert!(
+                !changes || route.needs != Needs::One(P::Read),
+                "{} {} changes and needs only to read",
+                route.method,
+                route.path
+            );
+        }
+    }
+
+    #[test]
+    fn methods_and_patterns_are_told_apart() {
+        assert!(matches!(of(&Method::HEAD, "/api/v1/status"), Found::Route(_)));
+        assert!(matches!(of(&Method::POST, "/api/v1/status"), Found::OtherMethod));
+        assert!(matches!(of(&Method::GET, "/api/v1/nothing"), Found::Nowhere));
+        assert!(matches!(
+            of(&Method::GET, "/assets/now.css"),
+            Found::Route(Route {
+                needs: Needs::Nothing,
+                ..
+            })
+        ));
+    }
+}

@@ -1,0 +1,24 @@
+//! What is kept, as the HTTP gateway reads it: a connection of its own, so that no reader waits for the daemon and the
+//! daemon for no reader.
+
+use crate::store::{Durability, OpenOptions, Store, StoreError};
+use std::sync::{Mutex, PoisonError};
+
+/// The reader's connection.
+pub struct Records(Mutex<Store>);
+
+impl Records {
+    /// `url` is the database's, whose schema is of this build already.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        let options = OpenOptions {
+            migrate: false,
+            durability: Durability::Durable,
+        };
+        Ok(Self(Mutex::new(Store::open(url, options)?)))
+    }
+
+    /// Asks; blocks.
+    pub fn ask<T>(&self, question: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        question(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
