@@ -6,7 +6,7 @@
 use alidade::gateway::{
     JournalLine,
     alerts::AlertBoard,
-    command::{CommandCall, CommandReply, GatewayCommand},
+    command::{Author, CommandCall, CommandReply, GatewayCommand},
     http::{AlertDesk, GatewayError, HttpHandle, HttpPorts, serve},
     snapshot::*,
 };
@@ -406,7 +406,7 @@ fn desk() -> AlertDesk {
 pub struct Observatory {
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     pub journal: broadcast::Sender<JournalLine>,
-    pub asked: Arc<Mutex<Vec<(GatewayCommand, String)>>>,
+    pub asked: Arc<Mutex<Vec<(GatewayCommand, Author)>>>,
     /// What the next commands are answered.
     pub answer: Arc<Mutex<CommandReply>>,
     ports: HttpPorts,
@@ -429,7 +429,7 @@ impl Observatory {
         let (log, reply) = (asked.clone(), answer.clone());
         std::thread::spawn(move || {
             while let Some(call) = calls.blocking_recv() {
-                log.lock().unwrap().push((call.command, call.author.name));
+                log.lock().unwrap().push((call.command, call.author));
                 let _ = call.reply.send(reply.lock().unwrap().clone());
             }
         });
@@ -461,6 +461,10 @@ impl Observatory {
         self.ports.clone()
     }
 
+    pub fn ports_mut(&mut self) -> &mut HttpPorts {
+        &mut self.ports
+    }
+
     pub fn serve(&self, addr: SocketAddr) -> Result<HttpHandle, GatewayError> {
         serve(addr, self.ports())
     }
@@ -476,6 +480,15 @@ impl Observatory {
     pub fn record(&self, seq: u64, fact: &str) {
         let line = format!(r#"{{"seq":{seq},"at":"2026-03-14T22:10:00.000000Z","fact":"{fact}","cause":"test"}}"#);
         let _ = self.journal.send(line.into());
+    }
+
+    pub fn authors(&self) -> Vec<Author> {
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, author)| author.clone())
+            .collect()
     }
 
     pub fn commands(&self) -> Vec<GatewayCommand> {

@@ -26,7 +26,13 @@ macro_rules! asset {
 
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
+    asset!("/account", HTML, "account.html"),
     asset!("/alerts", HTML, "alerts.html"),
+    asset!("/people", HTML, "people.html"),
+    asset!("/assets/account.css", STYLE, "account.css"),
+    asset!("/assets/account.js", SCRIPT, "account.js"),
+    asset!("/assets/forms.js", SCRIPT, "forms.js"),
+    asset!("/assets/people.js", SCRIPT, "people.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),

@@ -59,6 +59,7 @@ use actix_web::{
 };
 use alidade_accounts::Role;
 use hub::Hub;
+pub use policy::{Needs as RouteNeeds, Route};
 use problem::Problem;
 use std::{
     io,
@@ -106,6 +107,11 @@ pub struct HttpPorts {
     pub at_the_machine: Role,
     /// The dashboard is reached over TLS, so cookies are sent only there.
     pub https: bool,
+}
+
+/// Everything that can be asked, with what one must be allowed for it.
+pub fn table() -> &'static [Route] {
+    policy::ROUTES
 }
 
 /// Why the gateway did not start.

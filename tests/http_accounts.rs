@@ -1,0 +1,584 @@
+//! Accounts as their owners see them, over real sockets: first start, sign-up, login, roles, tokens, recovery.
+
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/observatory.rs"]
+mod observatory;
+
+use alidade::{
+    gateway::{
+        command::{CommandReply, GatewayCommand},
+        http::{HttpHandle, RouteNeeds, table},
+        people::{People, Post},
+        records::Records,
+    },
+    store::{Durability, OpenOptions, Store},
+};
+use alidade_accounts::{Permission, Role};
+use http::{Answer, send};
+use observatory::Observatory;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+const PHRASE: &str = "seven sisters over Chiran";
+
+/// A gateway with accounts on a database of its own, where nobody is anybody without saying who they are.
+struct House {
+    observatory: Observatory,
+    http: HttpHandle,
+    letters: Arc<Mutex<Vec<String>>>,
+    first_code: String,
+}
+
+impl House {
+    fn new(name: &str, members_only: bool) -> Self {
+        let mut observatory = Observatory::new(name);
+        let url = format!("sqlite://{}", observatory.folder.join("people.sqlite").display());
+        drop(
+            Store::open(
+                &url,
+                OpenOptions {
+                    migrate: true,
+                    durability: Durability::Durable,
+                },
+            )
+            .unwrap(),
+        );
+        let letters: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = letters.clone();
+        let post: Post = Arc::new(move |letter| {
+            kept.lock()
+                .unwrap()
+                .push(format!("To: {}\n{}\n{}", letter.to, letter.subject, letter.body));
+            Ok(())
+        });
+        let people = People::open(&url, Some(post), Some("https://obs.example/".into()), members_only).unwrap();
+        let first_code = people
+            .at_the_counter(|desk, now| desk.first_code(now))
+            .unwrap()
+            .unwrap();
+        observatory.ports_mut().people = Some(Arc::new(people));
+        observatory.ports_mut().records = Some(Arc::new(Records::open(&url).unwrap()));
+        observatory.ports_mut().at_the_machine = Role::Visitor;
+        let http = observatory.serve_anywhere();
+        Self {
+            observatory,
+            http,
+            letters,
+            first_code,
+        }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.http.addr
+    }
+
+    /// As a browser with a session would.
+    fn ask(&self, who: &Who, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let mut headers = Vec::new();
+        if body.is_some() {
+            headers.push(("content-type", "application/json"));
+        }
+        let cookie;
+        let bearer;
+        match who {
+            Who::Nobody => {}
+            Who::Session(secret) => {
+                cookie = format!("alidade_session={secret}");
+                headers.push(("cookie", &cookie));
+            }
+            Who::Token(secret) => {
+                bearer = format!("Bearer {secret}");
+                headers.push(("authorization", &bearer));
+            }
+        }
+        send(self.addr(), method, path, &headers, text.as_bytes())
+    }
+
+    fn profile(id: &str) -> Value {
+        json!({ "account": id, "name": format!("{id} Example"), "email": format!("{id}@irap.example"), "institute": "IRAP", "password": PHRASE })
+    }
+
+    fn first(&self) -> Who {
+        let mut root = Self::profile("root");
+        root["code"] = json!(self.first_code);
+        let made = self.ask(&Who::Nobody, "POST", "/api/v1/first-administrator", Some(&root));
+        assert_eq!(made.status, 201, "{}", made.text());
+        self.log_in("root")
+    }
+
+    fn log_in(&self, login: &str) -> Who {
+        let answer = self.ask(
+            &Who::Nobody,
+            "POST",
+            "/api/v1/session",
+            Some(&json!({ "login": login, "password": PHRASE })),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Who::Session(secret_of(&answer).unwrap())
+    }
+
+    /// Signed up, let in with a role, logged in.
+    fn member(&self, root: &Who, id: &str, role: &str) -> Who {
+        assert_eq!(
+            self.ask(&Who::Nobody, "POST", "/api/v1/accounts", Some(&Self::profile(id)))
+                .status,
+            202
+        );
+        let validated = self.ask(
+            root,
+            "POST",
+            &format!("/api/v1/accounts/{id}/validate"),
+            Some(&json!({ "role": role })),
+        );
+        assert_eq!(validated.status, 200, "{}", validated.text());
+        self.log_in(id)
+    }
+}
+
+enum Who {
+    Nobody,
+    Session(String),
+    Token(String),
+}
+
+fn secret_of(answer: &Answer) -> Option<String> {
+    let cookie = answer.header("set-cookie")?;
+    let secret = cookie.strip_prefix("alidade_session=")?.split(';').next()?;
+    Some(secret.to_owned()).filter(|secret| !secret.is_empty())
+}
+
+#[test]
+fn the_first_administrator_comes_in_by_the_code_and_nobody_after_them() {
+    let house = House::new("people-first", false);
+    let who = house.ask(&Who::Nobody, "GET", "/api/v1/session", None).json();
+    assert_eq!(
+        (&who["first"], &who["accounts"], &who["role"]),
+        (&json!(true), &json!(true), &json!("visitor"))
+    );
+    let mut wrong = House::profile("root");
+    wrong["code"] = json!("AAAAA-BBBBB-CCCCC-DDDDD");
+    assert_eq!(
+        house
+            .ask(&Who::Nobody, "POST", "/api/v1/first-administrator", Some(&wrong))
+            .status,
+        400
+    );
+    let root = house.first();
+    let who = house.ask(&root, "GET", "/api/v1/session", None).json();
+    assert_eq!(
+        (&who["account"], &who["role"], &who["first"]),
+        (&json!("root"), &json!("administrator"), &json!(false))
+    );
+    let mut again = House::profile("tycho");
+    again["code"] = json!(house.first_code);
+    assert_eq!(
+        house
+            .ask(&Who::Nobody, "POST", "/api/v1/first-administrator", Some(&again))
+            .status,
+        400
+    );
+}
+
+#[test]
+fn a_session_begins_with_a_cookie_out_of_reach_and_ends_with_logout() {
+    let house = House::new("people-session", false);
+    house.first();
+    let login = json!({ "login": "ROOT@irap.example", "password": PHRASE });
+    let answer = house.ask(&Who::Nobody, "POST", "/api/v1/session", Some(&login));
+    let cookie = answer.header("set-cookie").unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+        "{cookie}"
+    );
+    let (one, two) = (secret_of(&answer).unwrap(), house.log_in("root"));
+    let Who::Session(two) = two else { unreachable!() };
+    assert_ne!(one, two);
+    // Another login in the same browser takes the place of the session before it.
+    let again = send(
+        house.addr(),
+        "POST",
+        "/api/v1/session",
+        &[
+            ("content-type", "application/json"),
+            ("cookie", &format!("alidade_session={one}")),
+        ],
+        login.to_string().as_bytes(),
+    );
+    let three = secret_of(&again).unwrap();
+    let account = |secret: &str| {
+        house
+            .ask(&Who::Session(secret.into()), "GET", "/api/v1/session", None)
+            .json()["account"]
+            .clone()
+    };
+    assert_eq!(account(&one), Value::Null);
+    assert_eq!((account(&two), account(&three)), (json!("root"), json!("root")));
+    let out = house.ask(&Who::Session(three.clone()), "DELETE", "/api/v1/session", None);
+    assert_eq!(out.status, 204);
+    assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(account(&three), Value::Null);
+    assert_eq!(house.ask(&Who::Session(three), "GET", "/api/v1/me", None).status, 401);
+}
+
+#[test]
+fn login_tells_nothing_about_who_exists_and_slows_guessing_down() {
+    let house = House::new("people-guess", false);
+    house.first();
+    let attempt = |login: &str| {
+        house.ask(
+            &Who::Nobody,
+            "POST",
+            "/api/v1/session",
+            Some(&json!({ "login": login, "password": "wrong wrong wrong" })),
+        )
+    };
+    let (known, unknown) = (attempt("root"), attempt("nobody"));
+    assert_eq!((known.status, unknown.status), (401, 401));
+    assert_eq!(known.text(), unknown.text());
+    let last = (0..5).map(|_| attempt("root")).last().unwrap();
+    assert_eq!(last.status, 429);
+    assert!(last.header("retry-after").unwrap().parse::<f64>().unwrap() > 800.0);
+    assert_eq!(last.header("content-type"), Some("application/problem+json"));
+}
+
+#[test]
+fn a_forgotten_password_is_set_by_the_letter_and_the_answer_is_the_same_without_account() {
+    let house = House::new("people-recover", false);
+    let root = house.first();
+    let ask = |email: &str| {
+        house.ask(
+            &Who::Nobody,
+            "POST",
+            "/api/v1/recovery",
+            Some(&json!({ "email": email })),
+        )
+    };
+    let (known, unknown) = (ask("root@irap.example"), ask("nobody@irap.example"));
+    assert_eq!((known.status, known.text()), (unknown.status, unknown.text()));
+    let letter = loop {
+        if let Some(letter) = house.letters.lock().unwrap().first() {
+            break letter.clone();
+        }
+        std::thread::yield_now();
+    };
+    assert!(
+        letter.contains("To: root@irap.example") && letter.contains("https://obs.example/account#code="),
+        "{letter}"
+    );
+    let code = letter
+        .split("Code: ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned();
+    let new = "the moon over the Verdon";
+    let set = |password: &str| {
+        house.ask(
+            &Who::Nobody,
+            "POST",
+            "/api/v1/password",
+            Some(&json!({ "code": code, "password": password })),
+        )
+    };
+    assert_eq!(set("short").status, 400);
+    assert_eq!(set(new).status, 200);
+    assert_eq!(set(new).status, 400, "a code works once");
+    assert_eq!(
+        house.ask(&root, "GET", "/api/v1/me", None).status,
+        401,
+        "every session has ended"
+    );
+    assert_eq!(house.letters.lock().unwrap().len(), 1);
+}
+
+/// What a request of each role is answered, on every route of the table: allowed exactly where the table says so.
+#[test]
+fn every_route_is_open_to_exactly_the_roles_of_the_table() {
+    let house = House::new("people-matrix", false);
+    let root = house.first();
+    let mut members = vec![(Role::Visitor, Who::Nobody)];
+    for role in [Role::Observer, Role::Expert, Role::Operator] {
+        members.push((role, house.member(&root, &format!("the-{role}"), role.name())));
+    }
+    members.push((Role::Administrator, house.log_in("root")));
+    let mut looked_at = 0;
+    for route in table() {
+        // Streams do not end, and these two end the session that is used.
+        if route.path == "/api/v1/events"
+            || (route.method == "DELETE" && route.path == "/api/v1/session")
+            || route.path == "/api/v1/me/sessions"
+        {
+            continue;
+        }
+        let path = route
+            .path
+            .replace("{path:.*}", "previews/e2.png")
+            .replace("/alarms/{id}", "/alarms/1")
+            .replace("{id}", "nothing")
+            .replace("{name}", "nothing")
+            .replace("{event}", "nothing")
+            .replace("{account}", "nothing");
+        for (role, who) in &members {
+            let allowed = match route.needs {
+                RouteNeeds::Nothing => true,
+                RouteNeeds::One(permission) => role.may(permission),
+                RouteNeeds::AnyOf(any) => any.iter().any(|permission| role.may(*permission)),
+            };
+            let body = (route.method != "GET").then(|| json!({}));
+            let answer = house.ask(who, route.method, &path, body.as_ref());
+            let barred =
+                answer.status == 401 || (answer.status == 403 && answer.text().contains("this needs the role"));
+            let say = format!("{} {path} as {role}: {} {}", route.method, answer.status, answer.text());
+            if allowed {
+                // A login without a password is refused for what it lacks, not for who asks.
+                assert!(!barred, "{say}");
+                assert!(answer.status < 500, "{say}");
+            } else {
+                assert_eq!(answer.status, if *role == Role::Visitor { 401 } else { 403 }, "{say}");
+            }
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 200, "{looked_at}");
+}
+
+#[test]
+fn observers_touch_only_what_is_their_own() {
+    let house = House::new("people-own", false);
+    let root = house.first();
+    let ada = house.member(&root, "ada", "observer");
+    let operator = house.member(&root, "olga", "operator");
+    let cancel = |who: &Who| house.ask(who, "POST", "/api/v1/sequences/s1/cancel", Some(&json!({})));
+    assert_eq!(cancel(&ada).status, 202);
+    assert_eq!(
+        house.observatory.authors().last().unwrap().only_own.as_deref(),
+        Some("ada")
+    );
+    assert_eq!(cancel(&operator).status, 202);
+    assert_eq!(house.observatory.authors().last().unwrap().only_own, None);
+    *house.observatory.answer.lock().unwrap() =
+        CommandReply::NotYours("ada may do this only to what is their own".into());
+    assert_eq!(cancel(&ada).status, 403);
+    assert_eq!(house.ask(&ada, "GET", "/api/v1/requests?user=tycho", None).status, 403);
+    assert_eq!(
+        house.ask(&ada, "GET", "/api/v1/requests", None).json()["requests"],
+        json!([])
+    );
+    assert_eq!(
+        house.ask(&operator, "GET", "/api/v1/requests?user=tycho", None).status,
+        200
+    );
+    assert_eq!(house.ask(&ada, "GET", "/api/v1/quotas/tycho", None).status, 403);
+    // Previews are for everybody, frames are not.
+    assert_eq!(
+        house
+            .ask(&Who::Nobody, "GET", "/api/v1/products/previews/e2.png", None)
+            .status,
+        200
+    );
+    assert_eq!(
+        house
+            .ask(&Who::Nobody, "GET", "/api/v1/products/frames/e2.fits", None)
+            .status,
+        401
+    );
+    assert_eq!(
+        house.ask(&ada, "GET", "/api/v1/products/frames/e2.fits", None).status,
+        404,
+        "nobody's product is not told apart from somebody else's"
+    );
+    assert_eq!(
+        house
+            .ask(&operator, "GET", "/api/v1/products/frames/e2.fits", None)
+            .status,
+        200
+    );
+}
+
+#[test]
+fn a_token_does_what_its_scopes_say_and_nothing_with_the_account_itself() {
+    let house = House::new("people-token", false);
+    let root = house.first();
+    let operator = house.member(&root, "olga", "operator");
+    let wanted = json!({ "name": "robot", "scopes": ["read", "operate"], "days": 30 });
+    let made = house.ask(&operator, "POST", "/api/v1/me/tokens", Some(&wanted));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let token = Who::Token(made.json()["secret"].as_str().unwrap().to_owned());
+    let command = |name: &str| house.ask(&token, "POST", "/api/v1/commands", Some(&json!({ "command": name })));
+    assert_eq!(command("pause").status, 202);
+    assert_eq!(house.observatory.authors().last().unwrap().name, "olga (token)");
+    let lifted = house.ask(
+        &token,
+        "POST",
+        "/api/v1/commands",
+        Some(&json!({ "command": "lift_override", "input": "rain" })),
+    );
+    assert_eq!(lifted.status, 403, "{}", lifted.text());
+    let beyond = json!({ "name": "king", "scopes": ["manage_accounts"], "days": 30 });
+    assert_eq!(
+        house.ask(&operator, "POST", "/api/v1/me/tokens", Some(&beyond)).status,
+        403
+    );
+    assert_eq!(
+        house.ask(&token, "POST", "/api/v1/me/tokens", Some(&wanted)).status,
+        403,
+        "a token makes no tokens"
+    );
+    assert_eq!(
+        house.ask(&operator, "DELETE", "/api/v1/me/tokens/robot", None).status,
+        204
+    );
+    assert_eq!(command("pause").status, 401);
+    assert_eq!(
+        house.ask(&operator, "DELETE", "/api/v1/me/tokens/robot", None).status,
+        404
+    );
+}
+
+#[test]
+fn an_administrator_lets_in_grants_disables_and_reads_the_audit() {
+    let house = House::new("people-admin", false);
+    let root = house.first();
+    house.ask(&Who::Nobody, "POST", "/api/v1/accounts", Some(&House::profile("ada")));
+    let waiting = house.ask(
+        &Who::Nobody,
+        "POST",
+        "/api/v1/session",
+        Some(&json!({ "login": "ada", "password": PHRASE })),
+    );
+    assert_eq!(waiting.status, 403);
+    let all = house.ask(&root, "GET", "/api/v1/accounts", None).json();
+    assert_eq!(
+        (&all["accounts"][0]["id"], &all["accounts"][0]["state"]),
+        (&json!("ada"), &json!("waiting"))
+    );
+    assert!(!all.to_string().contains("argon2"), "hashes are nobody's business");
+    let validation = json!({ "role": "observer", "quota_h": 12.5 });
+    assert_eq!(
+        house
+            .ask(&root, "POST", "/api/v1/accounts/ada/validate", Some(&validation))
+            .status,
+        200
+    );
+    let granted = GatewayCommand::GrantQuota {
+        user: "ada".into(),
+        institute: "IRAP".into(),
+        hours: 12.5,
+    };
+    assert_eq!(house.observatory.commands().last(), Some(&granted));
+    let ada = house.log_in("ada");
+    assert_eq!(
+        house
+            .ask(&root, "POST", "/api/v1/accounts/ada/disable", Some(&json!({})))
+            .status,
+        200
+    );
+    assert_eq!(house.ask(&ada, "GET", "/api/v1/me", None).status, 401);
+    assert_eq!(
+        house
+            .ask(&root, "POST", "/api/v1/accounts/root/disable", Some(&json!({})))
+            .status,
+        409
+    );
+    assert_eq!(
+        house
+            .ask(
+                &root,
+                "POST",
+                "/api/v1/accounts/nobody/role",
+                Some(&json!({ "role": "expert" }))
+            )
+            .status,
+        404
+    );
+    assert_eq!(
+        house
+            .ask(
+                &root,
+                "POST",
+                "/api/v1/accounts/ada/role",
+                Some(&json!({ "role": "king" }))
+            )
+            .status,
+        400
+    );
+    let audit = house.ask(&root, "GET", "/api/v1/audit?limit=3", None).json();
+    assert_eq!(
+        (
+            audit["lines"].as_array().unwrap().len(),
+            &audit["first_forged"],
+            &audit["next_after"]
+        ),
+        (3, &Value::Null, &json!(3))
+    );
+    let all = house.ask(&root, "GET", "/api/v1/audit", None).text();
+    for action in ["first_administrator", "sign_up", "validate", "login", "disable"] {
+        assert!(all.contains(action), "{action} is not in {all}");
+    }
+    assert!(!all.contains(PHRASE));
+}
+
+#[test]
+fn where_reading_is_for_members_visitors_see_the_login_and_nothing_else() {
+    let house = House::new("people-members", true);
+    let root = house.first();
+    assert_eq!(house.ask(&Who::Nobody, "GET", "/account", None).status, 200);
+    assert_eq!(house.ask(&Who::Nobody, "GET", "/api/v1/health", None).status, 200);
+    for path in [
+        "/api/v1/status",
+        "/api/v1/journal",
+        "/status",
+        "/metrics",
+        "/api/v1/alerts",
+    ] {
+        assert_eq!(house.ask(&Who::Nobody, "GET", path, None).status, 401, "{path}");
+        assert_eq!(house.ask(&root, "GET", path, None).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn another_sites_page_cannot_use_a_session() {
+    let house = House::new("people-csrf", false);
+    let Who::Session(secret) = house.first() else {
+        unreachable!()
+    };
+    let cookie = format!("alidade_session={secret}");
+    let body = br#"{"command":"release"}"#;
+    for foreign in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let headers = [("content-type", "application/json"), ("cookie", &cookie), foreign];
+        assert_eq!(
+            send(house.addr(), "POST", "/api/v1/commands", &headers, body).status,
+            403,
+            "{foreign:?}"
+        );
+    }
+    let form = [("content-type", "text/plain"), ("cookie", cookie.as_str())];
+    assert_eq!(send(house.addr(), "POST", "/api/v1/commands", &form, body).status, 415);
+    assert!(house.observatory.commands().is_empty());
+}
+
+#[test]
+fn the_description_of_the_interface_is_served() {
+    let house = House::new("people-openapi", false);
+    let document = house.ask(&Who::Nobody, "GET", "/api/v1/openapi.json", None).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(
+        document["paths"]["/api/v1/requests"]["post"]["description"]
+            .as_str()
+            .unwrap()
+            .contains(Permission::Submit.name())
+    );
+}
