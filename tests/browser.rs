@@ -73,3 +73,18 @@ fn the_page_of_the_alerts_shows_where_the_time_went_and_changes_strategies_only_
         "{commands:?}"
     );
 }
+
+#[test]
+fn people_come_in_by_the_first_code_by_signing_up_and_leave_when_they_are_disabled() {
+    let mut observatory = Observatory::new("browser-people");
+    let first_code = observatory.with_people(false);
+    let gateway = observatory.serve_anywhere();
+    let printed = browser::run_with(
+        "account.mjs",
+        &format!("http://{}", gateway.addr),
+        &[("FIRST_CODE", &first_code)],
+        |word| panic!("the script asks for {word:?}"),
+    );
+    assert!(printed.contains("passed "), "{printed}");
+    assert!(matches!(&observatory.commands()[..], [GatewayCommand::GrantQuota { user, .. }] if user == "ada"));
+}

@@ -7,23 +7,15 @@ mod http;
 #[path = "support/observatory.rs"]
 mod observatory;
 
-use alidade::{
-    gateway::{
-        command::{CommandReply, GatewayCommand},
-        http::{HttpHandle, RouteNeeds, table},
-        people::{People, Post},
-        records::Records,
-    },
-    store::{Durability, OpenOptions, Store},
+use alidade::gateway::{
+    command::{CommandReply, GatewayCommand},
+    http::{HttpHandle, RouteNeeds, table},
 };
 use alidade_accounts::{Permission, Role};
 use http::{Answer, send};
 use observatory::Observatory;
 use serde_json::{Value, json};
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::net::SocketAddr;
 
 const PHRASE: &str = "seven sisters over Chiran";
 
@@ -31,45 +23,17 @@ const PHRASE: &str = "seven sisters over Chiran";
 struct House {
     observatory: Observatory,
     http: HttpHandle,
-    letters: Arc<Mutex<Vec<String>>>,
     first_code: String,
 }
 
 impl House {
     fn new(name: &str, members_only: bool) -> Self {
         let mut observatory = Observatory::new(name);
-        let url = format!("sqlite://{}", observatory.folder.join("people.sqlite").display());
-        drop(
-            Store::open(
-                &url,
-                OpenOptions {
-                    migrate: true,
-                    durability: Durability::Durable,
-                },
-            )
-            .unwrap(),
-        );
-        let letters: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = letters.clone();
-        let post: Post = Arc::new(move |letter| {
-            kept.lock()
-                .unwrap()
-                .push(format!("To: {}\n{}\n{}", letter.to, letter.subject, letter.body));
-            Ok(())
-        });
-        let people = People::open(&url, Some(post), Some("https://obs.example/".into()), members_only).unwrap();
-        let first_code = people
-            .at_the_counter(|desk, now| desk.first_code(now))
-            .unwrap()
-            .unwrap();
-        observatory.ports_mut().people = Some(Arc::new(people));
-        observatory.ports_mut().records = Some(Arc::new(Records::open(&url).unwrap()));
-        observatory.ports_mut().at_the_machine = Role::Visitor;
+        let first_code = observatory.with_people(members_only);
         let http = observatory.serve_anywhere();
         Self {
             observatory,
             http,
-            letters,
             first_code,
         }
     }
@@ -263,7 +227,7 @@ fn a_forgotten_password_is_set_by_the_letter_and_the_answer_is_the_same_without_
     let (known, unknown) = (ask("root@irap.example"), ask("nobody@irap.example"));
     assert_eq!((known.status, known.text()), (unknown.status, unknown.text()));
     let letter = loop {
-        if let Some(letter) = house.letters.lock().unwrap().first() {
+        if let Some(letter) = house.observatory.letters.lock().unwrap().first() {
             break letter.clone();
         }
         std::thread::yield_now();
@@ -297,7 +261,7 @@ fn a_forgotten_password_is_set_by_the_letter_and_the_answer_is_the_same_without_
         401,
         "every session has ended"
     );
-    assert_eq!(house.letters.lock().unwrap().len(), 1);
+    assert_eq!(house.observatory.letters.lock().unwrap().len(), 1);
 }
 
 /// What a request of each role is answered, on every route of the table: allowed exactly where the table says so.

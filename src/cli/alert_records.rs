@@ -116,6 +116,7 @@ pub fn remote(source: &SourceArgs, url: &str) -> Result<Remote, CliError> {
     Remote::of(&DaemonArgs {
         config: source.config.clone(),
         url: Some(url.to_owned()),
+        token_file: None,
     })
 }
 

@@ -97,12 +97,9 @@ pub fn run(command: &StrategyCommand, now: UtcTime, stdout: &mut dyn Write) -> R
             let args = super::remote::DaemonArgs {
                 config: config.clone(),
                 url: server.clone(),
+                token_file: token_file.clone(),
             };
-            let mut remote = super::remote::Remote::of(&args)?;
-            if let Some(file) = token_file {
-                let token = crate::settings::read_secret(file).map_err(|e| CliError::bad_input(e.to_string()))?;
-                remote = remote.with_token(token);
-            }
+            let remote = super::remote::Remote::of(&args)?;
             let answer = remote.post("/api/v1/strategies", &json!({ "text": text }))?;
             if *json {
                 format!("{answer:#}\n")

@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod simulate_devices;
 pub mod status;
 mod stored_schedules;
+pub mod user;
 
 pub use crate::error::CliError;
 
@@ -66,6 +67,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Calibrate, combine, measure and show images
     Image(image::ImageArgs),
+    /// Accounts, roles, tokens, observing time, and what was done to them
+    User(user::UserArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, &mut stdout),
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
+        Command::User(args) => user::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

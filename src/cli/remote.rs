@@ -12,8 +12,11 @@ pub struct DaemonArgs {
     #[arg(long, global = true, default_value = "config/alidade.toml")]
     pub config: PathBuf,
     /// Address of the daemon, such as http://127.0.0.1:8080, instead of the configuration's
-    #[arg(long, global = true)]
+    #[arg(long, visible_alias = "server", global = true)]
     pub url: Option<String>,
+    /// File with a token of an account, instead of the environment's ALIDADE_TOKEN and of the configuration's
+    #[arg(long, global = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// A daemon that can be asked.
@@ -41,6 +44,13 @@ impl Remote {
                 (format!("http://{}", settings.http.listen), token)
             }
         };
+        let given = match &args.token_file {
+            Some(file) => Some(read_secret(file).map_err(|e| CliError::bad_input(e.to_string()))?),
+            None => std::env::var("ALIDADE_TOKEN")
+                .ok()
+                .filter(|token| !token.trim().is_empty()),
+        };
+        let token = given.map(|token| token.trim().to_owned()).or(token);
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(20)))
             .http_status_as_error(false)
@@ -49,19 +59,17 @@ impl Remote {
         Ok(Self { base, token, agent })
     }
 
-    /// With another token than the configuration's.
-    pub fn with_token(mut self, token: String) -> Self {
-        self.token = Some(token);
-        self
-    }
-
     fn unreachable(&self, cause: &ureq::Error) -> CliError {
         CliError::failed(format!("no daemon at {}: {cause}", self.base))
     }
 
     /// Reads one document.
     pub fn get(&self, path: &str) -> Result<Value, CliError> {
-        let answer = self.agent.get(format!("{}{path}", self.base)).call();
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let answer = request.call();
         let mut answer = answer.map_err(|e| self.unreachable(&e))?;
         let text = answer.body_mut().read_to_string().map_err(|e| self.unreachable(&e))?;
         understood(&text, answer.status().as_u16())

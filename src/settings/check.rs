@@ -64,6 +64,7 @@ pub fn faults(settings: &Settings) -> Vec<Wrong> {
     alarms(settings, &mut faults);
     night(settings, &mut faults);
     work(settings, &mut faults);
+    accounts(settings, &mut faults);
     alerts(settings, &mut faults);
     outside(settings, &mut faults);
     faults.0
@@ -536,6 +537,23 @@ fn work(settings: &Settings, faults: &mut Faults) {
             .any(|user| user.institute.eq_ignore_ascii_case(name))
         {
             faults.add(format!("institutes.{name}"), "no user belongs to it");
+        }
+    }
+}
+
+fn accounts(settings: &Settings, faults: &mut Faults) {
+    let accounts = &settings.accounts;
+    if let Some(address) = &accounts.address
+        && !address.starts_with("https://")
+        && !address.starts_with("http://")
+    {
+        faults.add("accounts.address", "does not start with https:// or http://");
+    }
+    if let Some(mail) = &accounts.mail {
+        faults.filled("accounts.mail.server", &mail.server);
+        faults.filled("accounts.mail.from", &mail.from);
+        if mail.user.is_some() != mail.password_file.is_some() {
+            faults.add("accounts.mail.user", "user and password_file go together");
         }
     }
 }

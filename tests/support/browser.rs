@@ -18,7 +18,12 @@ pub fn artefacts() -> PathBuf {
 
 /// Runs `script` with the gateway's address. `act` carries out the script's `do` lines. Returns all that it printed, or
 /// fails with it.
-pub fn run(script: &str, address: &str, mut act: impl FnMut(&str)) -> String {
+pub fn run(script: &str, address: &str, act: impl FnMut(&str)) -> String {
+    run_with(script, address, &[], act)
+}
+
+/// As [`run`], with words in the script's environment.
+pub fn run_with(script: &str, address: &str, words: &[(&str, &str)], mut act: impl FnMut(&str)) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(
         folder.join("node_modules/playwright-core").exists(),
@@ -28,6 +33,7 @@ pub fn run(script: &str, address: &str, mut act: impl FnMut(&str)) -> String {
         .arg(folder.join(script))
         .arg(address)
         .arg(artefacts())
+        .envs(words.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

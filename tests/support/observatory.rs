@@ -3,12 +3,17 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use alidade::gateway::{
-    JournalLine,
-    alerts::AlertBoard,
-    command::{Author, CommandCall, CommandReply, GatewayCommand},
-    http::{AlertDesk, GatewayError, HttpHandle, HttpPorts, serve},
-    snapshot::*,
+use alidade::{
+    gateway::{
+        JournalLine,
+        alerts::AlertBoard,
+        command::{Author, CommandCall, CommandReply, GatewayCommand},
+        http::{AlertDesk, GatewayError, HttpHandle, HttpPorts, serve},
+        people::{People, Post},
+        records::Records,
+        snapshot::*,
+    },
+    store::{Durability, OpenOptions, Store},
 };
 use alidade_accounts::Role;
 use alidade_alerts::{
@@ -411,6 +416,8 @@ pub struct Observatory {
     pub answer: Arc<Mutex<CommandReply>>,
     ports: HttpPorts,
     pub folder: PathBuf,
+    /// Letters that were sent.
+    pub letters: Arc<Mutex<Vec<String>>>,
 }
 
 impl Observatory {
@@ -454,15 +461,36 @@ impl Observatory {
             answer,
             ports,
             folder,
+            letters: Arc::default(),
         }
+    }
+
+    /// Gives it accounts on a database of its own, where nobody is anybody without saying who they are. Returns the code of
+    /// the first administrator.
+    pub fn with_people(&mut self, members_only: bool) -> String {
+        let url = format!("sqlite://{}", self.folder.join("people.sqlite").display());
+        let options = OpenOptions {
+            migrate: true,
+            durability: Durability::Durable,
+        };
+        drop(Store::open(&url, options).unwrap());
+        let kept = self.letters.clone();
+        let post: Post = Arc::new(move |letter| {
+            let text = format!("To: {}\n{}\n{}", letter.to, letter.subject, letter.body);
+            kept.lock().unwrap().push(text);
+            Ok(())
+        });
+        let address = Some("https://obs.example/".into());
+        let people = People::open(&url, Some(post), address, members_only).unwrap();
+        let code = people.at_the_counter(|desk, now| desk.first_code(now)).unwrap();
+        self.ports.people = Some(Arc::new(people));
+        self.ports.records = Some(Arc::new(Records::open(&url).unwrap()));
+        self.ports.at_the_machine = Role::Visitor;
+        code.unwrap()
     }
 
     pub fn ports(&self) -> HttpPorts {
         self.ports.clone()
-    }
-
-    pub fn ports_mut(&mut self) -> &mut HttpPorts {
-        &mut self.ports
     }
 
     pub fn serve(&self, addr: SocketAddr) -> Result<HttpHandle, GatewayError> {
