@@ -14,6 +14,7 @@ use std::{
 const MAY: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("fits", &[]),
+    ("accounts", &["model"]),
     ("drivers", &["model"]),
     ("delivery", &["model"]),
     ("pipeline", &["model", "delivery"]),
