@@ -366,7 +366,7 @@ impl Alerts {
             } else {
                 stored_body(&packet.body)
             },
-            identity: reading.notice.as_ref().map(crate::event::identity),
+            identity: reading.notice.as_deref().map(crate::event::identity),
             event: outcome.event.map(event_name),
         });
         if matches!(outcome.verdict, Verdict::Reject | Verdict::Conflict) {

@@ -146,10 +146,10 @@ fn a_real_sky_map_is_measured_as_astropy_measures_it() {
         }
         let bytes = std::fs::read(folder.join(text(entry, "file"))).unwrap();
         let notice = read(&bytes, Channel::Json, now()).notice.unwrap();
-        let Some(alidade_alerts::notice::SkyMap::Fits(fits)) = notice.skymap else {
+        let Some(alidade_alerts::notice::SkyMap::Fits(fits)) = &notice.skymap else {
             panic!("no map")
         };
-        let map = alidade_alerts::skymap::MultiOrderMap::from_fits(&fits).unwrap();
+        let map = alidade_alerts::skymap::MultiOrderMap::from_fits(fits).unwrap();
         assert_eq!(map.cells.len() as u64, want["rows"].as_u64().unwrap());
         for (level, key) in [(0.5, "area50_deg2"), (0.9, "area90_deg2")] {
             let (got, want) = (map.credible_area_deg2(level), want[key].as_f64().unwrap());
