@@ -44,8 +44,10 @@ pub struct EventBook {
     pub(super) rules: MergeRules,
     pub(super) trust: Trust,
     pub(super) seen: Identities,
-    pub(super) notices: BTreeMap<Key, Stored>,
-    pub(super) tracks: BTreeMap<Key, BTreeSet<Key>>,
+    /// The notices of each track, in the order of their keys.
+    pub(super) tracks: BTreeMap<Key, Vec<Stored>>,
+    /// The track of each notice.
+    track_of: BTreeMap<Key, Key>,
     /// Identifiers that were received or cited, and the tracks that did.
     pub(super) mentions: BTreeMap<Key, BTreeSet<Key>>,
     pub(super) chain_of: BTreeMap<Key, Key>,
@@ -152,9 +154,7 @@ impl EventBook {
                 tracks.insert(track);
             }
         }
-        self.tracks.entry(track).or_default().insert(key);
         self.keep_newest_map(track, notice);
-        self.thin(track);
         let place = notice
             .usable_position()
             .and_then(|p| p.r90_deg().map(|r90| (p.ra_deg, p.dec_deg, r90)));
@@ -167,7 +167,10 @@ impl EventBook {
             reason: reading.reason,
             received_at: reading.received_at,
         };
-        self.notices.insert(key, stored);
+        let stored_here = self.tracks.entry(track).or_default();
+        stored_here.insert(stored_here.partition_point(|s| s.key < key), stored);
+        self.track_of.insert(key, track);
+        self.thin(track, key);
         let (event, change, touched) = self.regroup(track);
         let withdrawn = reading.verdict == Verdict::Act
             && self.chain_of(track).is_some_and(|chain| {
@@ -207,40 +210,28 @@ impl EventBook {
         if !newest.has_skymap() {
             return;
         }
-        for key in self.tracks.get(&track).into_iter().flatten() {
-            if let Some(stored) = self.notices.get_mut(key)
-                && stored.notice.has_skymap()
-                && stored.notice.issued_at <= newest.issued_at
-            {
+        for stored in self.tracks.get_mut(&track).into_iter().flatten() {
+            if stored.notice.has_skymap() && stored.notice.issued_at <= newest.issued_at {
                 Arc::make_mut(&mut stored.notice).skymap = Some(SkyMap::Url("superseded".to_string()));
             }
         }
     }
 
-    /// Forgets what a crowded track can spare; its identities stay known.
-    fn thin(&mut self, track: Key) {
-        let keys = self.tracks.get(&track).map_or(0, BTreeSet::len);
-        if keys <= MOST_NOTICES {
+    /// Forgets what a crowded track can spare beside the notice that just came; identities stay known.
+    fn thin(&mut self, track: Key, newest: Key) {
+        let Some(stored) = self.tracks.get_mut(&track).filter(|s| s.len() > MOST_NOTICES) else {
             return;
-        }
-        let stored = self
-            .tracks
-            .get(&track)
-            .into_iter()
-            .flatten()
-            .filter_map(|k| self.notices.get(k).map(|s| (k, s)));
+        };
         let r90 = |s: &Stored| s.place.map_or(f64::INFINITY, |p| p.2);
-        let best = stored
-            .clone()
-            .min_by(|a, b| r90(a.1).total_cmp(&r90(b.1)))
-            .map(|(k, _)| *k);
-        let oldest = stored
-            .filter(|(k, s)| !s.notice.is_retraction && Some(**k) != best)
-            .min_by(|a, b| (a.1.notice.issued_at, a.0).cmp(&(b.1.notice.issued_at, b.0)))
-            .map(|(k, _)| *k);
-        if let (Some(oldest), Some(keys)) = (oldest, self.tracks.get_mut(&track)) {
-            keys.remove(&oldest);
-            self.notices.remove(&oldest);
+        let others = || stored.iter().filter(|s| s.key != newest);
+        let best = others().min_by(|a, b| r90(a).total_cmp(&r90(b))).map(|s| s.key);
+        let oldest = others()
+            .filter(|s| !s.notice.is_retraction && Some(s.key) != best)
+            .min_by(|a, b| (a.notice.issued_at, &a.notice.key).cmp(&(b.notice.issued_at, &b.notice.key)))
+            .map(|s| s.key);
+        if let Some(oldest) = oldest {
+            stored.retain(|s| s.key != oldest);
+            self.track_of.remove(&oldest);
         }
     }
 
@@ -276,7 +267,10 @@ impl EventBook {
     /// The notice of that key.
     #[must_use]
     pub fn notice(&self, key: &str) -> Option<&Notice> {
-        self.notices.get(&Key::of_identifier(key)).map(|s| &*s.notice)
+        let key = Key::of_identifier(key);
+        let track = self.tracks.get(self.track_of.get(&key)?)?;
+        let at = track.binary_search_by_key(&key, |s| s.key).ok()?;
+        track.get(at).map(|s| &*s.notice)
     }
 
     /// How many packets are remembered, and how many events.
@@ -312,14 +306,13 @@ impl EventBook {
             }
             for track in chain.tracks {
                 self.chain_of.remove(&track);
-                for key in self.tracks.remove(&track).unwrap_or_default() {
-                    if let Some(stored) = self.notices.remove(&key) {
-                        for ivorn in stored.cites.iter().map(|c| c.of).chain([key]) {
-                            if let Some(tracks) = self.mentions.get_mut(&ivorn) {
-                                tracks.remove(&track);
-                                if tracks.is_empty() {
-                                    self.mentions.remove(&ivorn);
-                                }
+                for stored in self.tracks.remove(&track).unwrap_or_default() {
+                    self.track_of.remove(&stored.key);
+                    for identifier in stored.cites.iter().map(|c| c.of).chain([stored.key]) {
+                        if let Some(tracks) = self.mentions.get_mut(&identifier) {
+                            tracks.remove(&track);
+                            if tracks.is_empty() {
+                                self.mentions.remove(&identifier);
                             }
                         }
                     }

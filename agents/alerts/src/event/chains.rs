@@ -24,8 +24,7 @@ impl EventBook {
         let mut found = BTreeSet::from([start]);
         let mut open = vec![start];
         while let Some(track) = open.pop() {
-            let Some(keys) = self.tracks.get(&track) else { continue };
-            for stored in keys.iter().filter_map(|k| self.notices.get(k)) {
+            for stored in self.tracks.get(&track).into_iter().flatten() {
                 for identifier in stored.cites.iter().map(|c| c.of).chain([stored.key]) {
                     let tracks = self.mentions.get(&identifier).filter(|tracks| tracks.contains(&track));
                     for other in tracks.into_iter().flatten() {

@@ -26,11 +26,7 @@ impl EventBook {
 
     /// Members of some tracks, with what the retractions and replacements among them do.
     pub(super) fn members_of_tracks<'a>(&'a self, tracks: impl Iterator<Item = &'a Key>) -> Vec<Member<'a>> {
-        let stored: Vec<&Stored> = tracks
-            .filter_map(|t| self.tracks.get(t))
-            .flatten()
-            .filter_map(|key| self.notices.get(key))
-            .collect();
+        let stored: Vec<&Stored> = tracks.filter_map(|t| self.tracks.get(t)).flatten().collect();
         let mut withdrawn_keys: BTreeSet<Key> = BTreeSet::new();
         let mut superseded: BTreeSet<Key> = BTreeSet::new();
         let mut withdrawn_tracks: BTreeSet<(Key, &str)> = BTreeSet::new();
