@@ -196,6 +196,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             replan: scheduling.recipient(),
             execute: observation.clone().recipient(),
             interrupt: observation.clone().recipient(),
+            give_way: observation.clone().recipient(),
             park: observation.clone().recipient(),
             schedule: schedule_state.clone(),
             observation: observation_state.clone(),

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use actix::prelude::*;
-use alidade_majordome::messages::{BookChanged, Retract, TargetOfOpportunity};
+use alidade_majordome::messages::{BookChanged, Retract, Takeover, TargetOfOpportunity};
 use alidade_model::{
     alert::{Coverage, Outlook, When},
     book::SharedBook,
@@ -574,7 +574,10 @@ impl Alerts {
                 sequence: first.id.clone(),
                 event: label,
                 priority: first.priority,
-                interrupt: preempt == Preempt::InterruptExposure,
+                takeover: match preempt {
+                    Preempt::InterruptExposure => Takeover::Now,
+                    Preempt::Queue | Preempt::AfterExposure => Takeover::AfterExposure,
+                },
             });
         }
         // What does not run at once waits in the schedule, which must know of it.

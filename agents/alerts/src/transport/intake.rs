@@ -98,8 +98,15 @@ impl Intake<'_> {
                 }
                 count = deliveries.recv_many(&mut batch, room), if open && room > 0 => {
                     open = count > 0;
-                    seen += count as u64;
                     let idle = writing.is_none();
+                    if idle && open && batch.len() < room {
+                        // Whoever has a packet ready hands it in now and shares the write.
+                        tokio::task::yield_now().await;
+                        while batch.len() < room && let Ok(more) = deliveries.try_recv() {
+                            batch.push(more);
+                        }
+                    }
+                    seen += batch.len() as u64;
                     if idle && open {
                         writing = self.write(&mut unwritten, batch.iter())?;
                     }
