@@ -254,7 +254,7 @@ fn marks_file(store: &Path) -> PathBuf {
     store.join("subscribers.json")
 }
 
-fn save_marks(store: &Path, marks: &BTreeMap<String, u64>) -> io::Result<()> {
+fn save_marks(store: &Path, marks: &BTreeMap<String, String>) -> io::Result<()> {
     let (aside, file) = (store.join(".subscribers.json.tmp"), marks_file(store));
     fs::write(&aside, serde_json::to_vec(marks)?)?;
     fs::rename(aside, file)
