@@ -47,7 +47,7 @@ pub const EDGES: &[Edge] = &[
     edge("safety", "observation", "Ping"),
     edge("safety", "devices", "open, close, park, heartbeat"),
     edge("majordome", "scheduling", "Replan"),
-    edge("majordome", "observation", "Execute, Interrupt, Park"),
+    edge("majordome", "observation", "Execute, Interrupt, Yield, Park"),
     edge("observation", "analysis", "FrameReady"),
     edge("observation", "devices", "slew, expose, select, move, rotate"),
     edge("analysis", "pipeline", "FrameDone"),

@@ -10,6 +10,9 @@
 //! in N random orders of arrival. The exit code is 1 when a goal is missed: every field right, no packet acted upon that
 //! must not be, every verdict allowed, 95 % of the same events merged and no distinct ones, whatever the order.
 
+#[path = "../../agents/alerts/tests/support/manifest.rs"]
+mod manifest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +22,7 @@ use alidade_alerts::report::Reader;
 use alidade_alerts::{Channel, Verdict, read};
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Utc};
+use manifest::{compare, faults_of_case, is_barred, text};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -75,19 +79,8 @@ fn document(path: &Path) -> Result<Value> {
     serde_json::from_slice(&std::fs::read(path)?).with_context(|| path.display().to_string())
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or_default()
-}
-
 fn list(value: &Value) -> Result<&Vec<Value>> {
     value.as_array().context("a list is missing")
-}
-
-fn same(want: &Value, got: &Value) -> bool {
-    match (want.as_f64(), got.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() < 1e-9,
-        _ => want == got,
-    }
 }
 
 /// Every field of every notice, and what must not be acted upon though it were fresh.
@@ -111,27 +104,10 @@ fn fields(folder: &Path, good: &mut bool) -> Result<Value> {
             }
             continue;
         }
-        let asked = [
-            "ivorn",
-            "role",
-            "trigger_id",
-            "ra_deg",
-            "dec_deg",
-            "err_deg",
-            "event_time_utc",
-            "citations",
-            "is_test",
-            "is_retraction",
-            "is_update",
-        ];
-        let expected_fields = asked.iter().filter_map(|f| expected.get(*f).map(|want| (*f, want)));
-        let named = ["mission", "notice_type"].into_iter().map(|f| (f, &entry[f]));
-        for (field, want) in expected_fields.chain(named) {
-            compared += 1;
-            if !same(want, &line[field]) {
-                let what = format!("{name}: want {want}, got {} ({})", line[field], text(&line, "reason"));
-                wrong.entry(field.into()).or_default().push(what);
-            }
+        let (count, differences) = compare(entry, &line);
+        compared += count;
+        for (field, sentence) in differences {
+            wrong.entry(field.into()).or_default().push(sentence);
         }
         // As if it had just come: age must not be what keeps it back.
         let at = expected["event_time_utc"]
@@ -139,13 +115,8 @@ fn fields(folder: &Path, good: &mut bool) -> Result<Value> {
             .and_then(|t| t.parse().ok())
             .unwrap_or_else(now);
         let fresh = Reader::new(at + chrono::Duration::seconds(30)).read(name, &bytes);
-        let is = |key: &str| expected[key].as_bool().unwrap_or(false);
-        let barred = ["is_test", "is_retraction", "not_a_grb", "star_tracker_lost_lock"]
-            .iter()
-            .any(|k| is(k));
-        let placed = is("has_position") || !expected["skymap"].is_null();
         acted += usize::from(fresh.verdict == Verdict::Act);
-        if fresh.verdict == Verdict::Act && (barred || !placed) {
+        if fresh.verdict == Verdict::Act && is_barred(expected) {
             wrong.entry("acted_upon".into()).or_default().push(name.to_string());
         }
     }
@@ -173,25 +144,7 @@ fn malformed(folder: &Path, good: &mut bool) -> Result<Value> {
         let reader = readers.entry(stream).or_insert_with(|| Reader::new(now()));
         let line = serde_json::to_value(reader.read(name, &bytes))?;
         longest = longest.max(started.elapsed());
-        let (want, got) = (text(case, "verdict"), text(&line, "verdict"));
-        if !(want == got || (want == "act_or_reject" && matches!(got, "act" | "reject"))) {
-            wrong.push(format!("{name}: want {want}, got {got} ({})", text(&line, "reason")));
-        }
-        let pairs = [
-            ("ra", "ra_deg"),
-            ("dec", "dec_deg"),
-            ("err", "err_deg"),
-            ("event_time", "event_time_utc"),
-            ("trigger_id", "trigger_id"),
-        ];
-        for (theirs, ours) in pairs.into_iter().filter(|_| got == "act") {
-            if !same(&case["expect"][theirs], &line[ours]) {
-                wrong.push(format!(
-                    "{name}: {ours}: want {}, got {}",
-                    case["expect"][theirs], line[ours]
-                ));
-            }
-        }
+        wrong.extend(faults_of_case(case, &line));
     }
     *good &= wrong.is_empty() && longest < Duration::from_secs(1);
     Ok(json!({ "cases": cases.len(), "longest_ms": millis(longest), "wrong": wrong }))

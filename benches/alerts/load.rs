@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alidade_alerts::event::{EventBook, MergeRules, Trust};
-use alidade_alerts::strategy::{UnitCapabilities, decide, load_folder};
+use alidade_alerts::strategy::{Strategy, UnitCapabilities, decide, load_folder};
+use alidade_alerts::transport::intake::{Intake, Judge, Sentence};
 use alidade_alerts::transport::journal::PacketJournal;
 use alidade_alerts::transport::vtp::{
     Answer, Broker, BrokerSettings, Clock, Delivery, Receipt, Relay, SubscriberSettings, send, session,
@@ -277,7 +278,6 @@ async fn flood(folder: &Path, strategies: &Path) -> Result<()> {
     let strategies = load_folder(strategies)?;
     let at: DateTime<Utc> = "2022-09-30T11:12:30Z".parse()?;
     let store = std::env::temp_dir().join(format!("alert-load-{}", std::process::id()));
-    let mut journal = PacketJournal::open(&store, 1 << 22)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let broker = Broker::new(BrokerSettings::new("ivo://alidade/bench"), clock(), Relay::new(16));
@@ -290,23 +290,18 @@ async fn flood(folder: &Path, strategies: &Path) -> Result<()> {
         .arg(folder)
         .stdout(std::process::Stdio::piped())
         .spawn()?;
-    let mut book = EventBook::new(MergeRules::default(), Trust::default());
-    let (mut taken, mut proposals, mut writes) = (0, 0, 0);
-    let mut batch = Vec::new();
-    while taken < FLOOD && deliveries.recv_many(&mut batch, 256).await > 0 {
-        journal.append(batch.iter().map(|d| d.bytes.as_slice()), at)?;
-        writes += 1;
-        for delivery in batch.drain(..) {
-            taken += 1;
-            let outcome = book.insert(&read(&delivery.bytes, Channel::Voevent, at));
-            let decision = outcome
-                .event
-                .and_then(|id| book.event(id))
-                .map(|e| decide(&e, &strategies, &UnitCapabilities::with_field(0.4), at));
-            proposals += usize::from(decision.is_some_and(|d| d.followed.is_some()));
-            let _ = delivery.answer.send(Answer::Taken);
-        }
-    }
+    let intake = Intake {
+        journal: Some(PacketJournal::open(&store, 1 << 22)?),
+        relay: None,
+        most: FLOOD as u64,
+    };
+    let mut desk = FloodedDesk {
+        book: EventBook::new(MergeRules::default(), Trust::default()),
+        strategies,
+        at,
+        proposals: 0,
+    };
+    intake.run(&mut deliveries, &mut desk).await?;
     let (seconds, spent) = (started.elapsed().as_secs_f64(), processor_s() - cpu);
     let grown = resident_kb().saturating_sub(before);
     // The last answers are on their way.
@@ -317,10 +312,39 @@ async fn flood(folder: &Path, strategies: &Path) -> Result<()> {
     println!(
         "{}",
         json!({ "bench": "flood", "packets": FLOOD, "seconds": (seconds * 100.0).round() / 100.0,
-            "processor_s": (spent * 100.0).round() / 100.0, "journaled": kept, "writes": writes, "proposals": proposals,
+            "processor_s": (spent * 100.0).round() / 100.0, "journaled": kept, "proposals": desk.proposals,
             "authors": said, "rss_growth_kb": grown })
     );
     Ok(())
+}
+
+/// Judges, groups and decides before it answers.
+struct FloodedDesk {
+    book: EventBook,
+    strategies: Vec<Strategy>,
+    at: DateTime<Utc>,
+    proposals: u64,
+}
+
+impl Judge for FloodedDesk {
+    type Word = ();
+
+    fn judge(&mut self, delivery: &Delivery) -> Sentence<()> {
+        let outcome = self.book.insert(&read(&delivery.bytes, Channel::Voevent, self.at));
+        let event = outcome.event.and_then(|id| self.book.event(id));
+        let unit = UnitCapabilities::with_field(0.4);
+        let decision = event.map(|e| decide(&e, &self.strategies, &unit, self.at));
+        self.proposals += u64::from(decision.is_some_and(|d| d.followed.is_some()));
+        Sentence {
+            answer: Answer::Taken,
+            pass_on: false,
+            word: (),
+        }
+    }
+
+    fn kept(&mut self, (): ()) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn broker(receive: &str, broadcast: &str, file: &Path) -> Result<()> {
@@ -332,28 +356,39 @@ async fn broker(receive: &str, broadcast: &str, file: &Path) -> Result<()> {
     let (a, b) = (broker.clone(), broker);
     tokio::spawn(async move { a.accept_authors(authors, sink).await });
     tokio::spawn(async move { b.accept_subscribers(subscribers).await });
-    let mut journal = PacketJournal::open(file, 1 << 22)?;
-    let mut book = EventBook::new(MergeRules::default(), Trust::default());
-    let mut batch = Vec::new();
-    while deliveries.recv_many(&mut batch, 256).await > 0 {
-        // Everything that waits shares one fdatasync: nothing is answered before it is durable.
-        journal.append(batch.iter().map(|d| d.bytes.as_slice()), epoch())?;
-        for delivery in batch.drain(..) {
-            let reading = read(&delivery.bytes, Channel::Voevent, delivery.received_at);
-            let outcome = book.insert(&reading);
-            let answer = match outcome.verdict {
+    let intake = Intake {
+        journal: Some(PacketJournal::open(file, 1 << 22)?),
+        relay: Some(&relay),
+        most: u64::MAX,
+    };
+    let mut desk = BrokersDesk(EventBook::new(MergeRules::default(), Trust::default()));
+    intake.run(&mut deliveries, &mut desk).await?;
+    Ok(())
+}
+
+/// Judges packets as `alidade alert broker` does, without printing.
+struct BrokersDesk(EventBook);
+
+impl Judge for BrokersDesk {
+    type Word = ();
+
+    fn judge(&mut self, delivery: &Delivery) -> Sentence<()> {
+        let outcome = self
+            .0
+            .insert(&read(&delivery.bytes, Channel::Voevent, delivery.received_at));
+        Sentence {
+            answer: match outcome.verdict {
                 Verdict::Reject | Verdict::Conflict => Answer::Refused(outcome.reason.to_string()),
-                Verdict::Duplicate => Answer::Taken,
-                Verdict::Act | Verdict::Ignore => {
-                    relay.publish(&delivery.bytes);
-                    Answer::Taken
-                }
-            };
-            // The author may have gone; the packet is safe all the same.
-            let _ = delivery.answer.send(answer);
+                Verdict::Act | Verdict::Ignore | Verdict::Duplicate => Answer::Taken,
+            },
+            pass_on: matches!(outcome.verdict, Verdict::Act | Verdict::Ignore),
+            word: (),
         }
     }
-    Ok(())
+
+    fn kept(&mut self, (): ()) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A subscriber that notes when each identity came.
@@ -381,18 +416,26 @@ fn identity(packet: &[u8]) -> String {
 }
 
 async fn vtp(receive: &str, broadcast: &str, folder: &Path, count: usize, authors: usize) -> Result<()> {
-    let templates = Arc::new(templates(folder)?);
+    let templates = templates(folder)?;
     let arrived = Arc::new(Mutex::new(HashMap::new()));
     subscribe(broadcast, arrived.clone()).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
+    // Made before the clock runs: both brokers share the processor with their clients.
+    let packets: Vec<Vec<Vec<u8>>> = (0..authors)
+        .map(|author| {
+            let numbers = (author..count).step_by(authors);
+            numbers
+                .map(|n| numbered(&templates[n % templates.len()], n / templates.len()))
+                .collect()
+        })
+        .collect();
     let started = Instant::now();
     let mut tasks = Vec::new();
-    for author in 0..authors {
-        let (templates, receive) = (templates.clone(), receive.to_string());
+    for packets in packets {
+        let receive = receive.to_string();
         tasks.push(tokio::spawn(async move {
             let mut acks = 0;
-            for number in (author..count).step_by(authors) {
-                let packet = numbered(&templates[number % templates.len()], number / templates.len());
+            for packet in packets {
                 let stream = TcpStream::connect(&receive).await?;
                 stream.set_nodelay(true)?;
                 acks += usize::from(send(stream, &packet, Duration::from_secs(20)).await? == Receipt::Ack);

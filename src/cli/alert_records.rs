@@ -278,6 +278,18 @@ fn told(value: &Value) -> String {
             ),
         );
     }
+    for candidate in &record.candidates {
+        let mag = candidate
+            .mag
+            .map_or_else(String::new, |mag| format!(", {} {mag:.2}", candidate.filter));
+        say(
+            "candidate",
+            format!(
+                "RA {:.5} Dec {:+.5}{mag}, {} ({})",
+                candidate.ra_deg, candidate.dec_deg, candidate.note, candidate.exposure
+            ),
+        );
+    }
     for moment in &record.history {
         say(
             "history",

@@ -4,8 +4,9 @@ use super::{
     Daemon, Surroundings,
     alarms::{AlarmDesk, escalate},
     commands,
+    hearing::{self, Hearing},
     journal::{Gathered, Outlets, commit},
-    outbox,
+    listeners, outbox,
     panorama::{self, Chronicle},
     people,
     report::{self, Gatherer},
@@ -19,18 +20,13 @@ use crate::{
         records::Records,
         snapshot::{Mode, Snapshot},
     },
-    settings::{BrokerSettings, DeviceKind, KafkaListenerSettings, Link, ListenerSettings, Settings, read_secret},
+    settings::{DeviceKind, Link, Settings, read_secret},
     simulate::{connect, night::blocking, plan, survey::Survey},
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{
-    agent::{Alerts, ChangeStrategies, Packet},
+    agent::ChangeStrategies,
     strategy::{Strategy, load_folder},
-    transport::{
-        folder,
-        networks::{AllowList, Network},
-        vtp,
-    },
 };
 use alidade_analysis::astrometry::{Index, SkyStars};
 use alidade_drivers::transport::{SerialConnector, SharedConnector, TcpConnector, UnixConnector};
@@ -52,7 +48,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
     signal::unix::{SignalKind, signal},
     sync::{broadcast, mpsc, watch},
     task::LocalSet,
@@ -157,6 +152,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     };
     let desk = AlarmDesk::default();
     let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
+    let hears = Hearing::new(&settings.alerts.expect_every_s, clock.now());
     let recorder = Recorder::new(
         clock.clone(),
         restored.last_seq,
@@ -166,6 +162,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             Box::new(chronicle.clone()),
             Box::new(desk.clone()),
             Box::new(counter.clone()),
+            Box::new(hears.clone()),
         ],
     );
     let offload = blocking();
@@ -301,7 +298,8 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     } else {
         None
     };
-    listen(&settings, &daemon, &gathered)?;
+    listeners::listen(&settings, &daemon, &gathered)?;
+    tokio::task::spawn_local(hearing::watch(hears, recorder.clone()));
     follow_strategies(&settings, &daemon, strategies);
     tokio::task::spawn_local(escalate(desk, settings.clone(), recorder.clone(), offload));
     supervisor.tell("READY=1");
@@ -470,48 +468,6 @@ fn feed(
     mqtt::start(link, ports).map_err(|e| CliError::failed(format!("mqtt: {e}")))
 }
 
-/// A Kafka cluster on its own thread; its line's state goes to the journal when it is lost.
-#[cfg(feature = "kafka")]
-fn listen_to_kafka(
-    name: &str,
-    kafka: &KafkaListenerSettings,
-    daemon: &Daemon,
-    now: vtp::Clock,
-    sink: mpsc::Sender<vtp::Delivery>,
-) -> Result<(), CliError> {
-    use alidade_alerts::transport::kafka::{KafkaSettings, Tls, start};
-    let id = kafka.client_id.clone().unwrap_or_default();
-    let secret = kafka.secret_file.as_deref().map(read_secret).transpose();
-    let secret = secret
-        .map_err(|e| CliError::bad_input(e.to_string()))?
-        .unwrap_or_default();
-    let mut settings = KafkaSettings::gcn(kafka.group.clone(), kafka.topics.clone(), id, secret);
-    settings.brokers.clone_from(&kafka.brokers);
-    settings.heartbeat = Some(kafka.heartbeat.clone()).filter(|topic| !topic.is_empty());
-    settings.silence = Duration::from_secs_f64(kafka.silence_s);
-    match (&kafka.client_id, &mut settings.login) {
-        (Some(_), Some(login)) => login.token_url.clone_from(&kafka.token_url),
-        _ => (settings.login, settings.tls) = (None, Tls::Off),
-    }
-    let link = watched(name, daemon);
-    // The thread ends when nobody takes its messages any more, which is when the daemon ends.
-    start(settings, now, sink, link).map_err(|e| CliError::bad_input(e.to_string()))?;
-    Ok(())
-}
-
-#[cfg(not(feature = "kafka"))]
-fn listen_to_kafka(
-    name: &str,
-    _: &KafkaListenerSettings,
-    _: &Daemon,
-    _: vtp::Clock,
-    _: mpsc::Sender<vtp::Delivery>,
-) -> Result<(), CliError> {
-    Err(CliError::bad_input(format!(
-        "alerts.listeners.{name}: built without Kafka"
-    )))
-}
-
 /// Looks at the strategy files every two seconds. A change is taken when every file is sound; a fault is said once and
 /// what was valid before stays.
 fn follow_strategies(settings: &Settings, daemon: &Daemon, mut current: Vec<Strategy>) {
@@ -556,151 +512,4 @@ fn follow_strategies(settings: &Settings, daemon: &Daemon, mut current: Vec<Stra
             }
         }
     });
-}
-
-/// A line that stays down for so long is an alarm.
-const LONG_DOWN: Duration = Duration::from_secs(60);
-
-/// Where a listener says how its line is. A line that is lost goes to the journal, once until it is back; one that stays
-/// lost is an alarm, and its return is said as well.
-fn watched(name: &str, daemon: &Daemon) -> watch::Sender<vtp::LinkState> {
-    let (link, mut states) = watch::channel(vtp::LinkState::Connecting);
-    let (recorder, what) = (daemon.recorder.clone(), format!("alert listener {name}"));
-    tokio::task::spawn_local(async move {
-        let (mut down_since, mut alarmed) = (None, false);
-        loop {
-            let long = down_since
-                .map(|since: tokio::time::Instant| since + LONG_DOWN)
-                .filter(|_| !alarmed);
-            tokio::select! {
-                biased;
-                changed = states.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    match states.borrow_and_update().clone() {
-                        vtp::LinkState::Up => {
-                            if alarmed {
-                                recorder.alarm(Severity::Info, format!("{what} hears again"));
-                            }
-                            (down_since, alarmed) = (None, false);
-                        }
-                        vtp::LinkState::Down { reason, .. } if down_since.is_none() => {
-                            down_since = Some(tokio::time::Instant::now());
-                            recorder.record(Fact::Degraded { what: what.clone(), cause: reason });
-                        }
-                        vtp::LinkState::Down { .. } | vtp::LinkState::Connecting => {}
-                    }
-                }
-                () = tokio::time::sleep_until(long.unwrap_or_else(tokio::time::Instant::now)), if long.is_some() => {
-                    alarmed = true;
-                    recorder.alarm(Severity::Warning, format!("{what} has heard nothing for a minute"));
-                }
-            }
-        }
-    });
-    link
-}
-
-/// Starts a broker of our own; where new packets are passed on.
-fn start_broker(
-    name: &str,
-    site: &str,
-    broker: &BrokerSettings,
-    now: vtp::Clock,
-    sink: mpsc::Sender<vtp::Delivery>,
-) -> Result<vtp::Relay, CliError> {
-    let list = |networks: &[String]| {
-        let parsed: Result<Vec<Network>, _> = networks.iter().map(|text| text.parse()).collect();
-        parsed
-            .map(AllowList::new)
-            .map_err(|e| CliError::bad_input(e.to_string()))
-    };
-    let bind = |address: std::net::SocketAddr| {
-        let bad = |e: std::io::Error| CliError::bad_input(format!("alerts.listeners.{name}: {address}: {e}"));
-        let listener = std::net::TcpListener::bind(address).map_err(bad)?;
-        listener.set_nonblocking(true).map_err(bad)?;
-        tokio::net::TcpListener::from_std(listener).map_err(bad)
-    };
-    let mut settings = vtp::BrokerSettings::new(format!("ivo://alidade/{site}/{name}"));
-    (settings.authors, settings.subscribers) = (list(&broker.authors)?, list(&broker.subscribers)?);
-    let relay = vtp::Relay::new(4096);
-    let serving = vtp::Broker::new(settings, now, relay.clone());
-    let authors = bind(broker.receive)?;
-    if let Some(address) = broker.broadcast {
-        let (subscribers, serving) = (bind(address)?, serving.clone());
-        tokio::task::spawn_local(async move { serving.accept_subscribers(subscribers).await });
-    }
-    tokio::task::spawn_local(async move { serving.accept_authors(authors, sink).await });
-    Ok(relay)
-}
-
-/// Starts the alert listeners; each packet is acknowledged once its record is committed.
-fn listen(settings: &Settings, daemon: &Daemon, gathered: &Gathered) -> Result<(), CliError> {
-    let limit = usize::try_from(settings.alerts.max_packet_bytes).unwrap_or(usize::MAX);
-    let site = &settings.site.name;
-    for (name, listener) in &settings.alerts.listeners {
-        let (sink, deliveries) = mpsc::channel::<vtp::Delivery>(256);
-        let now: vtp::Clock = Arc::new(crate::clock::utc_now);
-        let mut relay = None;
-        match listener {
-            ListenerSettings::Folder { path, poll_s } => {
-                let spool =
-                    folder::Spool::open(path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
-                tokio::task::spawn_local(folder::watch(spool, Duration::from_secs_f64(*poll_s), limit, now, sink));
-            }
-            ListenerSettings::Vtp { host, port } => {
-                let settings = vtp::SubscriberSettings::new(format!("ivo://alidade/{site}/{name}"));
-                let link = watched(name, daemon);
-                let (host, port) = (host.clone(), *port);
-                tokio::task::spawn_local(async move {
-                    let peer = format!("{host}:{port}");
-                    let connect = || TcpStream::connect((host.clone(), port));
-                    vtp::run(connect, &peer, &settings, &now, &sink, &link).await;
-                });
-            }
-            ListenerSettings::Broker(broker) => relay = Some(start_broker(name, site, broker, now, sink)?),
-            ListenerSettings::Kafka(kafka) => listen_to_kafka(name, kafka, daemon, now, sink)?,
-        }
-        tokio::task::spawn_local(take(
-            daemon.alerts.clone(),
-            gathered.clone(),
-            name.clone(),
-            deliveries,
-            relay,
-        ));
-    }
-    Ok(())
-}
-
-/// Hands the packets of a listener to the alerts agent, in their order. Their answers wait for the journal each on its
-/// own, so that many share one commit.
-async fn take(
-    alerts: actix::Addr<Alerts>,
-    gathered: Gathered,
-    channel: String,
-    mut deliveries: mpsc::Receiver<vtp::Delivery>,
-    relay: Option<vtp::Relay>,
-) {
-    while let Some(delivery) = deliveries.recv().await {
-        let kept = relay.as_ref().map(|_| delivery.bytes.clone());
-        let packet = Packet {
-            channel: channel.clone(),
-            body: delivery.bytes,
-        };
-        let Ok(verdict) = alerts.send(packet).await else { return };
-        let (gathered, relay) = (gathered.clone(), relay.clone());
-        tokio::task::spawn_local(async move {
-            gathered.committed(verdict.seq).await;
-            let answer = match verdict.verdict.as_str() {
-                "reject" | "conflict" => vtp::Answer::Refused(verdict.reason),
-                _ => vtp::Answer::Taken,
-            };
-            if let (Some(relay), Some(packet), "act" | "ignore") = (relay, kept, verdict.verdict.as_str()) {
-                relay.publish(&packet);
-            }
-            // A sender that has gone away sends again.
-            drop(delivery.answer.send(answer));
-        });
-    }
 }

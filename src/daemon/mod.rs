@@ -24,7 +24,9 @@ pub mod commands;
 pub mod consult;
 pub mod devices;
 pub mod guard;
+pub mod hearing;
 pub mod journal;
+pub mod listeners;
 pub mod live;
 mod mail;
 pub mod outbox;
@@ -198,6 +200,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             replan: scheduling.recipient(),
             execute: observation.clone().recipient(),
             interrupt: observation.clone().recipient(),
+            give_way: observation.clone().recipient(),
             park: observation.clone().recipient(),
             schedule: schedule_state.clone(),
             observation: observation_state.clone(),

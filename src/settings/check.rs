@@ -561,6 +561,9 @@ fn accounts(settings: &Settings, faults: &mut Faults) {
 fn alerts(settings: &Settings, faults: &mut Faults) {
     let alerts = &settings.alerts;
     faults.whole("alerts.max_packet_bytes", alerts.max_packet_bytes, 1024, 64 << 20);
+    for (channel, every_s) in &alerts.expect_every_s {
+        faults.within(format!("alerts.expect_every_s.{channel}"), *every_s, 1.0, 31_622_400.0);
+    }
     let (events, packets) = (
         u64::from(alerts.remember_events_days),
         u64::from(alerts.remember_packets_days),

@@ -706,6 +706,8 @@ pub struct AlertSettings {
     pub strategies: Option<PathBuf>,
     /// Larger packets are refused, bytes.
     pub max_packet_bytes: u64,
+    /// Channels that must bring a packet at least so often, seconds: names of listeners, and channels over HTTP.
+    pub expect_every_s: BTreeMap<String, f64>,
     /// Whether packets that call themselves tests are followed. Never on the mountain.
     pub follow_tests: bool,
     /// How long events and their packets are in memory, and read again at a restart, days.
@@ -720,6 +722,7 @@ impl Default for AlertSettings {
         Self {
             strategies: None,
             max_packet_bytes: 1 << 20,
+            expect_every_s: BTreeMap::new(),
             follow_tests: false,
             remember_events_days: 30,
             remember_packets_days: 400,

@@ -426,6 +426,22 @@ impl Store {
         })
     }
 
+    /// The newest packets of a channel that were taken in, whatever became of them, oldest first.
+    pub fn newest_packets(&mut self, channel: &str, most: usize) -> Result<Vec<Packet>, StoreError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read(|c| {
+            let taken = alerts::verdict.eq("act").or(alerts::verdict.eq("ignore"));
+            let mut rows: Vec<PacketRow> = alerts::table
+                .filter(alerts::channel.eq(channel).and(taken))
+                .order(alerts::seq.desc())
+                .limit(most)
+                .select(PacketRow::as_select())
+                .load(c)?;
+            rows.reverse();
+            into_packets(rows)
+        })
+    }
+
     /// What packets received within a time are known by, without what they said: a copy is a copy for long.
     pub fn packet_identities(&mut self, from: UtcTime, to: UtcTime) -> Result<Vec<(String, UtcTime)>, StoreError> {
         self.read(|c| {

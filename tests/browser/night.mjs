@@ -1,25 +1,11 @@
 // A simulated night in Chromium: the page of a running `alidade simulate --serve`. Arguments: its address, the folder for
 // screenshots. It is watched until a sequence is observed and its frames are shown, reduced.
 
-import { chromium } from "playwright-core";
+import { address, browser, check, folder, open, passed } from "./page.mjs";
 
-const [address, folder] = process.argv.slice(2);
-let checks = 0;
-function check(what, holds, detail = "") {
-  if (!holds) throw new Error(`NOT TRUE: ${what} ${detail}`);
-  checks += 1;
-  console.log(`ok ${checks} ${what} ${detail}`);
-}
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+// A preview that is not there yet is no fault of the page.
+const { page, errors } = await open(() => true);
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(address);
   await page.waitForSelector('#link[data-link="live"]', { timeout: 30000 });
   await page.waitForFunction(() => document.getElementById("doing").textContent.startsWith("observing "), undefined, { timeout: 150000 });
@@ -37,7 +23,7 @@ try {
   check("the simulation says that it is one", /simulated/i.test(text));
   check("no error on the page", errors.length === 0, errors.join("; "));
   await page.screenshot({ path: `${folder}/night.png`, fullPage: true });
-  console.log(`passed ${checks} checks`);
+  passed();
 } finally {
   await browser.close();
 }

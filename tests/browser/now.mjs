@@ -3,54 +3,26 @@
 // The test that starts this script plays the daemon. A line `do WORD` on stdout asks it for something (hang, go, stop,
 // start, record N); it answers with a line on stdin when that is done.
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
+import { address, browser, check, folder, isAccessible as accessible, open, passed } from "./page.mjs";
 
-const [address, folder] = process.argv.slice(2);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 async function daemon(word) {
   console.log(`do ${word}`);
   await answers.next();
 }
 
-let checks = 0;
-function check(what, holds, detail = "") {
-  if (!holds) throw new Error(`NOT TRUE: ${what} ${detail}`);
-  checks += 1;
-  console.log(`ok ${checks} ${what} ${detail}`);
-}
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
-// The policy of the page forbids scripts from elsewhere; axe comes in by the debugger, which is not the page.
-const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-const page = await context.newPage();
-const errors = [];
-const foreign = [];
 let outage = false;
-page.on("console", (message) => {
-  if (message.type() === "error" && !outage) errors.push(message.text());
-});
-page.on("pageerror", (error) => errors.push(String(error)));
+const { page, errors } = await open(() => outage);
+const foreign = [];
 page.on("request", (request) => {
   if (!request.url().startsWith(address) && !request.url().startsWith("data:")) foreign.push(request.url());
 });
 
 const link = (word) => page.waitForSelector(`#link[data-link="${word}"]`, { timeout: 15000 });
 
-async function isAccessible(what) {
-  await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
-  const found = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-  check(`axe finds nothing on the ${what}`, found.length === 0, found.join("\n"));
-}
+const isAccessible = (what) => accessible(page, what);
 
 try {
   const begun = Date.now();
@@ -166,7 +138,7 @@ try {
 
   check("nothing was asked of another host", foreign.length === 0, foreign.join(" "));
   check("the console has no error", errors.length === 0, errors.join("\n"));
-  console.log(`passed ${checks}`);
+  passed();
 } catch (error) {
   await page.screenshot({ path: `${folder}/failed.png`, fullPage: true }).catch(() => {});
   console.log(String(error.stack ?? error));

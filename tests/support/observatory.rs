@@ -326,6 +326,29 @@ fn frame(exposure: &str, channel: &str, preview: Option<&str>, sources: Option<u
 /// A real packet, as it came.
 const PACKET: &str = include_str!("../../simulations/nights/grb-over-ohp/events/svom-sb26022501-eclairs-wakeup.xml");
 
+/// What the analysis says of a frame of the event.
+fn candidate(exposure: &str, ra_deg: f64) -> Fact {
+    Fact::CandidatesFound {
+        event: "event-1".into(),
+        exposure: exposure.into(),
+        report: format!("2026-03-14/{exposure}.json"),
+        candidates: 1,
+        best_ra_deg: Some(ra_deg),
+        best_dec_deg: Some(33.1),
+        best_mag: Some(17.2),
+        found: vec![alidade_model::alert::Candidate {
+            ra_deg,
+            dec_deg: 33.1,
+            err_arcsec: Some(0.4),
+            filter: "r".into(),
+            mag: Some(17.2),
+            mag_err: Some(0.05),
+            exposure: exposure.into(),
+            note: "score 0.93".into(),
+        }],
+    }
+}
+
 /// Alerts: one event that is tiled, the packet of another in the past, one strategy.
 fn desk() -> AlertDesk {
     let start = at("2026-03-14T22:09:00Z");
@@ -384,6 +407,8 @@ fn desk() -> AlertDesk {
                 .map(|(stage, s)| (stage.to_owned(), start.plus_seconds(s)))
                 .into(),
         },
+        candidate("x-1", 201.50000),
+        candidate("x-2", 201.50010),
     ];
     let mut records = AlertRecords::default();
     for (seq, fact) in facts.into_iter().enumerate() {

@@ -5,30 +5,31 @@
 //! them.
 
 mod ask;
+mod follow;
+mod remember;
+mod status;
+
+pub use remember::{Before, StoredPacket, original_body};
+pub use status::{AlertsStatus, EventSummary};
 
 use crate::{
     Channel, EventBook, EventId, MergeRules, Verdict,
-    event::{Change, Event, EventState, Trust},
+    event::{Change, Event, Trust},
     limits::Limits,
     outlook::Prospect,
     read_within,
-    strategy::{
-        Decision, DecisionReason, Preempt, Proposal, Revision, Strategy, UnitCapabilities, decide, decide_seen, revise,
-    },
+    strategy::{Decision, Strategy, UnitCapabilities, decide_seen},
 };
 use actix::prelude::*;
 use alidade_majordome::messages::{BookChanged, Retract, TargetOfOpportunity};
 use alidade_model::{
-    alert::{Coverage, Outlook, When},
     book::SharedBook,
     journal::{Fact, Recorder, Severity},
-    request::Sequence,
-    states::{EventState as Moved, SequenceState},
     time::UtcTime,
 };
 use alidade_scheduling::Site;
-use ask::Naming;
-use base64::Engine;
+use follow::{Followed, unwanted};
+use remember::{packet_name, stored_body};
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,26 +66,6 @@ pub struct ChangeStrategies {
     pub who: String,
 }
 
-/// A packet of an earlier run, from the store.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredPacket {
-    pub body: String,
-    pub received_at: UtcTime,
-    /// Number of the event it was put into.
-    pub event: Option<u64>,
-}
-
-/// What earlier runs received.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Before {
-    /// Packets of the events that are remembered, in their order.
-    pub packets: Vec<StoredPacket>,
-    /// What older packets are known by, and when they came.
-    pub identities: Vec<(String, UtcTime)>,
-    /// The highest number an event has had; 0 before the first.
-    pub last_event: u64,
-}
-
 #[derive(Debug, Clone)]
 pub struct AlertsSettings {
     pub site: Site,
@@ -113,78 +94,6 @@ pub struct AlertsPorts {
     pub status: watch::Sender<Rc<AlertsStatus>>,
 }
 
-/// One event as others see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct EventSummary {
-    pub event: String,
-    pub name: String,
-    pub state: Moved,
-    pub ra_deg: Option<f64>,
-    pub dec_deg: Option<f64>,
-    pub r90_deg: Option<f64>,
-    pub followed: bool,
-    pub strategy: Option<String>,
-    pub decision: String,
-    /// When the site can look, where that was asked.
-    pub outlook: Option<Outlook>,
-    pub received_at: UtcTime,
-    pub stages: BTreeMap<String, UtcTime>,
-    /// Accepted packets that belong to it.
-    pub packets: Vec<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct AlertsStatus {
-    pub events: BTreeMap<String, EventSummary>,
-    /// The event that was touched last.
-    pub latest: Option<String>,
-    pub packets: u64,
-    pub refused: u64,
-    /// By which it decides from now on.
-    #[serde(skip)]
-    pub strategies: Rc<Vec<Strategy>>,
-}
-
-/// An event that is being followed.
-#[derive(Debug, Clone)]
-struct Followed {
-    proposal: Proposal,
-    /// The event under which the majordome and the book know it.
-    label: String,
-    sequences: Vec<String>,
-    outlook: Outlook,
-    coverage: Coverage,
-}
-
-/// What becomes of an event.
-struct Answer {
-    followed: bool,
-    reason: String,
-    outlook: Option<Outlook>,
-    coverage: Option<Coverage>,
-}
-
-impl Answer {
-    fn no(reason: impl Into<String>) -> Self {
-        Self {
-            followed: false,
-            reason: reason.into(),
-            outlook: None,
-            coverage: None,
-        }
-    }
-
-    /// It goes on as it is.
-    fn on(followed: &Followed, reason: String) -> Self {
-        Self {
-            followed: true,
-            reason,
-            outlook: Some(followed.outlook.clone()),
-            coverage: Some(followed.coverage.clone()),
-        }
-    }
-}
-
 /// See the module's text.
 pub struct Alerts {
     ports: AlertsPorts,
@@ -202,27 +111,6 @@ pub struct Alerts {
 
 fn event_name(id: EventId) -> String {
     format!("event-{}", id.0)
-}
-
-fn packet_name(sha256: &str) -> String {
-    sha256.get(..16).unwrap_or(sha256).to_owned()
-}
-
-/// Text as it is, anything else in base64, so that the journal stays text and nothing is lost.
-fn stored_body(body: &[u8]) -> String {
-    match std::str::from_utf8(body) {
-        Ok(text) if !text.starts_with("base64:") => text.to_owned(),
-        _ => format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(body)),
-    }
-}
-
-/// The bytes of a stored packet.
-#[must_use]
-pub fn original_body(stored: &str) -> Vec<u8> {
-    stored
-        .strip_prefix("base64:")
-        .and_then(|encoded| base64::engine::general_purpose::STANDARD.decode(encoded).ok())
-        .unwrap_or_else(|| stored.as_bytes().to_vec())
 }
 
 /// What the telescope can do, as far as a decision needs it.
@@ -267,59 +155,6 @@ impl Alerts {
         alerts
     }
 
-    /// Rebuilds an event from a packet that was acted upon in an earlier run.
-    fn remember(&mut self, packet: &StoredPacket) {
-        let reading = read_within(
-            &original_body(&packet.body),
-            Channel::Any,
-            packet.received_at.chrono(),
-            &self.limits,
-        );
-        let outcome = self.events.replay(&reading, packet.event.map(EventId));
-        if outcome.event.is_none() {
-            return;
-        }
-        self.count_packet(&outcome, &packet_name(&reading.bytes_sha256));
-        for touched in outcome.touched {
-            let id = self.events.resolve(touched);
-            let Some(event) = self.events.event(id) else { continue };
-            let decision = decide(
-                &event,
-                &self.settings.strategies,
-                &self.unit,
-                packet.received_at.chrono(),
-            );
-            let name = event_name(id);
-            let sequences: Vec<String> = self
-                .ports
-                .book
-                .borrow()
-                .lines()
-                .filter(|line| line.from_alert.as_deref() == Some(name.as_str()))
-                .map(|line| line.sequence.id.clone())
-                .collect();
-            if let Some(proposal) = decision.followed.clone().filter(|_| !sequences.is_empty()) {
-                self.requests_made.insert(id, sequences.len() as u32);
-                let sky = Prospect::new(&self.settings.site, &self.settings.horizon, packet.received_at);
-                let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
-                let followed = Followed {
-                    proposal,
-                    label: name,
-                    sequences,
-                    outlook,
-                    coverage,
-                };
-                self.followed.insert(id, followed);
-            }
-            self.summarise(&event, &decision, None, packet.received_at, &BTreeMap::new());
-        }
-    }
-
-    /// Changes what others see. Nothing is copied unless somebody is just looking.
-    fn tell(&self, change: impl FnOnce(&mut AlertsStatus)) {
-        self.ports.status.send_modify(|status| change(Rc::make_mut(status)));
-    }
-
     /// Counts an accepted packet among those of its event, with those of the events that turned out to be the same.
     fn count_packet(&mut self, outcome: &crate::Outcome, packet: &str) {
         let Some(event) = outcome.event else { return };
@@ -334,12 +169,6 @@ impl Alerts {
         if outcome.verdict == Verdict::Act {
             self.packets.entry(event).or_default().push(packet.to_owned());
         }
-    }
-
-    /// The request that follows an event.
-    fn request_of(&self, id: EventId) -> Option<String> {
-        let first = self.followed.get(&id)?.sequences.first()?;
-        Some(self.ports.book.borrow().line(first)?.sequence.request.clone())
     }
 
     fn receive(&mut self, packet: Packet) -> PacketVerdict {
@@ -366,7 +195,7 @@ impl Alerts {
             } else {
                 stored_body(&packet.body)
             },
-            identity: reading.notice.as_ref().map(crate::event::identity),
+            identity: reading.notice.as_deref().map(crate::event::identity),
             event: outcome.event.map(event_name),
         });
         if matches!(outcome.verdict, Verdict::Reject | Verdict::Conflict) {
@@ -468,262 +297,6 @@ impl Alerts {
             sky.ever(ra_deg, dec_deg, &limits, UtcTime::new(end))
         };
         decide_seen(event, &self.settings.strategies, &self.unit, now.chrono(), &seen)
-    }
-
-    /// Events that turned out to be one have one observation: the older one's, or the younger one's if only that was
-    /// followed.
-    fn take_over(&mut self, id: EventId) {
-        let absorbed: Vec<EventId> = self
-            .followed
-            .keys()
-            .copied()
-            .filter(|known| *known != id && self.events.resolve(*known) == id)
-            .collect();
-        for other in absorbed {
-            let Some(followed) = self.followed.remove(&other) else {
-                continue;
-            };
-            let made = self.requests_made.remove(&other).unwrap_or_default();
-            let count = self.requests_made.entry(id).or_default();
-            *count = (*count).max(made);
-            match self.followed.entry(id) {
-                std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(followed)),
-                std::collections::btree_map::Entry::Occupied(_) => {
-                    self.withdraw(&followed, &format!("the same as {}", event_name(id)));
-                }
-            }
-        }
-    }
-
-    /// Ends everything that is asked for: what runs, and what waits.
-    fn withdraw(&self, followed: &Followed, cause: &str) {
-        self.ports.retract.do_send(Retract {
-            event: followed.label.clone(),
-            cause: cause.to_owned(),
-        });
-        self.cancel(followed, cause);
-    }
-
-    fn record_event(&self, event: &Event, before: Option<Moved>) {
-        let to = moved(event.state);
-        if before == Some(to) && to == Moved::New {
-            return;
-        }
-        let best = event.best.as_ref();
-        self.ports.recorder.record(Fact::EventMoved {
-            event: event_name(event.id),
-            from: before,
-            to,
-            name: event.names.first().cloned().unwrap_or_default(),
-            ra_deg: best.map(|b| b.position.ra_deg),
-            dec_deg: best.map(|b| b.position.dec_deg),
-            r90_deg: best.and_then(|b| b.position.r90_deg()),
-            cause: format!("{} notices", event.notice_keys.len()),
-        });
-    }
-
-    /// First time: when the site can look, then the requests, and the telescope if the strategy says so.
-    fn follow(&mut self, id: EventId, proposal: Proposal, now: UtcTime) -> Answer {
-        if proposal.is_test && !self.settings.follow_tests {
-            return Answer::no("a test; tests are not followed here");
-        }
-        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, now);
-        let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
-        let answer = |followed, reason| Answer {
-            followed,
-            reason,
-            outlook: Some(outlook.clone()),
-            coverage: Some(coverage.clone()),
-        };
-        let strategy = proposal.strategy.clone();
-        if outlook.when == When::Never {
-            let reason = format!("wanted by strategy {strategy}, but {}", outlook.sentence);
-            return answer(false, reason);
-        }
-        let number = self.requests_made.entry(id).or_default();
-        *number += 1;
-        let label = event_name(id);
-        let naming = Naming {
-            event: &label,
-            stem: format!("alert-{}-{number}", id.0),
-        };
-        let requests = match ask::requests(&self.settings, &proposal, (&outlook, &coverage), &naming, now) {
-            Ok(requests) => requests,
-            Err(reason) => return answer(false, reason),
-        };
-        let sequences: Vec<Sequence> = requests.iter().flat_map(|r| r.sequences.clone()).collect();
-        for request in requests {
-            if let Err(error) = self.ports.book.borrow_mut().submit(request, &self.ports.recorder) {
-                return answer(false, error.to_string());
-            }
-        }
-        let preempt = proposal.preempt;
-        let followed = Followed {
-            proposal,
-            label: label.clone(),
-            sequences: sequences.iter().map(|s| s.id.clone()).collect(),
-            outlook: outlook.clone(),
-            coverage: coverage.clone(),
-        };
-        self.followed.insert(id, followed);
-        let first = sequences
-            .first()
-            .filter(|s| s.window.is_some_and(|(start, _)| start <= now));
-        if let (Some(first), true) = (first, outlook.when == When::Now && preempt != Preempt::Queue) {
-            self.ports.majordome.do_send(TargetOfOpportunity {
-                sequence: first.id.clone(),
-                event: label,
-                priority: first.priority,
-                interrupt: preempt == Preempt::InterruptExposure,
-            });
-        }
-        // What does not run at once waits in the schedule, which must know of it.
-        self.ports.changed.do_send(BookChanged {
-            cause: format!("alert {}", event_name(id)),
-        });
-        answer(true, format!("followed by strategy {strategy}, {}", outlook.sentence))
-    }
-
-    /// More is known about an event that is followed already.
-    fn update(&mut self, id: EventId, followed: &Followed, decision: &Decision, now: UtcTime) -> Answer {
-        let strategy = &followed.proposal.strategy;
-        match revise(&followed.proposal, decision, self.unit.fov_deg) {
-            Revision::Keep => Answer::on(followed, format!("followed by strategy {strategy}, as before")),
-            Revision::Cancel { reason } => {
-                let cause = reason.to_string();
-                self.withdraw(followed, &cause);
-                self.followed.remove(&id);
-                self.ports.changed.do_send(BookChanged {
-                    cause: format!("alert {} is withdrawn", followed.label),
-                });
-                Answer::no(cause)
-            }
-            Revision::Replace { proposal, repoint } => {
-                let over = {
-                    let book = self.ports.book.borrow();
-                    followed
-                        .sequences
-                        .iter()
-                        .all(|s| book.line(s).is_none_or(|l| l.state == SequenceState::Executed))
-                };
-                if !repoint && !over {
-                    if let Some(known) = self.followed.get_mut(&id) {
-                        known.proposal = *proposal;
-                    }
-                    let reason = format!("position improved within the field; strategy {strategy} goes on");
-                    return Answer::on(followed, reason);
-                }
-                let cause = if repoint {
-                    "a better position, out of the field"
-                } else {
-                    "more is known, and the first observation is over"
-                };
-                self.withdraw(followed, cause);
-                self.followed.remove(&id);
-                self.follow(id, *proposal, now)
-            }
-        }
-    }
-
-    /// Ends what is not yet observed for an event. What runs is released by the majordome, which was told before.
-    fn cancel(&self, followed: &Followed, cause: &str) {
-        let recorder = &self.ports.recorder;
-        let mut book = self.ports.book.borrow_mut();
-        for id in &followed.sequences {
-            let state = book.line(id).map(|line| line.state);
-            if matches!(
-                state,
-                Some(
-                    SequenceState::Observable
-                        | SequenceState::Planned
-                        | SequenceState::Incomplete
-                        | SequenceState::Executing
-                )
-            ) {
-                let ended = book
-                    .refund(id, cause, recorder)
-                    .and_then(|()| book.move_to(id, SequenceState::Cancelled, cause, recorder));
-                if let Err(error) = ended {
-                    recorder.record(Fact::Degraded {
-                        what: format!("sequence {id}"),
-                        cause: error.to_string(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn summarise(
-        &mut self,
-        event: &Event,
-        decision: &Decision,
-        answer: Option<Answer>,
-        received_at: UtcTime,
-        stages: &BTreeMap<String, UtcTime>,
-    ) {
-        let name = event_name(event.id);
-        let best = event.best.as_ref();
-        let packets = self.packets.get(&event.id).cloned().unwrap_or_default();
-        let known = self
-            .ports
-            .status
-            .borrow()
-            .events
-            .get(&name)
-            .map(|k| (k.stages.clone(), k.received_at));
-        let (mut all_stages, received_at) = known.unwrap_or_else(|| (BTreeMap::new(), received_at));
-        for (stage, at) in stages {
-            all_stages.entry(stage.clone()).or_insert(*at);
-        }
-        let summary = EventSummary {
-            event: name.clone(),
-            name: event.names.first().cloned().unwrap_or_else(|| name.clone()),
-            state: moved(event.state),
-            ra_deg: best.map(|b| b.position.ra_deg),
-            dec_deg: best.map(|b| b.position.dec_deg),
-            r90_deg: best.and_then(|b| b.position.r90_deg()),
-            followed: answer
-                .as_ref()
-                .map_or(self.followed.contains_key(&event.id), |a| a.followed),
-            strategy: decision.followed.as_ref().map(|p| p.strategy.clone()),
-            decision: answer
-                .as_ref()
-                .map_or_else(|| decision.reason.to_string(), |a| a.reason.clone()),
-            outlook: answer.and_then(|a| a.outlook),
-            received_at,
-            stages: all_stages,
-            packets,
-        };
-        self.tell(|status| drop(status.events.insert(name, summary)));
-    }
-}
-
-/// Nobody follows it; out of the telescope's reach is an answer of the site.
-fn unwanted(decision: &Decision) -> Answer {
-    let out_of_reach = decision.losers.iter().any(|l| l.reason == DecisionReason::OutOfReach);
-    let reason = match decision.reason {
-        DecisionReason::NoneMatches if out_of_reach => "out of the telescope's reach".to_owned(),
-        DecisionReason::NoneMatches => "no strategy wants it".to_owned(),
-        ref other => other.to_string(),
-    };
-    Answer {
-        outlook: out_of_reach.then(|| Outlook {
-            when: When::Never,
-            reason: DecisionReason::OutOfReach.code(),
-            sentence: "never: the telescope does not reach its declination".into(),
-            from: None,
-            until: None,
-        }),
-        ..Answer::no(reason)
-    }
-}
-
-fn moved(state: EventState) -> Moved {
-    match state {
-        EventState::New => Moved::New,
-        EventState::Updated => Moved::Updated,
-        EventState::Merged => Moved::Merged,
-        EventState::Retracted => Moved::Retracted,
     }
 }
 

@@ -3,6 +3,8 @@
 //! [`read`] judges a packet by itself. Whether it was seen before, and what it means for events known already, is
 //! [`crate::event::EventBook`]'s to say.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Duration, Utc};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +24,7 @@ pub struct Reading {
     /// For people; empty when the reason says all.
     pub detail: String,
     /// The fields, as far as they could be read. Those of a rejected packet are for the record only.
-    pub notice: Option<Notice>,
+    pub notice: Option<Arc<Notice>>,
     /// SHA-256 of the bytes, hexadecimal.
     pub bytes_sha256: String,
     /// When the packet reached us.
@@ -43,7 +45,7 @@ pub fn read_within(bytes: &[u8], channel: Channel, received_at: DateTime<Utc>, l
         verdict: Verdict::Reject,
         reason: refusal.reason,
         detail: refusal.detail,
-        notice,
+        notice: notice.map(Arc::new),
         bytes_sha256: bytes_sha256.clone(),
         received_at,
     };
@@ -74,7 +76,7 @@ pub fn read_within(bytes: &[u8], channel: Channel, received_at: DateTime<Utc>, l
         },
         reason,
         detail,
-        notice: Some(draft.notice),
+        notice: Some(Arc::new(draft.notice)),
         bytes_sha256,
         received_at,
     }

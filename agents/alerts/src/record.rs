@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use alidade_model::alert::{AlertReport, Coverage, Outlook, ReportedFrame};
+use alidade_model::alert::{AlertReport, Candidate, Coverage, Outlook, ReportedFrame};
 use alidade_model::exposure::{ExposureOutcome, ProductKind};
 use alidade_model::journal::{Entry, Fact};
 use alidade_model::request::{Origin, Request};
 use alidade_model::states::{EventState, SequenceState};
 use alidade_model::time::UtcTime;
 use serde::{Deserialize, Serialize};
+
+use crate::event::separation_deg;
 
 /// The stages in their order, with what ends there. Others may be there too; these make the budget.
 pub const STAGES: &[&str] = &[
@@ -144,6 +146,10 @@ pub struct AlertRecord {
     pub sequences: BTreeMap<String, SequenceState>,
     /// Its first frames.
     pub frames: Vec<ReportedFrame>,
+    /// Frames in which a counterpart was looked for.
+    pub searched: u32,
+    /// What was found in them, in order of discovery, each as it was measured last.
+    pub candidates: Vec<Candidate>,
     pub published: Option<Published>,
 }
 
@@ -170,6 +176,8 @@ impl AlertRecord {
             history: Vec::new(),
             sequences: BTreeMap::new(),
             frames: Vec::new(),
+            searched: 0,
+            candidates: Vec::new(),
             published: None,
         }
     }
@@ -196,6 +204,10 @@ pub struct StrategyChange {
 
 /// Frames that are kept of an event.
 const FRAMES: usize = 12;
+/// Candidates that are kept of an event.
+const CANDIDATES: usize = 20;
+/// Two measurements closer than this are of one source, arcseconds: the seeing of a bad night.
+const SAME_ARCSEC: f64 = 2.0;
 /// Lines of history that are kept of an event.
 const HISTORY: usize = 100;
 /// Events that are kept; the oldest go first.
@@ -209,6 +221,7 @@ pub const KINDS: &[&str] = &[
     "event_decided",
     "alert_timing",
     "alert_reported",
+    "candidates_found",
     "strategy_changed",
 ];
 
@@ -310,6 +323,7 @@ impl AlertRecords {
                 draft,
                 report,
             } => self.reported(event, path, draft, report, entry.at),
+            Fact::CandidatesFound { event, found, .. } => self.found(event, found, entry.at),
             Fact::StrategyChanged { .. } => self.changed(entry),
             Fact::RequestSubmitted { request } => self.know(request),
             Fact::SequenceMoved { sequence, to, .. } => {
@@ -437,6 +451,28 @@ impl AlertRecords {
             record.frames.clone_from(&report.frames);
         }
         record.note(at, format!("report {} ({}) written", report.revision, report.status));
+    }
+
+    /// A frame was searched. A report follows the first search, and every source that is new.
+    fn found(&mut self, event: &str, found: &[Candidate], at: UtcTime) {
+        let record = self.touch(event, at);
+        record.searched += 1;
+        let mut news = record.searched == 1;
+        for candidate in found {
+            let apart = |known: &Candidate| {
+                let (ra, dec) = (candidate.ra_deg, candidate.dec_deg);
+                separation_deg(known.ra_deg, known.dec_deg, ra, dec) * 3600.0
+            };
+            if let Some(known) = record.candidates.iter_mut().find(|known| apart(known) < SAME_ARCSEC) {
+                known.clone_from(candidate);
+            } else if record.candidates.len() < CANDIDATES {
+                record.candidates.push(candidate.clone());
+                news = true;
+            }
+        }
+        if news {
+            self.due.insert(event.to_owned());
+        }
     }
 
     fn changed(&mut self, entry: &Entry) {

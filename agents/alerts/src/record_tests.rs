@@ -234,6 +234,58 @@ fn what_is_found_is_due_once_and_again_when_more_is_known() {
     assert!(restored.histograms().is_empty());
 }
 
+/// The search of a frame, and what it found: right ascensions at one declination.
+fn found(exposure: &str, ras_deg: &[f64]) -> Fact {
+    let candidate = |ra_deg: &f64| Candidate {
+        ra_deg: *ra_deg,
+        dec_deg: 0.0,
+        err_arcsec: Some(0.3),
+        filter: "r".into(),
+        mag: Some(17.0),
+        mag_err: None,
+        exposure: exposure.into(),
+        note: String::new(),
+    };
+    Fact::CandidatesFound {
+        event: "event-1".into(),
+        exposure: exposure.into(),
+        report: "r.json".into(),
+        candidates: ras_deg.len() as u64,
+        best_ra_deg: ras_deg.first().copied(),
+        best_dec_deg: None,
+        best_mag: None,
+        found: ras_deg.iter().map(candidate).collect(),
+    }
+}
+
+#[test]
+fn a_report_is_due_after_the_first_search_and_whenever_a_source_is_new() {
+    let mut records = AlertRecords::default();
+    let mut due = |fact: Fact| {
+        records.append(&entries(vec![(1.0, fact)])[0]);
+        let due = !records.take_due().is_empty();
+        let record = records.get("event-1").unwrap();
+        (due, record.searched, record.candidates.clone())
+    };
+    let (first, searched, none) = due(found("x-1", &[]));
+    assert!(
+        first && searched == 1 && none.is_empty(),
+        "that nothing is there is news once"
+    );
+    assert!(!due(found("x-2", &[])).0);
+    assert!(due(found("x-3", &[10.0])).0);
+    let (again, searched, one) = due(found("x-4", &[10.0 + 1.0 / 3600.0]));
+    assert!(!again && searched == 4, "the same source, a second of arc beside");
+    assert_eq!(
+        (one.len(), one[0].exposure.as_str()),
+        (1, "x-4"),
+        "as it was measured last"
+    );
+    let (news, _, two) = due(found("x-5", &[10.0 + 5.0 / 3600.0, 10.0]));
+    assert!(news);
+    assert_eq!(two.len(), 2);
+}
+
 #[test]
 fn only_so_many_events_are_kept() {
     let mut records = AlertRecords::default();

@@ -46,7 +46,8 @@ pub fn report(record: &AlertRecord, reporter: &Reporter) -> AlertReport {
         covered: record.coverage.as_ref().and_then(|c| c.covered),
         stages: record.stages.clone(),
         frames: record.frames.clone(),
-        candidates: Vec::new(),
+        searched: record.searched,
+        candidates: record.candidates.clone(),
     }
 }
 
@@ -107,8 +108,13 @@ pub fn draft(report: &AlertReport) -> String {
     lines.push(String::new());
     lines.extend(table(report));
     lines.push(String::new());
-    if report.candidates.is_empty() {
+    if report.candidates.is_empty() && report.searched == 0 {
         lines.push("[RESULT: no counterpart was looked for yet, or describe what was found.]".to_owned());
+    } else if report.candidates.is_empty() {
+        lines.push(format!(
+            "No new source was found automatically in {} frames. [LIMITING MAGNITUDE, and whether a person has looked.]",
+            report.searched
+        ));
     } else {
         lines.push("Candidate counterparts:".to_owned());
         lines.extend(report.candidates.iter().map(|c| {
@@ -208,6 +214,7 @@ mod tests {
                 path: Some("2026-03-14/x.fits".into()),
                 degradations: vec!["no dark".into()],
             }],
+            searched: 2,
             candidates: vec![Candidate {
                 ra_deg: 204.66,
                 dec_deg: 44.64,
@@ -234,6 +241,11 @@ mod tests {
         ] {
             assert!(text.contains(words), "{words}\n{text}");
         }
+        let empty = AlertReport {
+            candidates: vec![],
+            ..full()
+        };
+        assert!(draft(&empty).contains("No new source was found automatically in 2 frames."));
         let hostile = AlertReport {
             name: "x\u{1b}[31m".into(),
             status: "retracted".into(),

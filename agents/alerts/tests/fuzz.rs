@@ -351,7 +351,7 @@ proptest! {
         let notice = serde_json::json!({ "mission": "X", "id": "1", "trigger_time": "2026-11-20T11:59:00Z", "healpix_file": text });
         let reading = read(notice.to_string().as_bytes(), Channel::Json, now());
         prop_assert_ne!(reading.verdict, Verdict::Act);
-        let readable = matches!(reading.notice.and_then(|n| n.skymap), Some(SkyMap::Fits(_)));
+        let readable = matches!(reading.notice.and_then(|n| n.skymap.clone()), Some(SkyMap::Fits(_)));
         prop_assert!(!readable);
     }
 

@@ -108,12 +108,21 @@ async fn what_is_not_in_the_journal_comes_again_and_a_new_run_begins_behind_what
     first.answer.send(Answer::Taken).unwrap();
     let second = next(&mut first_run).await;
     assert_eq!(second.bytes, b"notice 1");
+    let behind = next(&mut first_run).await;
+    assert_eq!(
+        behind.bytes, b"notice 2",
+        "nobody waits for the answer to the one before"
+    );
+    behind.answer.send(Answer::Taken).unwrap();
     drop(second.answer);
     let again = next(&mut first_run).await;
     assert_eq!(again.bytes, b"notice 1", "unanswered: the same one again");
     again.answer.send(Answer::Refused("malformed".into())).unwrap();
     let third = next(&mut first_run).await;
-    assert_eq!(third.bytes, b"notice 2", "a refused one is dealt with");
+    assert_eq!(
+        third.bytes, b"notice 2",
+        "a refused one is dealt with, and what was behind it comes again"
+    );
     drop(third.answer);
     stop(first_run).await;
 
@@ -121,6 +130,34 @@ async fn what_is_not_in_the_journal_comes_again_and_a_new_run_begins_behind_what
     let missed = next(&mut second_run).await;
     assert_eq!(missed.bytes, b"notice 2", "neither lost nor begun from the start");
     missed.answer.send(Answer::Taken).unwrap();
+    stop(second_run).await;
+}
+
+#[tokio::test]
+async fn many_messages_wait_for_the_journal_together_and_a_new_run_begins_behind_all_that_were_answered() {
+    let cluster = MockCluster::new(1).unwrap();
+    let brokers = cluster.bootstrap_servers();
+    cluster.create_topic("gcn.notices.svom.voevent.grm", 1, 1).unwrap();
+    produce(&brokers, "gcn.notices.svom.voevent.grm", &notices(12));
+    let mut first_run = listen(&brokers, false);
+    let mut waiting = Vec::new();
+    for wanted in &notices(12) {
+        let delivery = next(&mut first_run).await;
+        assert_eq!(&delivery.bytes, wanted);
+        waiting.push(delivery.answer);
+    }
+    // The journal answers some of them, the last ones first: an offset is passed only behind all before it.
+    let unanswered = waiting.remove(8);
+    for answer in waiting.into_iter().rev() {
+        answer.send(Answer::Taken).unwrap();
+    }
+    drop(unanswered);
+    let again = next(&mut first_run).await;
+    assert_eq!(again.bytes, b"notice 8");
+    drop(again.answer);
+    stop(first_run).await;
+    let mut second_run = listen(&brokers, false);
+    assert_eq!(next(&mut second_run).await.bytes, b"notice 8");
     stop(second_run).await;
 }
 

@@ -135,6 +135,29 @@ struct Reduced {
 }
 
 /// What the frame of an alert shows.
+/// Candidates of a frame that the journal names.
+const TOLD: usize = 10;
+
+/// A candidate as others are told of it.
+fn told(candidate: &Candidate, frame: &FrameReady) -> alidade_model::alert::Candidate {
+    let mut note = format!("score {:.2}", candidate.score);
+    let known = candidate.known.iter().map(|name| format!("perhaps {name}"));
+    for word in known.chain(candidate.flags.iter().map(|flag| (*flag).to_owned())) {
+        note.push_str(", ");
+        note.push_str(&word);
+    }
+    alidade_model::alert::Candidate {
+        ra_deg: candidate.ra,
+        dec_deg: candidate.dec,
+        err_arcsec: Some(candidate.ra_dec_error_arcsec),
+        filter: frame.filter.clone(),
+        mag: Some(candidate.mag),
+        mag_err: Some(candidate.mag_error),
+        exposure: frame.exposure.clone(),
+        note,
+    }
+}
+
 struct Answer {
     report: String,
     candidates: Vec<Candidate>,
@@ -314,6 +337,7 @@ impl Analysis {
                 best_ra_deg: best.map(|c| c.ra),
                 best_dec_deg: best.map(|c| c.dec),
                 best_mag: best.map(|c| c.mag),
+                found: (alert.candidates.iter().take(TOLD)).map(|c| told(c, frame)).collect(),
             });
             let visits = self.visits.entry(event.clone()).or_default();
             if visits.len() < VISITS {

@@ -17,7 +17,9 @@ use alidade_model::{
     states::{EnclosureState, MountState, NightState, SequenceState},
     time::{Night, UtcTime},
 };
-use alidade_observation::messages::{CalibrationFrames, Execute, Interrupt, ObservationStatus, Order, Outcome, Park};
+use alidade_observation::messages::{
+    CalibrationFrames, Execute, Interrupt, ObservationStatus, Order, Outcome, Park, Yield,
+};
 use alidade_scheduling::messages::Replan;
 use serde::Serialize;
 use std::{rc::Rc, time::Duration};
@@ -61,6 +63,7 @@ pub struct MajordomePorts {
     pub replan: Recipient<Replan>,
     pub execute: Recipient<Execute>,
     pub interrupt: Recipient<Interrupt>,
+    pub give_way: Recipient<Yield>,
     pub park: Recipient<Park>,
     pub schedule: watch::Receiver<Option<Rc<Schedule>>>,
     pub observation: watch::Receiver<ObservationStatus>,
@@ -207,6 +210,10 @@ impl Majordome {
                 let answer = self.ports.interrupt.send(Interrupt { cause, next });
                 self.heed(answer, id, ctx);
             }
+            Effect::Yield { sequence, cause } => {
+                // An order that is over already needs no word, and one that runs on is interrupted by what is better.
+                self.ports.give_way.do_send(Yield { order: sequence, cause });
+            }
             Effect::Park => self.ports.park.do_send(Park),
             Effect::Replan { cause, first } => self.ports.replan.do_send(Replan { cause, first }),
             Effect::Settle { task, outcome, give_up } => self.settle(&task, &outcome, give_up),
@@ -272,7 +279,7 @@ impl Majordome {
     /// What becomes of a sequence whose task is over.
     fn settle(&mut self, task: &Task, outcome: &Outcome, give_up: bool) {
         let Task::Sequence { id, .. } = task else {
-            if let Outcome::Failed { cause } | Outcome::Aborted { cause } = outcome {
+            if let Outcome::Failed { cause } | Outcome::Aborted { cause } | Outcome::Yielded { cause } = outcome {
                 self.recorder.record(Fact::Degraded {
                     what: task_id(task).into(),
                     cause: cause.clone(),
@@ -303,6 +310,10 @@ impl Majordome {
             Outcome::Aborted { cause } => {
                 book.refund(id, cause, recorder)?;
                 book.start_over(id, recorder);
+                book.move_to(id, SequenceState::Observable, cause, recorder)
+            }
+            Outcome::Yielded { cause } => {
+                book.refund(id, cause, recorder)?;
                 book.move_to(id, SequenceState::Observable, cause, recorder)
             }
             Outcome::Failed { cause } => {
@@ -484,7 +495,7 @@ impl Handler<TargetOfOpportunity> for Majordome {
             sequence: message.sequence,
             event: message.event,
             priority: message.priority,
-            interrupt: message.interrupt,
+            takeover: message.takeover,
         });
         self.look(ctx);
         Ok(Disposition::Accepted)

@@ -37,8 +37,16 @@ pub struct TargetOfOpportunity {
     pub sequence: SequenceId,
     pub event: String,
     pub priority: f64,
-    /// Ends a running routine exposure; otherwise it waits for the end of the running sequence.
-    pub interrupt: bool,
+    pub takeover: Takeover,
+}
+
+/// When an alert takes the telescope over from what has less priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// When the frames that are being exposed are on disk.
+    AfterExposure,
+    /// At once: the running exposure is lost.
+    Now,
 }
 
 /// An event was retracted: whatever is planned or running for it ends.

@@ -12,7 +12,10 @@
 //!
 //! The decision sees one [`View`] of everything and returns effects; it reads no clock and sends nothing.
 
-use crate::{agenda::Due, messages::Circumstances};
+use crate::{
+    agenda::Due,
+    messages::{Circumstances, Takeover},
+};
 use alidade_model::{
     request::SequenceId,
     states::{LifeCycle, NightState},
@@ -57,7 +60,7 @@ pub struct Opportunity {
     pub sequence: SequenceId,
     pub event: String,
     pub priority: f64,
-    pub interrupt: bool,
+    pub takeover: Takeover,
 }
 
 /// One look at everything.
@@ -94,6 +97,11 @@ pub enum Effect {
         cause: String,
         next: Option<Task>,
     },
+    /// Ends the running sequence with the frames that are being exposed.
+    Yield {
+        sequence: SequenceId,
+        cause: String,
+    },
     Park,
     Replan {
         cause: String,
@@ -118,6 +126,8 @@ pub struct NightMachine {
     pub task: Option<Task>,
     pub operator_pause: bool,
     opportunities: Vec<Opportunity>,
+    /// The running sequence that was told to give way with its frame.
+    yielding: Option<SequenceId>,
     failures: BTreeMap<SequenceId, u32>,
     darks_taken: bool,
     flats_taken: bool,
@@ -139,6 +149,7 @@ impl NightMachine {
             task: None,
             operator_pause: false,
             opportunities: Vec::new(),
+            yielding: None,
             failures: BTreeMap::new(),
             darks_taken: calibrated,
             flats_taken: calibrated,
@@ -178,6 +189,7 @@ impl NightMachine {
     pub fn interrupt(&mut self, cause: &str, next: Option<Task>) -> Vec<Effect> {
         let mut effects = Vec::new();
         let ended = self.task.take();
+        self.yielding = None;
         effects.push(Effect::Interrupt {
             cause: cause.into(),
             next: next.clone(),
@@ -217,6 +229,7 @@ impl NightMachine {
     }
 
     fn execute(&mut self, task: Task, effects: &mut Vec<Effect>) {
+        self.yielding = None;
         self.task = Some(task.clone());
         effects.push(Effect::Execute(task));
     }
@@ -303,7 +316,10 @@ impl NightMachine {
         }
         let replan = matches!(
             (&task, outcome),
-            (Task::Sequence { .. }, Outcome::Failed { .. } | Outcome::Aborted { .. })
+            (
+                Task::Sequence { .. },
+                Outcome::Failed { .. } | Outcome::Aborted { .. } | Outcome::Yielded { .. }
+            )
         );
         effects.push(Effect::Settle {
             task,
@@ -435,26 +451,33 @@ impl NightMachine {
         }
     }
 
-    /// A running routine sequence gives way to an alert that may interrupt; a running alert only to a better one.
+    /// A running routine sequence gives way to an alert, at once or with its frame; a running alert only to a better one.
     fn give_way(&mut self, view: &View, effects: &mut Vec<Effect>) {
         let Some(first) = self.opportunities.first() else {
             return;
         };
-        let gives_way = match &self.task {
-            Some(Task::Sequence { event: None, .. }) => first.interrupt,
+        let running = match &self.task {
             Some(Task::Sequence {
                 event: Some(_),
                 priority,
                 ..
-            }) => first.interrupt && first.priority > *priority,
-            Some(Task::Flats | Task::Darks) => true,
+            }) if first.priority <= *priority => return,
+            Some(Task::Sequence { id, .. }) => Some(id),
+            Some(Task::Flats | Task::Darks) => None,
             None => return,
         };
-        if !gives_way {
+        let cause = format!("displaced by alert {}", first.event);
+        if let (Some(id), Takeover::AfterExposure) = (running, first.takeover) {
+            if self.yielding.as_ref() != Some(id) {
+                effects.push(Effect::Yield {
+                    sequence: id.clone(),
+                    cause,
+                });
+                self.yielding = Some(id.clone());
+            }
             return;
         }
         let first = self.opportunities.remove(0);
-        let cause = format!("displaced by alert {}", first.event);
         let next = Task::Sequence {
             id: first.sequence,
             priority: first.priority,
@@ -566,7 +589,7 @@ mod tests {
             sequence: format!("grb-{priority}"),
             event: "grb".into(),
             priority,
-            interrupt: true,
+            takeover: Takeover::Now,
         }
     }
 
@@ -670,6 +693,47 @@ mod tests {
                 .look(&view(12.0, -20.0, true), &settings())
                 .iter()
                 .any(|e| matches!(e, Effect::Interrupt { .. }))
+        );
+    }
+
+    #[test]
+    fn an_alert_that_waits_for_the_frame_takes_over_at_its_end_and_one_that_cannot_wait_comes_first() {
+        let mut machine = observing();
+        let patient = |priority| Opportunity {
+            takeover: Takeover::AfterExposure,
+            ..alert(priority)
+        };
+        machine.offer(patient(100.0));
+        let effects = machine.look(&view(10.0, -20.0, true), &settings());
+        assert!(
+            matches!(&effects[..], [Effect::Yield { sequence, .. }] if sequence == "s1"),
+            "{effects:?}"
+        );
+        assert!(
+            machine.look(&view(11.0, -20.0, true), &settings()).is_empty(),
+            "said once"
+        );
+        let cause = "displaced by alert grb".to_owned();
+        let over = View {
+            ended: Some(("s1".into(), Outcome::Yielded { cause })),
+            ..view(12.0, -20.0, true)
+        };
+        let effects = machine.look(&over, &settings());
+        let begun = |effects: &[Effect], wanted: &str| {
+            effects
+                .iter()
+                .any(|e| matches!(e, Effect::Execute(Task::Sequence { id, .. }) if id == wanted))
+        };
+        assert!(begun(&effects, "grb-100"), "{effects:?}");
+        let replanned = effects.iter().any(|e| matches!(e, Effect::Replan { .. }));
+        assert!(replanned, "the rest of what gave way is planned again: {effects:?}");
+        machine.offer(patient(50.0));
+        assert!(machine.look(&view(13.0, -20.0, true), &settings()).is_empty());
+        machine.offer(patient(150.0));
+        machine.offer(alert(200.0));
+        let effects = machine.look(&view(14.0, -20.0, true), &settings());
+        assert!(
+            matches!(&effects[0], Effect::Interrupt { next: Some(Task::Sequence { id, .. }), .. } if id == "grb-200")
         );
     }
 

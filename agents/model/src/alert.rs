@@ -172,6 +172,9 @@ pub struct AlertReport {
     pub stages: BTreeMap<String, UtcTime>,
     /// The first frames, in order of time.
     pub frames: Vec<ReportedFrame>,
+    /// Frames in which a counterpart was looked for.
+    #[serde(default)]
+    pub searched: u32,
     /// Empty until something is found.
     pub candidates: Vec<Candidate>,
 }

@@ -245,6 +245,9 @@ pub enum Fact {
         best_ra_deg: Option<f64>,
         best_dec_deg: Option<f64>,
         best_mag: Option<f64>,
+        /// The best of them, the first the best.
+        #[serde(default)]
+        found: Vec<crate::alert::Candidate>,
     },
     RunMoved {
         run: String,

@@ -1,7 +1,7 @@
 //! The shell: takes orders, keeps at most one running, ends it when told.
 
 use crate::{
-    messages::{Denied, Disposition, Execute, Interrupt, ObservationStatus, Order, Outcome, Park, Ping},
+    messages::{Denied, Disposition, Execute, Interrupt, ObservationStatus, Order, Outcome, Park, Ping, Stop, Yield},
     procedure::{self, Instruments, Progress},
 };
 use actix::prelude::*;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 pub struct Observation {
     instruments: Rc<Instruments>,
     status: Rc<watch::Sender<ObservationStatus>>,
-    running: Option<(u64, Order, watch::Sender<Option<String>>)>,
+    running: Option<(u64, Order, watch::Sender<Stop>)>,
     serial: u64,
     rest: Option<SpawnHandle>,
     /// The order whose exposures are being aborted for an alert, and the event of that alert.
@@ -39,7 +39,7 @@ impl Observation {
         }
         self.serial += 1;
         let serial = self.serial;
-        let (cancel, cancelled) = watch::channel(None);
+        let (cancel, cancelled) = watch::channel(Stop::No);
         let view = procedure::first_view(&self.instruments, &order, self.instruments.room.recorder.now());
         self.status.send_modify(|status| status.running = Some(view.clone()));
         let publisher = self.status.clone();
@@ -179,7 +179,7 @@ impl Handler<Interrupt> for Observation {
         if let (true, Some(Order::Sequence { event: Some(event), .. })) = (exposing, &message.next) {
             self.displaced = Some((serial, event.clone()));
         }
-        cancel.send_replace(Some(message.cause.clone()));
+        cancel.send_replace(Stop::Now(message.cause.clone()));
         let id = order.id().to_owned();
         self.status.send_modify(|status| {
             status.running = None;
@@ -190,6 +190,33 @@ impl Handler<Interrupt> for Observation {
             self.begin(next, ctx);
         }
         Ok(Disposition::Accepted)
+    }
+}
+
+impl Handler<Yield> for Observation {
+    type Result = Result<Disposition, Denied>;
+
+    fn handle(&mut self, message: Yield, _: &mut Self::Context) -> Self::Result {
+        let Some((_, running, cancel)) = &self.running else {
+            return Err(Denied::NothingRunning);
+        };
+        if running.id() != message.order {
+            return Err(Denied::Busy {
+                running: running.id().into(),
+            });
+        }
+        let asked = cancel.send_if_modified(|stop| {
+            let first = *stop == Stop::No;
+            if first {
+                *stop = Stop::AfterExposure(message.cause);
+            }
+            first
+        });
+        Ok(if asked {
+            Disposition::Accepted
+        } else {
+            Disposition::AlreadyInProgress
+        })
     }
 }
 

@@ -12,7 +12,7 @@
 
 use crate::{
     frame_file::{self, Circumstances},
-    messages::FrameReady,
+    messages::{FrameReady, Stop},
 };
 use alidade_drivers::interface::{
     Camera, CameraState, CameraStatus, DeviceError, Enclosure, ExposeOrder, FilterWheel, Frame,
@@ -131,14 +131,15 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Takes one frame. `cancel` carries the cause once the order must end.
+/// Takes one frame. `cancel` carries the cause once the order must end; a frame that has begun is not kept from its end by
+/// [`Stop::AfterExposure`].
 pub async fn take(
     room: &Darkroom,
     channel: &Channel,
     wanted: &Wanted,
-    cancel: &mut watch::Receiver<Option<String>>,
+    cancel: &mut watch::Receiver<Stop>,
 ) -> Result<Product, NoFrame> {
-    if let Some(cause) = cancel.borrow().clone() {
+    if let Stop::Now(cause) = cancel.borrow().clone() {
         return Err(NoFrame::Cancelled(cause));
     }
     let light = wanted.kind.is_light();
@@ -252,11 +253,11 @@ async fn filter_lost(channel: &Channel, filter: &str) -> NoFrame {
     }
 }
 
-/// Resolves with the cause once the order is cancelled.
-pub async fn cancelled(cancel: &mut watch::Receiver<Option<String>>) -> String {
-    match cancel.wait_for(Option::is_some).await {
-        Ok(cause) => cause.clone().unwrap_or_default(),
-        Err(_) => "the observation agent is gone".into(),
+/// Resolves with the cause once the order is to end at once.
+pub async fn cancelled(cancel: &mut watch::Receiver<Stop>) -> String {
+    match cancel.wait_for(|stop| matches!(stop, Stop::Now(_))).await.as_deref() {
+        Ok(Stop::Now(cause)) => cause.clone(),
+        _ => "the observation agent is gone".into(),
     }
 }
 

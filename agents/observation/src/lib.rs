@@ -6,6 +6,7 @@
 //! - *gate*: a light exposure starts, and goes on, only while the enclosure is freshly measured open.
 //! - *interrupt*: ends the running order at once and begins another one without waiting for read-outs: the mount is
 //!   already slewing while the cameras are being stopped.
+//! - *yield*: ends the running order when the frames that are being exposed are on disk; they count.
 //!
 //! | module | holds |
 //! |---|---|

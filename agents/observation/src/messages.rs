@@ -90,6 +90,27 @@ pub struct Interrupt {
     pub next: Option<Order>,
 }
 
+/// Ends an order at the end of the frames that are being exposed: they are kept, and the order is over as
+/// [`Outcome::Yielded`]. Refused when another order runs.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<Disposition, Denied>")]
+pub struct Yield {
+    pub order: String,
+    pub cause: String,
+}
+
+/// What a running order is told about its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// To go on.
+    #[default]
+    No,
+    /// To begin nothing more, and to end when what is being exposed is on disk.
+    AfterExposure(String),
+    /// To end at once.
+    Now(String),
+}
+
 /// Parks the mount; refused while an order runs.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Disposition, Denied>")]
@@ -117,8 +138,16 @@ pub struct FrameReady {
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     Done,
-    Aborted { cause: String },
-    Failed { cause: String },
+    Aborted {
+        cause: String,
+    },
+    /// It gave way at the end of a frame; what it has taken counts.
+    Yielded {
+        cause: String,
+    },
+    Failed {
+        cause: String,
+    },
 }
 
 /// What one channel is doing.

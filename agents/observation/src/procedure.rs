@@ -7,7 +7,7 @@
 
 use crate::{
     exposure::{self, Channel, Darkroom, NoFrame, Wanted, cancelled},
-    messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running},
+    messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running, Stop},
     pointing::{self, Apparent},
 };
 use alidade_drivers::interface::{DeviceError, Focuser, Mount};
@@ -78,6 +78,8 @@ enum Broken {
     #[error("{0}")]
     Cancelled(String),
     #[error("{0}")]
+    Yielded(String),
+    #[error("{0}")]
     Failed(String),
 }
 
@@ -102,7 +104,7 @@ pub async fn run(
     instruments: &Instruments,
     order: &Order,
     progress: &Progress,
-    cancel: watch::Receiver<Option<String>>,
+    cancel: watch::Receiver<Stop>,
 ) -> Outcome {
     let result = match order {
         Order::Sequence { sequence, done, event } => {
@@ -113,6 +115,7 @@ pub async fn run(
     match result {
         Ok(()) => Outcome::Done,
         Err(Broken::Cancelled(cause)) => Outcome::Aborted { cause },
+        Err(Broken::Yielded(cause)) => Outcome::Yielded { cause },
         Err(Broken::Failed(cause)) => Outcome::Failed { cause },
     }
 }
@@ -123,7 +126,7 @@ async fn run_sequence(
     done: &BTreeMap<String, u32>,
     event: Option<&str>,
     progress: &Progress,
-    mut cancel: watch::Receiver<Option<String>>,
+    mut cancel: watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
     let place = pointing::apparent(
         &ins.site,
@@ -140,7 +143,7 @@ async fn run_sequence(
     progress.step("slewing");
     tokio::select! {
         biased;
-        cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+        broken = between_frames(&mut cancel) => return Err(broken),
         arrived = async {
             let first_filters: Vec<_> = sequence.albums.iter().filter_map(|a| Some((a.channel.as_str(), a.plans.first()?.filter.as_str()))).collect();
             let (pointed, filters, ()) = join3(point(ins, place, event), filters(ins, &first_filters), focus(ins)).await;
@@ -153,7 +156,7 @@ async fn run_sequence(
         progress.step("on target, waiting for its window");
         tokio::select! {
             biased;
-            cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+            broken = between_frames(&mut cancel) => return Err(broken),
             () = tokio::time::sleep(Duration::from_secs_f64(early_s)) => {}
         }
     }
@@ -171,6 +174,15 @@ async fn run_sequence(
     };
     // One failed channel does not hide what the others did, but the sequence is not complete.
     results.into_iter().collect()
+}
+
+/// Resolves once the order is to end, at once or with its frame: for the moments at which none is exposed.
+async fn between_frames(cancel: &mut watch::Receiver<Stop>) -> Broken {
+    match cancel.wait_for(|stop| *stop != Stop::No).await.as_deref() {
+        Ok(Stop::AfterExposure(cause)) => Broken::Yielded(cause.clone()),
+        Ok(Stop::Now(cause)) => Broken::Cancelled(cause.clone()),
+        Ok(Stop::No) | Err(_) => Broken::Cancelled("the observation agent is gone".into()),
+    }
 }
 
 /// How long before its window a sequence is on target, seconds: a slew may be quicker than was planned for.
@@ -197,7 +209,7 @@ async fn run_album(
     skip: u32,
     event: Option<&str>,
     progress: &Progress,
-    mut cancel: watch::Receiver<Option<String>>,
+    mut cancel: watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
     let channel = channel(ins, &album.channel)?;
     let total: u32 = album.plans.iter().map(|p| p.count).sum();
@@ -211,7 +223,7 @@ async fn run_album(
             }
             tokio::select! {
                 biased;
-                cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
+                broken = between_frames(&mut cancel) => return Err(broken),
                 selected = select_filter(channel, &plan.filter) => selected?,
             }
             let mount = ins.mount.status().borrow().value.ok();
@@ -255,7 +267,7 @@ async fn take_with_retry(
     channel: &Channel,
     wanted: &Wanted,
     progress: &Progress,
-    cancel: &mut watch::Receiver<Option<String>>,
+    cancel: &mut watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
     let mut lost = 0;
     loop {
@@ -272,7 +284,7 @@ async fn take_with_retry(
                 // A short pause lets a link come back; it is not worth more while the sky waits.
                 tokio::select! {
                     biased;
-                    cause = cancelled(cancel) => return Err(Broken::Cancelled(cause)),
+                    broken = between_frames(cancel) => return Err(broken),
                     () = tokio::time::sleep(Duration::from_secs(5)) => {}
                 }
             }
@@ -285,7 +297,7 @@ async fn run_calibration(
     ins: &Instruments,
     frames: &[CalibrationFrames],
     progress: &Progress,
-    mut cancel: watch::Receiver<Option<String>>,
+    mut cancel: watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
     let flats = frames.iter().any(|f| f.kind == FrameKind::Flat);
     let now = ins.room.recorder.now();

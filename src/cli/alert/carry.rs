@@ -4,8 +4,9 @@
 
 use super::{bytes_of, failed, print};
 use alidade_alerts::format::written;
-use alidade_alerts::report::Reader;
+use alidade_alerts::report::{Line, Reader};
 use alidade_alerts::transport::folder::{Settlement, Spool};
+use alidade_alerts::transport::intake::{Intake, Judge, MOST_AT_ONCE, Sentence};
 use alidade_alerts::transport::journal::PacketJournal;
 use alidade_alerts::transport::vtp::{
     self, Answer, Broker, BrokerSettings, Clock, Delivery, LinkState, Receipt, Relay, SubscriberSettings,
@@ -48,8 +49,6 @@ pub struct BrokerOrders {
 
 /// Packets that are kept for subscribers who are slow or come again.
 const KEPT_FOR_SUBSCRIBERS: usize = 4096;
-/// Packets that share one write to the disk at most.
-const MOST_AT_ONCE: usize = 256;
 /// Packets between two looks at what the book may forget.
 const BETWEEN_PRUNINGS: u64 = 1000;
 
@@ -112,80 +111,50 @@ fn journal_in(store: Option<&Path>) -> Result<Option<PacketJournal>, CommandErro
     store.map(open).transpose()
 }
 
-/// What takes packets in: kept, judged, answered, passed on, printed.
+/// Judges packets and prints what they are.
 struct Desk<'a> {
-    journal: Option<PacketJournal>,
     reader: Option<Reader>,
-    relay: Option<&'a Relay>,
     json: bool,
     stdout: &'a mut dyn Write,
     seen: u64,
 }
 
-impl Desk<'_> {
-    /// Takes a batch; nothing of it is answered before all of it is durable.
-    fn take(&mut self, batch: Vec<Delivery>) -> Result<(), CommandError> {
-        let Some(newest) = batch.last().map(|delivery| delivery.received_at) else {
-            return Ok(());
-        };
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = journal.append(batch.iter().map(|d| d.bytes.as_slice()), newest)
-        {
-            // Unanswered: the senders keep them.
-            tracing::error!(%error, "packets cannot be kept");
-            return Ok(());
+impl Judge for Desk<'_> {
+    type Word = Line;
+
+    fn judge(&mut self, delivery: &Delivery) -> Sentence<Line> {
+        let reader = self.reader.get_or_insert_with(|| Reader::new(delivery.received_at));
+        reader.set_now(delivery.received_at);
+        let line = reader.read(&delivery.peer, &delivery.bytes);
+        self.seen += 1;
+        if self.seen.is_multiple_of(BETWEEN_PRUNINGS) {
+            reader.forget_the_old();
         }
-        for delivery in batch {
-            self.seen += 1;
-            let reader = self.reader.get_or_insert_with(|| Reader::new(delivery.received_at));
-            reader.set_now(delivery.received_at);
-            let line = reader.read(&delivery.peer, &delivery.bytes);
-            let answer = match line.verdict {
+        Sentence {
+            answer: match line.verdict {
                 Verdict::Reject | Verdict::Conflict => Answer::Refused(line.reason.to_string()),
                 Verdict::Act | Verdict::Ignore | Verdict::Duplicate => Answer::Taken,
-            };
-            if let Some(relay) = self.relay
-                && matches!(line.verdict, Verdict::Act | Verdict::Ignore)
-            {
-                relay.publish(&delivery.bytes);
-            }
-            if delivery.answer.send(answer).is_err() {
-                tracing::debug!(peer = %delivery.peer, "gone before the answer");
-            }
-            print(&line, self.json, self.stdout)?;
-            if self.seen.is_multiple_of(BETWEEN_PRUNINGS) {
-                reader.forget_the_old();
-            }
+            },
+            pass_on: matches!(line.verdict, Verdict::Act | Verdict::Ignore),
+            word: line,
         }
-        Ok(())
+    }
+
+    fn kept(&mut self, line: Line) -> io::Result<()> {
+        print(&line, self.json, self.stdout).map_err(io::Error::other)
     }
 }
 
-/// Everything that waits, at least one packet; `None` when no more will come.
-async fn next_batch(deliveries: &mut mpsc::Receiver<Delivery>, most: usize) -> Option<Vec<Delivery>> {
-    let mut batch = Vec::new();
-    (deliveries.recv_many(&mut batch, most.min(MOST_AT_ONCE)).await > 0).then_some(batch)
-}
-
-/// Takes packets as they come, `count` of them or for ever.
+/// Takes packets as they come, as many as the intake wants or for ever.
 async fn serve(
     mut deliveries: mpsc::Receiver<Delivery>,
+    intake: Intake<'_>,
     desk: &mut Desk<'_>,
-    count: Option<u64>,
 ) -> Result<(), CommandError> {
-    loop {
-        let left = count.map_or(u64::MAX, |count| count.saturating_sub(desk.seen));
-        if left == 0 {
-            // The answers are still on their way through the connections' tasks.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            return Ok(());
-        }
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        let Some(batch) = next_batch(&mut deliveries, most).await else {
-            return Ok(());
-        };
-        desk.take(batch)?;
-    }
+    let taken = intake.run(&mut deliveries, desk).await;
+    // The last answers are still on their way through the connections' tasks.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    taken.map(drop).map_err(failed)
 }
 
 pub async fn listen(
@@ -197,10 +166,13 @@ pub async fn listen(
     json: bool,
     stdout: &mut dyn Write,
 ) -> Result<(), CommandError> {
-    let mut desk = Desk {
+    let intake = Intake {
         journal: journal_in(store)?,
-        reader: None,
         relay: None,
+        most: count.unwrap_or(u64::MAX),
+    };
+    let mut desk = Desk {
+        reader: None,
         json,
         stdout,
         seen: 0,
@@ -223,7 +195,7 @@ pub async fn listen(
             let connect = || TcpStream::connect(broker.clone());
             tokio::select! {
                 biased;
-                done = serve(deliveries, &mut desk, count) => done,
+                done = serve(deliveries, intake, &mut desk) => done,
                 () = watching => Ok(()),
                 () = vtp::run(connect, &broker, &settings, clock, &sink, &state) => Ok(()),
             }
@@ -232,7 +204,7 @@ pub async fn listen(
             start_kafka(&orders, clock, sink, state)?;
             tokio::select! {
                 biased;
-                done = serve(deliveries, &mut desk, count) => done,
+                done = serve(deliveries, intake, &mut desk) => done,
                 () = watching => Ok(()),
             }
         }
@@ -282,7 +254,7 @@ fn marks_file(store: &Path) -> PathBuf {
     store.join("subscribers.json")
 }
 
-fn save_marks(store: &Path, marks: &BTreeMap<String, u64>) -> io::Result<()> {
+fn save_marks(store: &Path, marks: &BTreeMap<String, String>) -> io::Result<()> {
     let (aside, file) = (store.join(".subscribers.json.tmp"), marks_file(store));
     fs::write(&aside, serde_json::to_vec(marks)?)?;
     fs::rename(aside, file)
@@ -319,10 +291,13 @@ pub async fn broker(
     let author = orders.settings.local_ivorn.clone();
     let broker = Broker::new(orders.settings, clock.clone(), relay.clone());
     let (sink, deliveries) = mpsc::channel(MOST_AT_ONCE);
-    let mut desk = Desk {
+    let intake = Intake {
         journal,
-        reader: Some(reader),
         relay: Some(&relay),
+        most: u64::MAX,
+    };
+    let mut desk = Desk {
+        reader: Some(reader),
         json,
         stdout,
         seen: 0,
@@ -355,7 +330,7 @@ pub async fn broker(
     };
     tokio::select! {
         biased;
-        done = serve(deliveries, &mut desk, None) => done,
+        done = serve(deliveries, intake, &mut desk) => done,
         () = broker.accept_authors(authors, sink) => Ok(()),
         () = broker.accept_subscribers(subscribers) => Ok(()),
         () = saving => Ok(()),

@@ -1,26 +1,41 @@
 //! The book of packets and events: duplicates, citations, updates, retractions, grouping.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 
 use super::chains::Chain;
 use super::grouping::MergeRules;
 use super::identity::Identities;
+use super::key::Key;
 use super::outcome::{Change, EventId, Outcome, Trust};
 use super::summary::{self, Event, Member};
 use crate::format::voevent::authority;
-use crate::notice::{CiteKind, Flag, Notice, Role, SkyMap};
+use crate::notice::{Citation, CiteKind, Flag, Notice, Role, SkyMap};
 use crate::read::Reading;
 use crate::reason::{Reason, Verdict};
 
 /// A notice that counts, and what was found of it when it came.
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
-    pub notice: Notice,
-    pub track: String,
+    pub notice: Arc<Notice>,
+    pub key: Key,
+    pub track: Key,
+    pub cites: Vec<Cite>,
+    /// Right ascension, declination and 90 % radius, degrees, where all are known and to be used.
+    pub place: Option<(f64, f64, f64)>,
     pub reason: Reason,
     pub received_at: DateTime<Utc>,
+}
+
+/// A citation, as the book needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cite {
+    pub kind: CiteKind,
+    pub of: Key,
+    /// Whether its author may withdraw or replace what is cited.
+    pub allowed: bool,
 }
 
 /// The state: what was seen and how it hangs together.
@@ -29,16 +44,18 @@ pub struct EventBook {
     pub(super) rules: MergeRules,
     pub(super) trust: Trust,
     pub(super) seen: Identities,
-    pub(super) notices: BTreeMap<String, Stored>,
-    pub(super) tracks: BTreeMap<String, BTreeSet<String>>,
+    /// The notices of each track, in the order of their keys.
+    pub(super) tracks: BTreeMap<Key, Vec<Stored>>,
+    /// The track of each notice.
+    track_of: BTreeMap<Key, Key>,
     /// Identifiers that were received or cited, and the tracks that did.
-    pub(super) mentions: BTreeMap<String, BTreeSet<String>>,
-    pub(super) chain_of: BTreeMap<String, String>,
-    pub(super) chains: BTreeMap<String, Chain>,
-    pub(super) by_time: BTreeSet<(DateTime<Utc>, String)>,
-    pub(super) weak_by_time: BTreeSet<(DateTime<Utc>, String)>,
-    pub(super) chains_of_event: BTreeMap<EventId, BTreeSet<String>>,
-    pub(super) founders: BTreeMap<EventId, String>,
+    pub(super) mentions: BTreeMap<Key, BTreeSet<Key>>,
+    pub(super) chain_of: BTreeMap<Key, Key>,
+    pub(super) chains: BTreeMap<Key, Chain>,
+    pub(super) by_time: BTreeSet<(DateTime<Utc>, Key)>,
+    pub(super) weak_by_time: BTreeSet<(DateTime<Utc>, Key)>,
+    pub(super) chains_of_event: BTreeMap<EventId, BTreeSet<Key>>,
+    pub(super) founders: BTreeMap<EventId, Key>,
     pub(super) aliases: BTreeMap<EventId, EventId>,
     pub(super) next: u64,
     /// Number for an event that the packet in hand founds: that of an earlier run.
@@ -111,7 +128,8 @@ impl EventBook {
         let Some(notice) = reading.notice.as_ref().filter(|_| reading.verdict != Verdict::Reject) else {
             return plain(reading.verdict, reading.reason);
         };
-        if let Some((verdict, reason)) = self.seen.meet(notice, reading) {
+        let key = Key::of(&notice.key);
+        if let Some((verdict, reason)) = self.seen.meet(key, notice, reading) {
             return plain(verdict, reason);
         }
         if notice.is_retraction && self.is_foreign(notice) {
@@ -120,42 +138,46 @@ impl EventBook {
         if !makes_an_event(notice) {
             return plain(reading.verdict, reading.reason);
         }
-        self.add(notice, reading)
+        self.add(key, notice, reading)
     }
 
-    fn add(&mut self, notice: &Notice, reading: &Reading) -> Outcome {
-        let track = notice.trigger_key().unwrap_or_else(|| format!("notice/{}", notice.key));
-        let key = notice.key.clone();
-        let mut mentioned: Vec<String> = vec![key.clone()];
-        mentioned.extend(
-            notice
-                .citations
-                .iter()
-                .filter(|c| c.kind != CiteKind::Retraction || self.may_retract(&notice.author, &authority(&c.ivorn)))
-                .map(|c| c.ivorn.to_ascii_lowercase()),
-        );
-        for ivorn in mentioned {
-            let tracks = self.mentions.entry(ivorn).or_default();
+    fn add(&mut self, key: Key, notice: &Arc<Notice>, reading: &Reading) -> Outcome {
+        let track = match notice.trigger_key() {
+            Some(trigger) => Key::of(&trigger),
+            None => Key::of(&format!("notice/{}", notice.key)),
+        };
+        let cites: Vec<Cite> = notice.citations.iter().map(|c| self.cite(notice, c)).collect();
+        let counts = |c: &&Cite| c.kind != CiteKind::Retraction || c.allowed;
+        for identifier in cites.iter().filter(counts).map(|c| c.of).chain([key]) {
+            let tracks = self.mentions.entry(identifier).or_default();
             if tracks.len() < MOST_MENTIONS {
-                tracks.insert(track.clone());
+                tracks.insert(track);
             }
         }
-        self.tracks.entry(track.clone()).or_default().insert(key.clone());
-        self.keep_newest_map(&track, notice);
-        self.thin(&track);
+        self.keep_newest_map(track, notice);
+        let place = notice
+            .usable_position()
+            .and_then(|p| p.r90_deg().map(|r90| (p.ra_deg, p.dec_deg, r90)));
         let stored = Stored {
             notice: notice.clone(),
-            track: track.clone(),
+            key,
+            track,
+            cites,
+            place,
             reason: reading.reason,
             received_at: reading.received_at,
         };
-        self.notices.insert(key.clone(), stored);
-        let (event, change, touched) = self.regroup(&track);
+        let stored_here = self.tracks.entry(track).or_default();
+        stored_here.insert(stored_here.partition_point(|s| s.key < key), stored);
+        self.track_of.insert(key, track);
+        self.thin(track, key);
+        let (event, change, touched) = self.regroup(track);
         let withdrawn = reading.verdict == Verdict::Act
-            && self
-                .members(event)
-                .into_iter()
-                .any(|m| m.notice.key == key && m.withdrawn);
+            && self.chain_of(track).is_some_and(|chain| {
+                self.members_of_tracks(chain.tracks.iter())
+                    .iter()
+                    .any(|m| m.key == key && m.withdrawn)
+            });
         let (verdict, reason) = if withdrawn {
             (Verdict::Ignore, Reason::AlreadyRetracted)
         } else {
@@ -170,50 +192,46 @@ impl EventBook {
         }
     }
 
+    fn cite(&self, notice: &Notice, citation: &Citation) -> Cite {
+        Cite {
+            kind: citation.kind,
+            of: Key::of_identifier(&citation.ivorn),
+            allowed: matches!(citation.kind, CiteKind::Retraction | CiteKind::Supersedes)
+                && self.may_retract(&notice.author, &authority(&citation.ivorn)),
+        }
+    }
+
+    fn chain_of(&self, track: Key) -> Option<&Chain> {
+        self.chains.get(self.chain_of.get(&track)?)
+    }
+
     /// Only the newest map of a track is carried: they are megabytes, and mocks send them by the hour.
-    fn keep_newest_map(&mut self, track: &str, newest: &Notice) {
+    fn keep_newest_map(&mut self, track: Key, newest: &Notice) {
         if !newest.has_skymap() {
             return;
         }
-        for key in self.tracks.get(track).into_iter().flatten() {
-            if let Some(stored) = self.notices.get_mut(key)
-                && stored.notice.has_skymap()
-                && stored.notice.issued_at <= newest.issued_at
-            {
-                stored.notice.skymap = Some(SkyMap::Url("superseded".to_string()));
+        for stored in self.tracks.get_mut(&track).into_iter().flatten() {
+            if stored.notice.has_skymap() && stored.notice.issued_at <= newest.issued_at {
+                Arc::make_mut(&mut stored.notice).skymap = Some(SkyMap::Url("superseded".to_string()));
             }
         }
     }
 
-    /// Forgets what a crowded track can spare; its identities stay known.
-    fn thin(&mut self, track: &str) {
-        let keys = self.tracks.get(track).map_or(0, BTreeSet::len);
-        if keys <= MOST_NOTICES {
+    /// Forgets what a crowded track can spare beside the notice that just came; identities stay known.
+    fn thin(&mut self, track: Key, newest: Key) {
+        let Some(stored) = self.tracks.get_mut(&track).filter(|s| s.len() > MOST_NOTICES) else {
             return;
-        }
-        let stored = self
-            .tracks
-            .get(track)
-            .into_iter()
-            .flatten()
-            .filter_map(|k| self.notices.get(k).map(|s| (k, s)));
-        let r90 = |s: &Stored| {
-            s.notice
-                .usable_position()
-                .and_then(|p| p.r90_deg())
-                .unwrap_or(f64::INFINITY)
         };
-        let best = stored
-            .clone()
-            .min_by(|a, b| r90(a.1).total_cmp(&r90(b.1)))
-            .map(|(k, _)| k.clone());
-        let oldest = stored
-            .filter(|(k, s)| !s.notice.is_retraction && Some(*k) != best.as_ref())
-            .min_by(|a, b| (a.1.notice.issued_at, a.0).cmp(&(b.1.notice.issued_at, b.0)))
-            .map(|(k, _)| k.clone());
-        if let (Some(oldest), Some(keys)) = (oldest, self.tracks.get_mut(track)) {
-            keys.remove(&oldest);
-            self.notices.remove(&oldest);
+        let r90 = |s: &Stored| s.place.map_or(f64::INFINITY, |p| p.2);
+        let others = || stored.iter().filter(|s| s.key != newest);
+        let best = others().min_by(|a, b| r90(a).total_cmp(&r90(b))).map(|s| s.key);
+        let oldest = others()
+            .filter(|s| !s.notice.is_retraction && Some(s.key) != best)
+            .min_by(|a, b| (a.notice.issued_at, &a.notice.key).cmp(&(b.notice.issued_at, &b.notice.key)))
+            .map(|s| s.key);
+        if let Some(oldest) = oldest {
+            stored.retain(|s| s.key != oldest);
+            self.track_of.remove(&oldest);
         }
     }
 
@@ -249,7 +267,10 @@ impl EventBook {
     /// The notice of that key.
     #[must_use]
     pub fn notice(&self, key: &str) -> Option<&Notice> {
-        self.notices.get(&key.to_ascii_lowercase()).map(|s| &s.notice)
+        let key = Key::of_identifier(key);
+        let track = self.tracks.get(self.track_of.get(&key)?)?;
+        let at = track.binary_search_by_key(&key, |s| s.key).ok()?;
+        track.get(at).map(|s| &*s.notice)
     }
 
     /// How many packets are remembered, and how many events.
@@ -285,15 +306,13 @@ impl EventBook {
             }
             for track in chain.tracks {
                 self.chain_of.remove(&track);
-                for key in self.tracks.remove(&track).unwrap_or_default() {
-                    if let Some(stored) = self.notices.remove(&key) {
-                        let cited = stored.notice.citations.iter().map(|c| c.ivorn.to_ascii_lowercase());
-                        for ivorn in cited.chain([key]) {
-                            if let Some(tracks) = self.mentions.get_mut(&ivorn) {
-                                tracks.remove(&track);
-                                if tracks.is_empty() {
-                                    self.mentions.remove(&ivorn);
-                                }
+                for stored in self.tracks.remove(&track).unwrap_or_default() {
+                    self.track_of.remove(&stored.key);
+                    for identifier in stored.cites.iter().map(|c| c.of).chain([stored.key]) {
+                        if let Some(tracks) = self.mentions.get_mut(&identifier) {
+                            tracks.remove(&track);
+                            if tracks.is_empty() {
+                                self.mentions.remove(&identifier);
                             }
                         }
                     }

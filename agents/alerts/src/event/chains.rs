@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::book::{EventBook, MOST_NEIGHBOURS};
 use super::grouping::TrackPoint;
+use super::key::Key;
 use super::outcome::{Change, EventId};
 
 /// A set of tracks tied by citations.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub tracks: BTreeSet<String>,
+    pub tracks: BTreeSet<Key>,
     pub point: Option<TrackPoint>,
     pub is_test: bool,
     pub event: EventId,
@@ -19,19 +20,16 @@ pub(super) struct Chain {
 
 impl EventBook {
     /// All tracks that citations tie to this one.
-    fn tied(&self, start: &str) -> BTreeSet<String> {
-        let mut found = BTreeSet::from([start.to_string()]);
-        let mut open = vec![start.to_string()];
+    fn tied(&self, start: Key) -> BTreeSet<Key> {
+        let mut found = BTreeSet::from([start]);
+        let mut open = vec![start];
         while let Some(track) = open.pop() {
-            let Some(keys) = self.tracks.get(&track) else { continue };
-            let notices = keys.iter().filter_map(|k| self.notices.get(k).map(|s| (k, s)));
-            for (key, stored) in notices {
-                let cited = stored.notice.citations.iter().map(|c| c.ivorn.to_ascii_lowercase());
-                for ivorn in cited.chain([key.clone()]) {
-                    let tracks = self.mentions.get(&ivorn).filter(|tracks| tracks.contains(&track));
+            for stored in self.tracks.get(&track).into_iter().flatten() {
+                for identifier in stored.cites.iter().map(|c| c.of).chain([stored.key]) {
+                    let tracks = self.mentions.get(&identifier).filter(|tracks| tracks.contains(&track));
                     for other in tracks.into_iter().flatten() {
-                        if found.insert(other.clone()) {
-                            open.push(other.clone());
+                        if found.insert(*other) {
+                            open.push(*other);
                         }
                     }
                 }
@@ -42,18 +40,18 @@ impl EventBook {
 
     /// Chains whose trigger times hang together with `t0` by steps no longer than the rule's reach; sub-threshold ones
     /// change nothing for others and are left out. `None` in a crowd.
-    fn neighbourhood(&self, t0: DateTime<Utc>) -> Option<BTreeSet<String>> {
+    fn neighbourhood(&self, t0: DateTime<Utc>) -> Option<Vec<Key>> {
         let reach = self.rules.reach();
-        let mut found = BTreeSet::new();
-        let later = self.by_time.range((t0, String::new())..);
-        let earlier = self.by_time.range(..(t0, String::new())).rev();
+        let mut found = Vec::new();
+        let later = self.by_time.range((t0, Key::LEAST)..);
+        let earlier = self.by_time.range(..(t0, Key::LEAST)).rev();
         let mut edge = t0;
         for (_, chain) in later.take_while(|(t, _)| {
             let near = *t - edge <= reach;
             edge = *t;
             near
         }) {
-            found.insert(chain.clone());
+            found.push(*chain);
             if found.len() > MOST_NEIGHBOURS {
                 return None;
             }
@@ -64,7 +62,7 @@ impl EventBook {
             edge = *t;
             near
         }) {
-            found.insert(chain.clone());
+            found.push(*chain);
             if found.len() > MOST_NEIGHBOURS {
                 return None;
             }
@@ -72,7 +70,7 @@ impl EventBook {
         Some(found)
     }
 
-    pub(super) fn index(&mut self, point: &TrackPoint) -> &mut BTreeSet<(DateTime<Utc>, String)> {
+    pub(super) fn index(&mut self, point: &TrackPoint) -> &mut BTreeSet<(DateTime<Utc>, Key)> {
         if point.sub_threshold {
             &mut self.weak_by_time
         } else {
@@ -81,12 +79,12 @@ impl EventBook {
     }
 
     /// Rebuilds the chain of a track and the groups around it.
-    pub(super) fn regroup(&mut self, track: &str) -> (EventId, Change, Vec<EventId>) {
+    pub(super) fn regroup(&mut self, track: Key) -> (EventId, Change, Vec<EventId>) {
         let tracks = self.tied(track);
-        let Some(name) = tracks.first().cloned() else {
+        let Some(name) = tracks.first().copied() else {
             return (EventId(0), Change::None, Vec::new());
         };
-        let old: BTreeSet<String> = tracks.iter().filter_map(|t| self.chain_of.get(t)).cloned().collect();
+        let old: BTreeSet<Key> = tracks.iter().filter_map(|t| self.chain_of.get(t)).copied().collect();
         if let Some(event) = self.unchanged(&tracks, &old) {
             return (event, Change::Updated, vec![event]);
         }
@@ -105,12 +103,12 @@ impl EventBook {
             .collect::<Option<Vec<_>>>();
         let inherited = self.unlink(&old);
         for t in &tracks {
-            self.chain_of.insert(t.clone(), name.clone());
+            self.chain_of.insert(*t, name);
         }
         let point = self.point(&tracks);
         let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
         if let Some(point) = &point {
-            let entry = (point.t0, name.clone());
+            let entry = (point.t0, name);
             self.index(point).insert(entry);
             times.push(point.t0);
             let near = self.neighbourhood(point.t0);
@@ -121,7 +119,7 @@ impl EventBook {
         }
         let alone = weak(point.as_ref()) && was_weak && old.len() <= 1;
         self.chains.insert(
-            name.clone(),
+            name,
             Chain {
                 tracks,
                 point,
@@ -132,29 +130,29 @@ impl EventBook {
         let known = !inherited.is_empty();
         match around {
             Some(around) if !alone => {
-                let mut around: BTreeSet<String> = around.into_iter().flatten().collect();
+                let mut around: BTreeSet<Key> = around.into_iter().flatten().collect();
                 self.widen(&mut around, &times, &inherited);
-                around.insert(name.clone());
+                around.insert(name);
                 let events = around.iter().filter_map(|n| self.chains.get(n)).map(|c| c.event);
                 let before: BTreeSet<EventId> = events.chain(inherited).filter(|id| id.0 != 0).collect();
                 let groups = self.groups(&around);
-                self.assign(groups, &before, &name, known)
+                self.assign(groups, &before, name, known)
             }
             around => {
                 let near = around.into_iter().flatten().flatten().collect();
                 let home = if alone {
-                    self.home_of_weak(&name, &near)
+                    self.home_of_weak(name, &near)
                 } else {
                     inherited.first().copied()
                 };
-                let (groups, before) = self.around_home(&name, home, inherited, alone);
-                self.assign(groups, &before, &name, known)
+                let (groups, before) = self.around_home(name, home, inherited, alone);
+                self.assign(groups, &before, name, known)
             }
         }
     }
 
     /// The event of a chain that a notice more left as it was: same tracks, same time, same place.
-    fn unchanged(&self, tracks: &BTreeSet<String>, old: &BTreeSet<String>) -> Option<EventId> {
+    fn unchanged(&self, tracks: &BTreeSet<Key>, old: &BTreeSet<Key>) -> Option<EventId> {
         let chain = self.chains.get(old.first().filter(|_| old.len() == 1)?)?;
         let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
         let same = chain.tracks == *tracks && chain.is_test == is_test && chain.point == self.point(tracks);
@@ -162,7 +160,7 @@ impl EventBook {
     }
 
     /// Takes chains out of every index; the events they were of.
-    fn unlink(&mut self, chains: &BTreeSet<String>) -> Vec<EventId> {
+    fn unlink(&mut self, chains: &BTreeSet<Key>) -> Vec<EventId> {
         let mut events = Vec::new();
         for name in chains {
             let Some(chain) = self.chains.remove(name) else {
@@ -172,7 +170,7 @@ impl EventBook {
                 events.push(chain.event);
             }
             if let Some(point) = chain.point {
-                self.index(&point).remove(&(point.t0, name.clone()));
+                self.index(&point).remove(&(point.t0, *name));
             }
             if let Some(names) = self.chains_of_event.get_mut(&chain.event) {
                 names.remove(name);
@@ -183,7 +181,7 @@ impl EventBook {
     }
 
     /// Adds the sub-threshold chains in reach, and every chain of the events concerned.
-    fn widen(&self, around: &mut BTreeSet<String>, times: &[DateTime<Utc>], inherited: &[EventId]) {
+    fn widen(&self, around: &mut BTreeSet<Key>, times: &[DateTime<Utc>], inherited: &[EventId]) {
         let reach = self.rules.reach();
         let spans = around
             .iter()
@@ -191,11 +189,8 @@ impl EventBook {
             .filter_map(|c| c.point.as_ref().map(|p| p.t0));
         let spans: Vec<DateTime<Utc>> = spans.chain(times.iter().copied()).collect();
         if let (Some(first), Some(last)) = (spans.iter().min(), spans.iter().max()) {
-            let weak = self.weak_by_time.range((*first - reach, String::new())..);
-            around.extend(
-                weak.take_while(|(t, _)| *t <= *last + reach)
-                    .map(|(_, name)| name.clone()),
-            );
+            let weak = self.weak_by_time.range((*first - reach, Key::LEAST)..);
+            around.extend(weak.take_while(|(t, _)| *t <= *last + reach).map(|(_, name)| *name));
         }
         let events: BTreeSet<EventId> = around
             .iter()
@@ -208,13 +203,13 @@ impl EventBook {
                 .iter()
                 .filter_map(|id| self.chains_of_event.get(id))
                 .flatten()
-                .cloned(),
+                .copied(),
         );
     }
 
     /// The event a sub-threshold chain joins: it changes nothing for the others.
-    fn home_of_weak(&self, name: &str, near: &BTreeSet<String>) -> Option<EventId> {
-        let chain = self.chains.get(name)?;
+    fn home_of_weak(&self, name: Key, near: &BTreeSet<Key>) -> Option<EventId> {
+        let chain = self.chains.get(&name)?;
         let own = chain.point.as_ref()?;
         let others: Vec<(&Chain, &TrackPoint)> = near
             .iter()
@@ -231,13 +226,13 @@ impl EventBook {
     /// Groups when a chain joins `home`, or stands alone, and everything else stays as it is.
     fn around_home(
         &self,
-        name: &str,
+        name: Key,
         home: Option<EventId>,
         inherited: Vec<EventId>,
         alone: bool,
-    ) -> (Vec<BTreeSet<String>>, BTreeSet<EventId>) {
+    ) -> (Vec<BTreeSet<Key>>, BTreeSet<EventId>) {
         let of = |id: &EventId| self.chains_of_event.get(id).cloned().unwrap_or_default();
-        let mut mine = BTreeSet::from([name.to_string()]);
+        let mut mine = BTreeSet::from([name]);
         mine.extend(home.iter().flat_map(of));
         let mut groups = Vec::new();
         for id in inherited.iter().filter(|id| Some(**id) != home) {
@@ -253,8 +248,8 @@ impl EventBook {
     }
 
     /// The groups of some chains: tests apart from the rest, chains without a trigger time alone.
-    fn groups(&self, around: &BTreeSet<String>) -> Vec<BTreeSet<String>> {
-        let mut groups: Vec<BTreeSet<String>> = Vec::new();
+    fn groups(&self, around: &BTreeSet<Key>) -> Vec<BTreeSet<Key>> {
+        let mut groups: Vec<BTreeSet<Key>> = Vec::new();
         for test in [false, true] {
             let chains = || {
                 around
@@ -262,18 +257,19 @@ impl EventBook {
                     .filter_map(|n| self.chains.get(n).map(|c| (n, c)))
                     .filter(|(_, c)| c.is_test == test)
             };
-            let timed: Vec<(&String, &TrackPoint)> =
-                chains().filter_map(|(n, c)| c.point.as_ref().map(|p| (n, p))).collect();
+            let timed: Vec<(Key, &TrackPoint)> = chains()
+                .filter_map(|(n, c)| c.point.as_ref().map(|p| (*n, p)))
+                .collect();
             let points: Vec<&TrackPoint> = timed.iter().map(|(_, p)| *p).collect();
-            let mut by_leader: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+            let mut by_leader: BTreeMap<usize, BTreeSet<Key>> = BTreeMap::new();
             for (leader, (name, _)) in self.rules.group(&points).into_iter().zip(&timed) {
-                by_leader.entry(leader).or_default().insert((*name).clone());
+                by_leader.entry(leader).or_default().insert(*name);
             }
             groups.extend(by_leader.into_values());
             groups.extend(
                 chains()
                     .filter(|(_, c)| c.point.is_none())
-                    .map(|(n, _)| BTreeSet::from([n.clone()])),
+                    .map(|(n, _)| BTreeSet::from([*n])),
             );
         }
         groups
@@ -312,16 +308,16 @@ impl EventBook {
     /// Gives each group its number: that of the event founded by one of its tracks, the oldest first, else a new one.
     fn assign(
         &mut self,
-        mut groups: Vec<BTreeSet<String>>,
+        mut groups: Vec<BTreeSet<Key>>,
         before: &BTreeSet<EventId>,
-        changed: &str,
+        changed: Key,
         known: bool,
     ) -> (EventId, Change, Vec<EventId>) {
         for id in before {
             self.chains_of_event.remove(id);
         }
-        groups.sort_by_key(|group| (!group.contains(changed), group.first().cloned()));
-        let mut founded: BTreeMap<&String, Vec<EventId>> = BTreeMap::new();
+        groups.sort_by_key(|group| (!group.contains(&changed), group.first().copied()));
+        let mut founded: BTreeMap<&Key, Vec<EventId>> = BTreeMap::new();
         for id in before {
             if let Some(chain) = self.founders.get(id).and_then(|t| self.chain_of.get(t)) {
                 founded.entry(chain).or_default().push(*id);
@@ -340,7 +336,7 @@ impl EventBook {
                     .first()
                     .and_then(|c| self.chains.get(c))
                     .and_then(|c| c.tracks.first())
-                    .cloned();
+                    .copied();
                 self.founders.extend(founder.map(|f| (id, f)));
                 parts.push(id);
                 id
@@ -356,10 +352,10 @@ impl EventBook {
                     chain.event = id;
                 }
             }
-            if group.contains(changed) {
+            if group.contains(&changed) {
                 mine = id;
             }
-            if moved || group.contains(changed) {
+            if moved || group.contains(&changed) {
                 touched.push(id);
             }
             self.chains_of_event.insert(id, group);

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
+
 /// The rule by which tracks of different missions are taken for one event.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,17 +53,48 @@ impl Default for MergeRules {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrackPoint {
     /// Its key: breaks ties.
-    pub key: String,
+    pub key: Key,
     /// Trigger time.
     pub t0: DateTime<Utc>,
-    /// Right ascension, declination and 90 % radius, degrees.
-    pub place: Option<(f64, f64, f64)>,
+    /// Where it is.
+    pub place: Option<Place>,
     /// From a search below threshold: may join by position only.
     pub sub_threshold: bool,
     /// Measured far from Earth.
     pub distant: bool,
     /// Withdrawn: leads only when nothing else does.
     pub withdrawn: bool,
+}
+
+/// A place in the sky with its error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// Unit vector: x to RA 0 Dec 0, z to the north pole.
+    direction: [f64; 3],
+    /// 90 % radius, degrees.
+    r90_deg: f64,
+}
+
+impl Place {
+    /// Right ascension, declination and 90 % radius, degrees.
+    #[must_use]
+    pub fn new(ra_deg: f64, dec_deg: f64, r90_deg: f64) -> Self {
+        let ((sa, ca), (sd, cd)) = (ra_deg.to_radians().sin_cos(), dec_deg.to_radians().sin_cos());
+        Self {
+            direction: [ca * cd, sa * cd, sd],
+            r90_deg,
+        }
+    }
+
+    /// Angle to another place, degrees, by the chord: exact for small angles, to 1e-6 degrees near the antipode.
+    #[must_use]
+    pub fn separation_deg(&self, other: &Self) -> f64 {
+        let chord: f64 = (self.direction.iter().zip(&other.direction))
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum::<f64>()
+            .sqrt();
+        2.0 * (chord / 2.0).min(1.0).asin().to_degrees()
+    }
 }
 
 /// Angle between two directions, degrees (Vincenty's formula: exact at all angles).
@@ -97,10 +130,13 @@ impl MergeRules {
 
     /// How badly two positioned tracks disagree, in units of what is allowed; `None` when they are not the same.
     fn positioned(&self, a: &TrackPoint, b: &TrackPoint) -> Option<f64> {
-        let ((ra1, dec1, r1), (ra2, dec2, r2)) = (a.place?, b.place?);
+        let (place, other) = (a.place?, b.place?);
         let dt = self.seconds_apart(a, b);
-        let sep = separation_deg(ra1, dec1, ra2, dec2);
-        let r90 = r1.hypot(r2);
+        if dt > self.close_s.max(self.wide_s) {
+            return None;
+        }
+        let sep = place.separation_deg(&other);
+        let r90 = place.r90_deg.hypot(other.r90_deg);
         let close = (self.close_r90 * r90).max(self.close_deg);
         let wide = self.wide_r90 * r90;
         // Sub-threshold tracks have no claim to the generous circle round a coincidence in time.
@@ -128,14 +164,14 @@ impl MergeRules {
             let track = tracks[*i];
             (
                 (track.withdrawn, track.sub_threshold),
-                track.place.map_or(f64::INFINITY, |p| p.2),
+                track.place.map_or(f64::INFINITY, |p| p.r90_deg),
                 track.t0,
-                &track.key,
+                track.key,
             )
         };
         order.sort_by(|a, b| {
             let ((s1, r1, t1, k1), (s2, r2, t2, k2)) = (rank(a), rank(b));
-            s1.cmp(&s2).then(r1.total_cmp(&r2)).then(t1.cmp(&t2)).then(k1.cmp(k2))
+            s1.cmp(&s2).then(r1.total_cmp(&r2)).then(t1.cmp(&t2)).then(k1.cmp(&k2))
         });
         let mut leaders: Vec<usize> = Vec::new();
         for track in order {
@@ -167,7 +203,7 @@ impl MergeRules {
             .filter(|i| !tracks[*i].sub_threshold)
             .collect();
         let mut loose: Vec<usize> = (0..tracks.len()).filter(|i| tracks[*i].place.is_none()).collect();
-        loose.sort_by(|a, b| (tracks[*a].t0, &tracks[*a].key).cmp(&(tracks[*b].t0, &tracks[*b].key)));
+        loose.sort_by(|a, b| (tracks[*a].t0, tracks[*a].key).cmp(&(tracks[*b].t0, tracks[*b].key)));
         let mut time_leaders: Vec<usize> = Vec::new();
         for track in loose {
             let nearest = |others: &[usize]| {
@@ -200,9 +236,9 @@ mod tests {
             .timestamp_millis_opt(1_700_000_000_000 + (t * 1000.0) as i64)
             .unwrap();
         TrackPoint {
-            key: key.to_string(),
+            key: Key::of(key),
             t0,
-            place,
+            place: place.map(|(ra, dec, r90)| Place::new(ra, dec, r90)),
             sub_threshold: false,
             distant: false,
             withdrawn: false,
@@ -220,6 +256,13 @@ mod tests {
         assert!((separation_deg(10.0, 90.0, 200.0, 89.0) - 1.0).abs() < 1e-12);
         let tiny = separation_deg(10.0, 20.0, 10.0, 20.0 + 1e-9);
         assert!((tiny - 1e-9).abs() < 1e-14);
+        for (ra, dec) in [(10.0, 20.0 + 1e-7), (190.0, -20.0), (11.0, -3.0), (10.0, 90.0)] {
+            let by_chord = Place::new(10.0, 20.0, 1.0).separation_deg(&Place::new(ra, dec, 1.0));
+            assert!(
+                (by_chord - separation_deg(10.0, 20.0, ra, dec)).abs() < 2e-6,
+                "{ra} {dec}"
+            );
+        }
     }
 
     #[test]

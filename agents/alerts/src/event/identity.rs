@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use sha2::{Digest, Sha256};
 
+use super::key::Key;
 use crate::format::hex;
 use crate::notice::Notice;
 use crate::read::Reading;
@@ -25,14 +25,6 @@ struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identities(BTreeMap<Half, Seen>);
 
-fn half(hash: &[u8]) -> Half {
-    let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(hash) {
-        *to = *from;
-    }
-    out
-}
-
 /// The first half of a hexadecimal hash, packed.
 fn packed(hex: &str) -> Half {
     let mut out = [0; 16];
@@ -50,15 +42,15 @@ fn packed(hex: &str) -> Half {
 
 /// Key and content of a notice in 64 hexadecimal digits: what must be kept of it to know it again.
 pub fn identity(notice: &Notice) -> String {
-    let mut text = hex(&half(&Sha256::digest(&notice.key)));
+    let mut text = hex(&Key::of(&notice.key).bytes());
     text.push_str(notice.content_sha256.get(..32).unwrap_or_default());
     text
 }
 
 impl Identities {
     /// What a packet is that was seen before; `None` for a new one, which is seen from now on.
-    pub fn meet(&mut self, notice: &Notice, reading: &Reading) -> Option<(Verdict, Reason)> {
-        let key = half(&Sha256::digest(&notice.key));
+    pub fn meet(&mut self, key: Key, notice: &Notice, reading: &Reading) -> Option<(Verdict, Reason)> {
+        let key = key.bytes();
         let (content, bytes) = (packed(&notice.content_sha256), packed(&reading.bytes_sha256));
         let Some(before) = self.0.get(&key) else {
             let at = reading.received_at;

@@ -11,12 +11,14 @@ mod book;
 mod chains;
 mod grouping;
 mod identity;
+mod key;
 mod outcome;
 mod standing;
 mod summary;
 
 pub use book::EventBook;
-pub use grouping::{MergeRules, TrackPoint, separation_deg};
+pub use grouping::{MergeRules, Place, TrackPoint, separation_deg};
 pub use identity::identity;
+pub use key::Key;
 pub use outcome::{Change, EventId, Outcome, Trust};
 pub use summary::{Event, EventState, PositionRecord};

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::key::Key;
 use super::outcome::EventId;
 use crate::notice::{Class, Flag, Notice, Position, SkyMap, TimeKind};
 use crate::reason::Reason;
@@ -92,7 +93,10 @@ pub struct Event {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member<'a> {
     pub notice: &'a Notice,
-    pub track: &'a str,
+    pub key: Key,
+    pub track: Key,
+    /// Right ascension, declination and 90 % radius, degrees.
+    pub place: Option<(f64, f64, f64)>,
     pub reason: Reason,
     pub received_at: DateTime<Utc>,
     /// Withdrawn by a trusted retraction.
@@ -146,7 +150,7 @@ fn record(member: &Member<'_>, position: Position) -> PositionRecord {
 
 /// Marks of an event: a later notice of a track may lift a mark that an earlier one set.
 fn flags(members: &[Member<'_>]) -> BTreeSet<Flag> {
-    let mut newest: BTreeMap<&str, &Member<'_>> = BTreeMap::new();
+    let mut newest: BTreeMap<Key, &Member<'_>> = BTreeMap::new();
     // Products (images, light curves) say nothing about the event as a whole.
     for member in members
         .iter()
@@ -178,7 +182,7 @@ fn names(members: &[Member<'_>]) -> Vec<String> {
 pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Event> {
     members.sort_by(chronological);
     let standing: Vec<&Member<'_>> = members.iter().filter(|m| m.stands()).collect();
-    let missions: BTreeSet<String> = standing.iter().map(|m| m.notice.mission.clone()).collect();
+    let missions: BTreeSet<&str> = standing.iter().map(|m| m.notice.mission.as_str()).collect();
     let names = names(&members);
     let state = match (standing.len(), missions.len()) {
         (0, _) => EventState::Retracted,
@@ -194,12 +198,16 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
             .min()
     };
     let t0 = trigger_time(|k| k == TimeKind::Trigger).or_else(|| trigger_time(|_| true));
-    let mut measures = BTreeMap::new();
-    let mut classification = BTreeMap::new();
-    for member in &standing {
-        measures.extend(member.notice.measures.clone());
-        classification.extend(member.notice.classification.clone());
-    }
+    let newest = |of: fn(&Notice) -> &BTreeMap<String, f64>| -> BTreeMap<String, f64> {
+        let values: BTreeMap<&str, f64> = standing
+            .iter()
+            .flat_map(|m| of(m.notice).iter().map(|(name, value)| (name.as_str(), *value)))
+            .collect();
+        values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    };
     let last_reason = standing.last().map(|m| m.reason);
     let reason = if standing.is_empty() {
         Reason::Retraction
@@ -217,7 +225,10 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
             .map(|m| m.notice.class)
             .filter(|c| *c != Class::Unknown)
             .collect(),
-        streams: standing.iter().map(|m| m.notice.stream.clone()).collect(),
+        streams: {
+            let streams: BTreeSet<&str> = standing.iter().map(|m| m.notice.stream.as_str()).collect();
+            streams.into_iter().map(str::to_owned).collect()
+        },
         t0,
         best: best_position(&members),
         positions: members
@@ -226,15 +237,15 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
             .collect(),
         skymap: standing.iter().rev().find_map(|m| m.notice.skymap.clone()),
         flags: flags(&members),
-        measures,
+        measures: newest(|n| &n.measures),
         importance: standing.iter().rev().find_map(|m| m.notice.importance),
-        classification,
+        classification: newest(|n| &n.classification),
         notice_keys: members.iter().map(|m| m.notice.key.clone()).collect(),
         is_test: members.iter().any(|m| m.notice.is_test),
         is_preliminary: !standing.is_empty() && standing.iter().all(|m| m.notice.is_preliminary),
         first_received_at: members.iter().map(|m| m.received_at).min()?,
         last_received_at: members.iter().map(|m| m.received_at).max()?,
-        missions,
+        missions: missions.into_iter().map(str::to_owned).collect(),
         reason,
     })
 }

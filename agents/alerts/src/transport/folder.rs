@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::vtp::{Answer, Clock, Delivery};
+use super::vtp::{Answer, Clock, Delivery, LinkState};
 
 /// A folder and its two subfolders.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,13 +125,22 @@ fn ends_whole(bytes: &[u8]) -> bool {
 
 /// Watches a folder for ever: every file goes to `sink`, and moves when it was answered. Ends when nobody takes packets.
 ///
-/// A file whose packet gets no answer stays and is offered again.
-pub async fn watch(spool: Spool, every: Duration, limit: usize, clock: Clock, sink: mpsc::Sender<Delivery>) {
+/// A file whose packet gets no answer stays and is offered again. `state` says whether the folder can be read: a share
+/// that is gone looks like one in which nothing appears.
+pub async fn watch(
+    spool: Spool,
+    every: Duration,
+    limit: usize,
+    clock: Clock,
+    sink: mpsc::Sender<Delivery>,
+    state: tokio::sync::watch::Sender<LinkState>,
+) {
     // Sizes of the files that did not look whole at the last look.
     let mut unfinished: BTreeMap<PathBuf, usize> = BTreeMap::new();
     loop {
         match blocking(&spool, Spool::waiting).await {
             Ok(paths) => {
+                state.send_if_modified(|state| std::mem::replace(state, LinkState::Up) != LinkState::Up);
                 unfinished.retain(|path, _| paths.contains(path));
                 for path in paths {
                     match offer(&spool, path.clone(), limit, &clock, &sink, &mut unfinished).await {
@@ -141,7 +150,13 @@ pub async fn watch(spool: Spool, every: Duration, limit: usize, clock: Clock, si
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "event folder cannot be read"),
+            Err(error) => {
+                tracing::error!(%error, "event folder cannot be read");
+                state.send_replace(LinkState::Down {
+                    reason: format!("the folder cannot be read: {error}"),
+                    retry_in: every,
+                });
+            }
         }
         tokio::time::sleep(every).await;
     }

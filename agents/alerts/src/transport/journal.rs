@@ -16,8 +16,34 @@ use super::vtp::frame::{FrameDecoder, encode};
 #[derive(Debug)]
 pub struct PacketJournal {
     folder: PathBuf,
-    open: Option<(NaiveDate, File)>,
+    open: Option<DayFile>,
     longest: usize,
+}
+
+#[derive(Debug)]
+struct DayFile {
+    day: NaiveDate,
+    file: File,
+    /// Where the last packet ends that is whole.
+    length: u64,
+}
+
+/// Packets as frames behind what is in `bytes`.
+///
+/// # Errors
+/// A packet that is longer than a frame can say; `bytes` is as it was then.
+pub fn frames<'a>(packets: impl IntoIterator<Item = &'a [u8]>, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let before = bytes.len();
+    for packet in packets {
+        match encode(packet) {
+            Ok(frame) => bytes.extend(frame),
+            Err(error) => {
+                bytes.truncate(before);
+                return Err(io::Error::other(error));
+            }
+        }
+    }
+    Ok(())
 }
 
 const PREFIX: &str = "packets-";
@@ -67,17 +93,17 @@ impl PacketJournal {
     /// The whole frames of a file, and where the last of them ends.
     fn frames(&self, path: &Path) -> io::Result<(Vec<Vec<u8>>, u64)> {
         let mut decoder = FrameDecoder::new(self.longest);
-        let (mut file, mut frames, mut whole) = (File::open(path)?, Vec::new(), 0u64);
+        let (mut file, mut found, mut whole) = (File::open(path)?, Vec::new(), 0u64);
         let mut chunk = vec![0; 1 << 16];
         loop {
             let count = file.read(&mut chunk)?;
             decoder.push(chunk.get(..count).unwrap_or_default());
             while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
                 whole += 4 + frame.len() as u64;
-                frames.push(frame);
+                found.push(frame);
             }
             if count == 0 {
-                return Ok((frames, whole));
+                return Ok((found, whole));
             }
         }
     }
@@ -88,24 +114,39 @@ impl PacketJournal {
     /// When a file cannot be written. None of the packets may then be acknowledged.
     pub fn append<'a>(&mut self, packets: impl IntoIterator<Item = &'a [u8]>, now: DateTime<Utc>) -> io::Result<()> {
         let mut bytes = Vec::new();
-        for packet in packets {
-            bytes.extend(encode(packet).map_err(io::Error::other)?);
-        }
+        frames(packets, &mut bytes)?;
+        self.append_frames(&bytes, now)
+    }
+
+    /// The same for packets that are frames already.
+    ///
+    /// # Errors
+    /// When a file cannot be written; nothing of these bytes is in it then.
+    pub fn append_frames(&mut self, frames: &[u8], now: DateTime<Utc>) -> io::Result<()> {
         let day = now.date_naive();
-        if self.open.as_ref().is_none_or(|(open, _)| *open != day) {
+        if self.open.as_ref().is_none_or(|open| open.day != day) {
             let path = self.folder.join(format!("{PREFIX}{}{SUFFIX}", day.format("%Y%m%d")));
             let file = OpenOptions::new().create(true).append(true).open(path)?;
             // The name must survive as well as the bytes.
             File::open(&self.folder)?.sync_all()?;
-            self.open = Some((day, file));
+            let length = file.metadata()?.len();
+            self.open = Some(DayFile { day, file, length });
         }
-        match &mut self.open {
-            Some((_, file)) => {
-                file.write_all(&bytes)?;
-                file.sync_data()
+        let Some(open) = &mut self.open else {
+            return Err(io::Error::other("no file is open"));
+        };
+        let written = open.file.write_all(frames).and_then(|()| open.file.sync_data());
+        match written {
+            Ok(()) => open.length += frames.len() as u64,
+            Err(_) => {
+                // Half a frame would make what follows unreadable. If it cannot be cut off now, it is at the next start.
+                if let Err(error) = open.file.set_len(open.length) {
+                    tracing::error!(%error, "half a packet stays at the end of the journal");
+                }
+                self.open = None;
             }
-            None => Err(io::Error::other("no file is open")),
         }
+        written
     }
 
     /// The newest packets, oldest first, at most `count`.
@@ -115,9 +156,9 @@ impl PacketJournal {
     pub fn newest(&self, count: usize) -> io::Result<Vec<Vec<u8>>> {
         let mut newest: Vec<Vec<u8>> = Vec::new();
         for path in self.files()?.iter().rev() {
-            let (mut frames, _) = self.frames(path)?;
-            frames.extend(newest);
-            newest = frames;
+            let (mut older, _) = self.frames(path)?;
+            older.extend(newest);
+            newest = older;
             if newest.len() >= count {
                 break;
             }

@@ -4,6 +4,7 @@
 //! acknowledged when its answer says that it is safe in the journal.
 
 pub mod folder;
+pub mod intake;
 pub mod journal;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -1,7 +1,7 @@
 //! Notices from Kafka, as NASA's General Coordinates Network sends them (gcn.nasa.gov, "Kafka").
 //!
 //! ```text
-//!  topics ──message──► sink ──► journal ──Taken──► offset stored ──► committed to the broker twice a second
+//!  topics ──message──► sink ──► journal ──Taken──► offset passed ──► committed to the broker twice a second
 //!  heartbeat ─────────► line is alive; none for too long ──► a new consumer
 //! ```
 //!
@@ -11,7 +11,7 @@
 
 mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -24,12 +24,13 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 pub use token::{Login, Token, TokenError, fetch};
 
-use super::vtp::{Clock, Delivery, LinkState};
+use super::vtp::{Answer, Clock, Delivery, LinkState};
 
 /// How long one look at the queue lasts: also how soon a stop is obeyed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,6 +40,10 @@ const PARTING: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often new topics and partitions are looked for: a topic without recent alerts does not exist.
 const NEW_TOPICS: Duration = Duration::from_secs(60);
+/// Messages that may wait for the journal at once: many share one commit. Their offsets are passed in their order.
+const MOST_UNANSWERED: usize = 64;
+/// How long one look at the queue lasts while messages wait for their answers.
+const GLANCE: Duration = Duration::from_millis(2);
 /// Largest message that is asked for: sky maps of gravitational waves near 1 MB, and GCN's own limit of 4 MiB.
 const LARGEST_MESSAGE: u32 = 8 << 20;
 
@@ -212,7 +217,6 @@ pub fn start(
     state: watch::Sender<LinkState>,
 ) -> Result<KafkaListener, KafkaFault> {
     let line = connect(&settings, &clock)?;
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let stop = Arc::new(AtomicBool::new(false));
     let heard_at = clock();
     let mut reader = Reader {
@@ -221,10 +225,10 @@ pub fn start(
         sink,
         state,
         stop: stop.clone(),
-        waiting,
         heard_at,
         positions: BTreeMap::new(),
         look_for_topics_at: None,
+        unanswered: VecDeque::new(),
     };
     let thread = std::thread::Builder::new()
         .name("kafka".into())
@@ -252,45 +256,45 @@ fn part_with(line: Line) {
     }
 }
 
-/// What comes after a message.
-enum Next {
-    Message,
-    /// This consumer cannot go on.
-    Consumer,
-    /// Nobody takes messages any more.
-    End,
-}
-
 struct Reader {
     settings: KafkaSettings,
     clock: Clock,
     sink: mpsc::Sender<Delivery>,
     state: watch::Sender<LinkState>,
     stop: Arc<AtomicBool>,
-    waiting: tokio::runtime::Runtime,
     heard_at: DateTime<Utc>,
     /// The partitions that are read, each with the offset to read next, once one was read.
     positions: BTreeMap<(String, i32), Option<i64>>,
     /// When the brokers are asked for partitions again.
     look_for_topics_at: Option<Instant>,
+    /// Messages that were handed on and wait for the journal, oldest first.
+    unanswered: VecDeque<Unanswered>,
+}
+
+/// A message that waits for the journal.
+struct Unanswered {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    answered: oneshot::Receiver<Answer>,
+    since: Instant,
 }
 
 impl Reader {
     fn run(&mut self, mut line: Line) {
         while !self.stop.load(Ordering::Relaxed) && !self.sink.is_closed() {
-            let mut renew = false;
-            match line.poll(LOOK) {
+            let look = if self.unanswered.is_empty() { LOOK } else { GLANCE };
+            match line.poll(look) {
                 None => {}
                 Some(Ok(message)) => {
                     self.heard();
-                    match self.take(&line, &message) {
-                        Next::Message => {}
-                        Next::Consumer => renew = true,
-                        Next::End => break,
+                    if !self.take(&line, &message) {
+                        break;
                     }
                 }
                 Some(Err(error)) => self.failed(&error),
             }
+            let renew = !self.settle(&line);
             if self.look_for_topics_at.is_none_or(|at| Instant::now() >= at) {
                 self.look_for_topics(&line);
             }
@@ -304,6 +308,11 @@ impl Reader {
                 }
                 self.heard_at = (self.clock)();
             }
+        }
+        // What was handed on may still get its answer.
+        let end = Instant::now() + PARTING;
+        while !self.unanswered.is_empty() && !self.sink.is_closed() && Instant::now() < end && self.settle(&line) {
+            std::thread::sleep(GLANCE);
         }
         if let Err(error) = line.commit_consumer_state(CommitMode::Sync)
             && error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
@@ -344,7 +353,9 @@ impl Reader {
         self.look_for_topics_at = Some(Instant::now() + pause);
     }
 
-    fn assign(&self, line: &Line) {
+    fn assign(&mut self, line: &Line) {
+        // What waits for an answer is read again from here on.
+        self.unanswered.clear();
         let mut list = TopicPartitionList::new();
         let added: Result<(), KafkaError> = self.positions.iter().try_for_each(|((topic, partition), next)| {
             let heartbeat = self.settings.heartbeat.as_ref() == Some(topic);
@@ -400,61 +411,80 @@ impl Reader {
         });
     }
 
-    /// Hands a message on and waits for its answer.
-    fn take(&mut self, line: &Line, message: &BorrowedMessage<'_>) -> Next {
+    /// Hands a message on; `false` when nobody takes messages any more.
+    fn take(&mut self, line: &Line, message: &BorrowedMessage<'_>) -> bool {
         let payload = message.payload().unwrap_or_default();
-        let heartbeat = self.settings.heartbeat.as_deref() == Some(message.topic());
-        if heartbeat || payload.is_empty() {
-            if !heartbeat {
-                self.pass(line, message);
-            }
-            return Next::Message;
+        if self.settings.heartbeat.as_deref() == Some(message.topic()) {
+            return true;
         }
         let (answer, answered) = oneshot::channel();
-        let delivery = Delivery {
-            bytes: payload.to_vec(),
-            received_at: (self.clock)(),
-            peer: format!("{}[{}]@{}", message.topic(), message.partition(), message.offset()),
-            answer,
-        };
-        if self.sink.blocking_send(delivery).is_err() {
-            return Next::End;
-        }
-        let limit = self.settings.answer_within;
-        // The timer needs the runtime's context when it is made, hence the block.
-        match self
-            .waiting
-            .block_on(async { tokio::time::timeout(limit, answered).await })
-        {
-            // Refused is dealt with too: it is in the journal with its reason, and would be refused again.
-            Ok(Ok(_)) => {
-                self.pass(line, message);
-                Next::Message
+        if payload.is_empty() {
+            // Nothing to keep: passed in its turn.
+            drop(answer.send(Answer::Taken));
+        } else {
+            let delivery = Delivery {
+                bytes: payload.to_vec(),
+                received_at: (self.clock)(),
+                peer: format!("{}[{}]@{}", message.topic(), message.partition(), message.offset()),
+                answer,
+            };
+            if self.sink.blocking_send(delivery).is_err() {
+                return false;
             }
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(
-                    topic = message.topic(),
-                    offset = message.offset(),
-                    "kafka: not in the journal; again"
-                );
-                let back = Offset::Offset(message.offset());
-                if let Err(error) = line.seek(message.topic(), message.partition(), back, PARTING) {
-                    // Its offset is not passed, so the next consumer of the group gets it.
-                    tracing::error!(%error, "kafka: cannot go back");
-                    return Next::Consumer;
+        }
+        self.unanswered.push_back(Unanswered {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            answered,
+            since: Instant::now(),
+        });
+        while self.unanswered.len() >= MOST_UNANSWERED && !self.stop.load(Ordering::Relaxed) {
+            if !self.settle(line) {
+                return true;
+            }
+            if self.unanswered.len() >= MOST_UNANSWERED {
+                std::thread::sleep(GLANCE);
+            }
+        }
+        true
+    }
+
+    /// Passes the offsets of what is in the journal, in their order. A message without an answer is gone back to, with
+    /// all behind it in its partition. `false` when this consumer cannot go on.
+    fn settle(&mut self, line: &Line) -> bool {
+        while let Some(first) = self.unanswered.front_mut() {
+            match first.answered.try_recv() {
+                // Refused is dealt with too: it is in the journal with its reason, and would be refused again.
+                Ok(_) => {
+                    if let Some(done) = self.unanswered.pop_front() {
+                        self.pass(line, done);
+                    }
                 }
-                Next::Message
+                Err(TryRecvError::Empty) if first.since.elapsed() < self.settings.answer_within => return true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => {
+                    let (topic, partition, offset) = (first.topic.clone(), first.partition, first.offset);
+                    tracing::warn!(topic, offset, "kafka: not in the journal; again");
+                    self.unanswered
+                        .retain(|later| later.topic != topic || later.partition != partition);
+                    if let Err(error) = line.seek(&topic, partition, Offset::Offset(offset), PARTING) {
+                        // Its offset is not passed, so the next consumer of the group gets it.
+                        tracing::error!(%error, "kafka: cannot go back");
+                        return false;
+                    }
+                }
             }
         }
+        true
     }
 
     /// The offset behind a message is what the group is to begin with.
-    fn pass(&mut self, line: &Line, message: &BorrowedMessage<'_>) {
-        let place = (message.topic().to_owned(), message.partition());
-        self.positions.insert(place, Some(message.offset() + 1));
-        if let Err(error) = line.store_offset_from_message(message) {
+    fn pass(&mut self, line: &Line, done: Unanswered) {
+        if let Err(error) = line.store_offset(&done.topic, done.partition, done.offset) {
             // It comes again after a restart, which is harmless.
             tracing::warn!(%error, "kafka: offset not passed");
         }
+        self.positions
+            .insert((done.topic, done.partition), Some(done.offset + 1));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 /// Number of a packet in the order of publication; the first is 1.
@@ -25,6 +26,23 @@ struct Kept {
     newest: Number,
     /// Marks by identifier, with the newest number at the time, which tells how old they are.
     marks: BTreeMap<String, (Number, Number)>,
+}
+
+impl Kept {
+    /// Number of the oldest packet that is kept; of the next one when none is.
+    fn first(&self) -> Number {
+        self.newest + 1 - self.packets.len() as u64
+    }
+
+    fn packet(&self, number: Number) -> Option<&Arc<[u8]>> {
+        self.packets
+            .get(usize::try_from(number.checked_sub(self.first())?).ok()?)
+    }
+}
+
+/// What a packet is known by in the marks.
+fn fingerprint(packet: &[u8]) -> String {
+    crate::format::hex(&Sha256::digest(packet)[..16])
 }
 
 /// What there is behind a number.
@@ -85,27 +103,35 @@ impl Relay {
         self.newest.receiver_count()
     }
 
-    /// The marks of all subscribers that are remembered: for the next run of the broker, as numbers of packets before
-    /// the newest.
+    /// The marks of all subscribers that are remembered, for the next run of the broker: the hash of the last packet
+    /// that each acknowledged; empty when that is not kept any more, or when there was none.
     #[must_use]
-    pub fn marks(&self) -> BTreeMap<String, u64> {
+    pub fn marks(&self) -> BTreeMap<String, String> {
         let kept = self.kept();
+        let hash = |mark: Number| kept.packet(mark).map(|packet| fingerprint(packet)).unwrap_or_default();
         kept.marks
             .iter()
-            .map(|(who, (mark, _))| (who.clone(), kept.newest.saturating_sub(*mark)))
+            .map(|(who, (mark, _))| (who.clone(), hash(*mark)))
             .collect()
     }
 
-    /// Begins with the packets and the marks of an earlier run.
-    pub fn restore(&self, packets: Vec<Vec<u8>>, behind: BTreeMap<String, u64>) {
+    /// Begins with the packets and the marks of an earlier run. Packets that came after the marks were written down are
+    /// sent, and whoever has a mark that is not among the packets gets all of them: nothing is missed.
+    pub fn restore(&self, packets: Vec<Vec<u8>>, marks: BTreeMap<String, String>) {
         for packet in packets {
             self.publish(&packet);
         }
         let mut kept = self.kept();
+        let first = kept.first();
+        let mut known: BTreeMap<String, Number> = BTreeMap::new();
+        for (number, packet) in (first..).zip(&kept.packets) {
+            // Of equal packets the first counts: one too many is better than one too few.
+            known.entry(fingerprint(packet)).or_insert(number);
+        }
         let newest = kept.newest;
-        let marks = behind
+        let marks = marks
             .into_iter()
-            .map(|(who, behind)| (who, (newest.saturating_sub(behind), newest)));
+            .map(|(who, hash)| (who, (known.get(&hash).copied().unwrap_or(first - 1), newest)));
         kept.marks.extend(marks);
     }
 
@@ -124,20 +150,18 @@ impl Relay {
         if number >= kept.newest {
             return Behind::Nothing;
         }
-        let first = kept.newest + 1 - kept.packets.len() as u64;
-        match (number + 1).checked_sub(first) {
-            None => Behind::Lost(first - number - 1),
-            Some(at) => {
-                let packet = usize::try_from(at).ok().and_then(|at| kept.packets.get(at));
-                packet.map_or(Behind::Nothing, |packet| Behind::Packet(packet.clone()))
-            }
+        let first = kept.first();
+        if number + 1 < first {
+            return Behind::Lost(first - number - 1);
         }
+        kept.packet(number + 1)
+            .map_or(Behind::Nothing, |packet| Behind::Packet(packet.clone()))
     }
 
     /// How far a subscriber had come, as far as what follows is still kept.
     pub(super) fn mark(&self, who: &str) -> Option<Number> {
         let kept = self.kept();
-        let first = kept.newest + 1 - kept.packets.len() as u64;
+        let first = kept.first();
         kept.marks
             .get(who)
             .map(|(mark, _)| (*mark).max(first.saturating_sub(1)))
@@ -187,9 +211,17 @@ mod tests {
         }
         relay.set_mark("ivo://them/s", 1);
         let next = Relay::new(10);
-        next.restore(vec![b"b".to_vec(), b"c".to_vec()], relay.marks());
-        let mark = next.mark("ivo://them/s").unwrap();
-        assert_eq!(next.behind(mark), Behind::Packet(Arc::from(&b"b"[..])));
+        relay.set_mark("ivo://them/newest", 3);
+        let marks = relay.marks();
+        // One more came after the marks were written down.
+        let packets = [b"a", b"b", b"c", b"d"].map(|p| p.to_vec()).to_vec();
+        next.restore(packets, marks.clone());
+        let mark = |relay: &Relay, who: &str| relay.behind(relay.mark(who).unwrap());
+        assert_eq!(mark(&next, "ivo://them/s"), Behind::Packet(Arc::from(&b"b"[..])));
+        assert_eq!(mark(&next, "ivo://them/newest"), Behind::Packet(Arc::from(&b"d"[..])));
+        let last = Relay::new(10);
+        last.restore(vec![b"c".to_vec(), b"d".to_vec()], marks);
+        assert_eq!(mark(&last, "ivo://them/s"), Behind::Packet(Arc::from(&b"c"[..])));
         assert_eq!(next.mark("ivo://others/s"), None);
     }
 
