@@ -5,6 +5,7 @@ use alidade_analysis::{
     command::{self, PhotometryOptions, SolveHints},
     cosmics::{self, CosmicOptions},
     extract::{Options, extract},
+    overscan::Layout,
     subtract::SubtractOptions,
 };
 use serde_json::Value;
@@ -56,7 +57,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         "combine" => {
             let frames: Vec<PathBuf> = words[2..].iter().map(PathBuf::from).collect();
-            command::combine(&frames, command::Method::Clipped, Path::new(word(1)?))
+            command::combine(
+                &frames,
+                command::Method::Clipped,
+                &Layout::default(),
+                Path::new(word(1)?),
+            )
         }
         "compress" => command::compress(Path::new(word(1)?), Path::new(word(2)?)),
         "verify" => command::verify(Path::new(word(1)?)),

@@ -246,6 +246,12 @@ pub enum Fact {
         best_dec_deg: Option<f64>,
         best_mag: Option<f64>,
     },
+    /// Frames showed that something was off, and it was changed: pointing, focus, or a frame that is taken again.
+    Corrected {
+        what: String,
+        by: String,
+        cause: String,
+    },
     RunMoved {
         run: String,
         pipeline: String,
