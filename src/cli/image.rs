@@ -147,7 +147,8 @@ impl LayoutArgs {
 
 #[derive(Debug, Subcommand)]
 enum IndexCommand {
-    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag
+    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag, or of an index file of astrometry.net with
+    /// magnitudes, such as Debian's astrometry-data-tycho2-07-littleendian installs in /usr/share/astrometry
     Build {
         catalogue: PathBuf,
         /// Name that is said with what is found by it

@@ -26,6 +26,9 @@
 //! | [`plot`] | celestial grid, light curve |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
+//! | [`transparency`] | pure: clouds told from the stars' light |
+//! | [`solve_field`] | astrometry.net as a second engine |
+//! | [`work`] | masters, one frame, the error circle of an alert: off the agents' thread |
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
@@ -50,4 +53,4 @@ pub mod reduce;
 pub mod solve_field;
 pub mod subtract;
 pub mod transparency;
-mod work;
+pub mod work;

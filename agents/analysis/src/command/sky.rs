@@ -5,6 +5,7 @@ use crate::{
     astrometry::{
         Hint, Index, Orientation, SkyStars, Solution, SolveOptions, Wcs,
         index::{self, Contents},
+        net_index,
         solve::solve,
         stars::separation,
     },
@@ -20,10 +21,17 @@ use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Makes an index of a table with the columns ra_deg, dec_deg and mag.
+/// Makes an index of a table with the columns ra_deg, dec_deg and mag, or of an index file of astrometry.net's.
 pub fn build_index(catalogue: &Path, name: Option<&str>, out: &Path) -> Result<Value, CommandError> {
-    let text = std::fs::read_to_string(catalogue).map_err(|e| bad(catalogue, e))?;
-    let stars = index::read_csv(&text).map_err(|e| bad(catalogue, e))?;
+    let bytes = std::fs::read(catalogue).map_err(|e| bad(catalogue, e))?;
+    let stars = if net_index::looks_like(&bytes) {
+        net_index::read(&bytes).map_err(|e| bad(catalogue, e))?
+    } else {
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| bad(catalogue, "neither a table of text nor a FITS file"))?;
+        index::read_csv(text).map_err(|e| bad(catalogue, e))?
+    };
+    drop(bytes);
     let usual = catalogue
         .file_stem()
         .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
