@@ -10,7 +10,7 @@
 //! Only frames begun after the last change speak of what is now: a correction is never answered twice.
 
 use alidade_model::time::UtcTime;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Frames that are remembered.
 pub const MEMORY: usize = 48;
@@ -143,6 +143,17 @@ pub const TRIAL_PAUSE_S: f64 = 1200.0;
 /// After so long a pause another night has begun, seconds.
 const NIGHT_S: f64 = 36_000.0;
 
+/// Channel and filter: widths compare only within one of them.
+type Light = (String, String);
+
+/// A trial that runs.
+#[derive(Debug, Clone, PartialEq)]
+struct Trial {
+    light: Light,
+    /// Offsets and the widths measured there; the first is where it began.
+    points: Vec<(i64, f64)>,
+}
+
 /// What is known of the focus.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Focus {
@@ -150,17 +161,23 @@ pub struct Focus {
     pub offset_steps: i64,
     /// Frames begun before say nothing of it.
     pub since: Option<UtcTime>,
-    /// Least width of the night, arcseconds at the zenith.
-    best: Option<f64>,
-    /// Offsets of the running trial and the widths measured there; the first is where it began.
-    trial: Vec<(i64, f64)>,
+    /// Least widths of the night, arcseconds at the zenith.
+    best: BTreeMap<Light, f64>,
+    trial: Option<Trial>,
     trials: u32,
     ended_at: Option<UtcTime>,
+    /// The last trial ended at its reach: the focus is farther away.
+    unfinished: bool,
+}
+
+/// The light of a frame.
+fn light(frame: &Seen) -> Light {
+    (frame.channel.clone(), frame.filter.clone())
 }
 
 impl Focus {
     pub fn on_trial(&self) -> bool {
-        !self.trial.is_empty()
+        self.trial.is_some()
     }
 
     /// Looks at the frames; what becomes of the focus, if they say anything new. A changed offset wants the focuser to
@@ -169,36 +186,52 @@ impl Focus {
         if limits.focus_trial_steps <= 0 {
             return None;
         }
-        let fresh = |f: &&Seen| self.since.is_none_or(|s| f.started_at >= s);
-        let mut widths: Vec<f64> = frames
+        let fresh = |f: &&Seen| self.since.is_none_or(|s| f.started_at >= s) && !f.trailed;
+        let widths: Vec<(Light, f64)> = frames
             .iter()
             .rev()
             .filter(fresh)
-            .filter_map(|f| f.seeing_arcsec.filter(|_| !f.trailed))
-            .take(FOCUS_FRAMES)
+            .filter_map(|f| Some((light(f), f.seeing_arcsec?)))
             .collect();
-        if widths.len() < FOCUS_FRAMES {
-            return None;
-        }
-        widths.sort_by(f64::total_cmp);
-        let width = widths[FOCUS_FRAMES / 2];
+        let newest = widths.first().map(|w| w.0.clone())?;
+        let wanted = self.trial.as_ref().map_or(&newest, |t| &t.light);
+        let of = |wanted: &Light| {
+            let own = widths.iter().filter(|w| w.0 == *wanted).map(|w| w.1);
+            own.take(FOCUS_FRAMES).collect::<Vec<f64>>()
+        };
+        let mut own = of(wanted);
         let mut next = self.clone();
         next.since = Some(now);
-        if self.on_trial() {
-            next.trial.push((self.offset_steps, width));
+        if own.len() < FOCUS_FRAMES {
+            // The sequence went on to another filter: a trial cannot be finished, and ends where it began.
+            let abandoned = self.trial.as_ref().filter(|_| of(&newest).len() >= FOCUS_FRAMES)?;
+            next.offset_steps = abandoned.points[0].0;
+            (next.trial, next.ended_at) = (None, Some(now));
+            return Some(next);
+        }
+        own.sort_by(f64::total_cmp);
+        let width = own[FOCUS_FRAMES / 2];
+        if let Some(trial) = &mut next.trial {
+            trial.points.push((self.offset_steps, width));
             next.proceed(now, limits);
             return Some(next);
         }
-        next.best = Some(self.best.map_or(width, |b| b.min(width)));
         // A new night: the best of another one says little of this one.
         if self.ended_at.is_some_and(|at| now.seconds_since(at) > NIGHT_S) {
-            (next.trials, next.ended_at, next.best) = (0, None, Some(width));
+            (next.trials, next.ended_at) = (0, None);
+            next.best.clear();
         }
-        let doubted = width > limits.focus_doubt_arcsec || self.best.is_some_and(|best| width > WIDER * best);
-        let rested = self.ended_at.is_none_or(|at| now.seconds_since(at) > TRIAL_PAUSE_S);
+        let best = next.best.entry(newest.clone()).or_insert(width);
+        let doubted = self.unfinished || width > limits.focus_doubt_arcsec || width > WIDER * *best;
+        *best = best.min(width);
+        let rested = next.ended_at.is_none_or(|at| now.seconds_since(at) > TRIAL_PAUSE_S);
         if doubted && rested && next.trials < TRIALS {
             next.trials += 1;
-            next.trial = vec![(self.offset_steps, width)];
+            next.unfinished = false;
+            next.trial = Some(Trial {
+                light: newest,
+                points: vec![(self.offset_steps, width)],
+            });
             next.offset_steps = bounded(self.offset_steps + limits.focus_trial_steps, limits);
             return Some(next);
         }
@@ -209,32 +242,34 @@ impl Focus {
 
     /// The next place of a trial, or its end.
     fn proceed(&mut self, now: UtcTime, limits: &Limits) {
-        let step = limits.focus_trial_steps;
-        let start = self.trial[0].0;
-        if let [_, _] = self.trial[..] {
+        let Some(trial) = &self.trial else { return };
+        let (step, points) = (limits.focus_trial_steps, &trial.points);
+        let (start, first) = points[0];
+        if points.len() < 3 {
             self.offset_steps = bounded(start - step, limits);
             return;
         }
-        let lowest = self.trial.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-        let (at, width) = lowest.unwrap_or(self.trial[0]);
+        let lowest = points.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+        let (at, width) = lowest.unwrap_or(points[0]);
         // Widths that differ by chance alone move nothing.
-        let told = self.trial[0].1 > 1.03 * width;
-        self.offset_steps = match vertex(&self.trial) {
-            Some(vertex) if told || (vertex - start as f64).abs() < step as f64 => {
-                // Not farther beyond the outermost place than the trial was wide: a flat parabola sees anything.
-                let reach = 4.0 * step as f64;
-                bounded(
-                    (start as f64 + (vertex - start as f64).clamp(-reach, reach)).round() as i64,
-                    limits,
-                )
+        let told = first > 1.03 * width;
+        // Not far beyond the outermost place: a flat parabola sees anything.
+        let reach = 4.0 * step as f64;
+        let by = vertex(points).map(|v| v - start as f64);
+        let (next, far) = match by {
+            Some(by) if told || by.abs() < step as f64 => {
+                (start + by.clamp(-reach, reach).round() as i64, by.abs() > reach)
             }
-            _ if told => bounded(at + (at - start).signum() * step, limits),
-            _ => start,
+            _ if told => (at + (at - start).signum() * step, true),
+            _ => (start, false),
         };
-        self.trial.clear();
+        self.offset_steps = bounded(next, limits);
         // The seeing may have changed: what is best is learnt anew.
-        self.best = Some(width);
-        self.ended_at = Some(now);
+        self.best.clear();
+        self.trial = None;
+        // One that ended at its reach goes on at once.
+        self.unfinished = far;
+        self.ended_at = (!far).then_some(now);
     }
 }
 
