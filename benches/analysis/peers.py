@@ -227,15 +227,59 @@ def whole(folder):
         sources=ours["sources"], sep_sources=len(found), note="ours with apertures, Kron and windowed measures, sep's without")
 
 
+def candidates(folder):
+    """Raw frame, calibrated, searched, solved, compared with a catalogue that lacks one of its stars."""
+    from astropy.wcs import WCS
+
+    rng = np.random.default_rng(7)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.0, 30.0], [SIZE / 2 + 0.5] * 2
+    wcs.wcs.cd = [[-1 / 3600, 0], [0, 1 / 3600]]
+    image, stars = np.full((SIZE, SIZE), 300.0), []
+    yy, xx = np.mgrid[-12:13, -12:13]
+    for n in range(SIZE * SIZE // 4000):
+        x, y = rng.uniform(14, SIZE - 14, 2)
+        flux = 3e5 if n == 0 else 10 ** rng.uniform(2.5, 5.8)
+        x, y = (SIZE / 2 + 40.3, SIZE / 2 - 60.7) if n == 0 else (x, y)
+        stars.append((x, y, flux))
+        ix, iy = int(x), int(y)
+        shape = (1 + ((xx - (x - ix)) ** 2 + (yy - (y - iy)) ** 2) / 5.5) ** -3
+        image[iy - 12:iy + 13, ix - 12:ix + 13] += flux * shape / shape.sum()
+    response = 1 - 0.1 * (((np.mgrid[:SIZE, :SIZE] / SIZE - 0.5) ** 2).sum(0))
+    image = rng.poisson(image * response) + rng.normal(1000, 6.5, image.shape)
+    for _ in range(SIZE * SIZE // 30_000):
+        x, y = rng.integers(5, SIZE - 30, 2)
+        angle, length, charge = rng.uniform(0, np.pi / 2), rng.integers(1, 18), 10 ** rng.uniform(2.3, 4)
+        for k in range(length):
+            image[int(y + k * np.sin(angle)), int(x + k * np.cos(angle))] += charge
+    header = wcs.to_header()
+    header["EXPTIME"], header["FILTER"] = 60.0, "r"
+    fits.PrimaryHDU(image.clip(0, 65535).astype(np.uint16), header).writeto(folder / "night.fits")
+    masters = [folder / f"{name}.fits" for name in ("m-bias", "m-dark", "m-flat")]
+    for path, level in zip(masters, (np.full(image.shape, 1000.0), np.zeros(image.shape), response / response.mean())):
+        fits.PrimaryHDU(level.astype(np.float32)).writeto(path)
+    known = np.array(stars[1:])
+    ra, dec = wcs.all_pix2world(known[:, 0], known[:, 1], 0)
+    np.savetxt(folder / "field.csv", np.c_[ra, dec, 22 - 2.5 * np.log10(known[:, 2] / 60)], "%.7f,%.7f,%.4f", header="ra_deg,dec_deg,mag",
+        comments="")
+    own("index", folder / "field.csv", folder / "field.idx")
+    for how in ([], ["cosmics"], ["box"]):
+        answer, _, memory = own("candidates-seconds", folder / "night.fits", *masters, folder / "field.idx", *how)
+        first = (answer.get("candidates") or [[np.nan] * 4])[0]
+        hit = np.hypot(first[0] - stars[0][0], first[1] - stars[0][1]) < 1 if how != ["box"] else None
+        say(step="raw to candidates", how=(how or ["plain"])[0], size=SIZE, megabytes=memory, new_star_first=hit,
+            **{k: v if k != "candidates" else len(v) for k, v in answer.items()})
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = [p for p in os.environ.get("COSMIC_IMAGES", "").split(":") if p]
-        steps = {"extract": lambda: whole(folder), "combine": lambda: combine(folder), "cosmics": lambda: cosmics(folder, images)}
+        steps = {"extract": lambda: whole(folder), "candidates": lambda: candidates(folder), "combine": lambda: combine(folder), "cosmics": lambda: cosmics(folder, images)}
         if INDEX:
             steps["solve"] = lambda: solving(folder)
         for step, run in steps.items():
-            if step in os.environ.get("STEPS", "extract combine cosmics solve").split():
+            if step in os.environ.get("STEPS", "extract candidates combine cosmics solve").split():
                 run()
     say(step="memory of this script", megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

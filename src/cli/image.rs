@@ -2,10 +2,12 @@
 
 use super::CliError;
 use alidade_analysis::{
+    bad_pixels::Limits,
     candidates::Circle,
-    command::{self, CandidateOptions, CommandError, Method, PhotometryOptions, SolveHints},
+    command::{self, CalibrateOptions, CandidateOptions, CommandError, Method, PhotometryOptions, SolveHints},
     cosmics::CosmicOptions,
     extract::Options,
+    overscan::{Follow, Layout, Section},
     subtract::SubtractOptions,
 };
 use clap::{Args, Subcommand};
@@ -27,7 +29,7 @@ enum ImageCommand {
     Stats { image: PathBuf },
     /// Sources with position, flux, width and flags
     Extract(ExtractArgs),
-    /// Take bias and dark off, divide by the flat
+    /// Take overscan, bias and dark off, divide by the flat, fill bad pixels
     Calibrate {
         raw: PathBuf,
         #[arg(long)]
@@ -36,6 +38,32 @@ enum ImageCommand {
         dark: Option<PathBuf>,
         #[arg(long)]
         flat: Option<PathBuf>,
+        /// Mask of `image bad-pixels`, or any image of which all but zero is bad
+        #[arg(long)]
+        bad_pixels: Option<PathBuf>,
+        #[command(flatten)]
+        layout: LayoutArgs,
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Find hot and dead pixels in a master dark and flats
+    #[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["dark", "flat"]))]
+    BadPixels {
+        #[arg(long)]
+        dark: Option<PathBuf>,
+        #[arg(long, num_args = 1..)]
+        flat: Vec<PathBuf>,
+        /// Hot: so many robust scatters of the dark above its surroundings
+        #[arg(long, default_value_t = 20.0)]
+        hot_sigma: f32,
+        /// Dead: less than this share of the surroundings' response
+        #[arg(long, default_value_t = 0.5)]
+        least_response: f32,
+        /// Dead: more than this multiple of the surroundings' response
+        #[arg(long, default_value_t = 1.5)]
+        most_response: f32,
+        #[command(flatten)]
+        layout: LayoutArgs,
         #[arg(short, long)]
         output: PathBuf,
     },
@@ -45,6 +73,8 @@ enum ImageCommand {
         frames: Vec<PathBuf>,
         #[arg(long, value_parser = ["clipped", "median", "mean"], default_value = "clipped")]
         method: String,
+        #[command(flatten)]
+        layout: LayoutArgs,
         #[arg(short, long)]
         output: PathBuf,
     },
@@ -82,9 +112,43 @@ enum ImageCommand {
     },
 }
 
+/// Where a detector is blind; without it the header's BIASSEC, TRIMSEC and DATASEC say.
+#[derive(Debug, Args)]
+struct LayoutArgs {
+    /// Columns or rows without light, like [1:32,1:1024], in the detector's own pixels
+    #[arg(long)]
+    overscan: Option<Section>,
+    /// What is kept, like [33:1056,1:1024]
+    #[arg(long)]
+    trim: Option<Section>,
+    /// How the overscan's level follows the read-out
+    #[arg(long, value_parser = ["smooth", "each", "level"], default_value = "smooth")]
+    overscan_follow: String,
+    /// Leave overscan and margins in, whatever the header says
+    #[arg(long, conflicts_with_all = ["overscan", "trim"])]
+    keep_overscan: bool,
+}
+
+impl LayoutArgs {
+    fn layout(&self) -> Layout {
+        let follow = match self.overscan_follow.as_str() {
+            "each" => Follow::Each,
+            "level" => Follow::Level,
+            _ => Follow::Smooth,
+        };
+        Layout {
+            overscan: self.overscan,
+            trim: self.trim,
+            follow,
+            ignore_header: self.keep_overscan,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum IndexCommand {
-    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag
+    /// Make an index of a table with the columns ra_deg, dec_deg (ICRS) and mag, or of an index file of astrometry.net with
+    /// magnitudes, such as Debian's astrometry-data-tycho2-07-littleendian installs in /usr/share/astrometry
     Build {
         catalogue: PathBuf,
         /// Name that is said with what is found by it
@@ -220,8 +284,8 @@ struct CandidatesArgs {
     /// Error circle: ICRS degrees and radius in degrees
     #[arg(long, num_args = 3, value_names = ["RA", "DEC", "RADIUS"], allow_negative_numbers = true)]
     area: Option<Vec<f64>>,
-    /// Table of minor planets' elements: name, epoch_jd, mean_anomaly_deg, perihelion_deg, node_deg, inclination_deg,
-    /// eccentricity, axis_au
+    /// Minor planets: orbits in the Minor Planet Center's one-line format (MPCORB), or a table with the columns name,
+    /// epoch_jd, mean_anomaly_deg, perihelion_deg, node_deg, inclination_deg, eccentricity, axis_au
     #[arg(long)]
     elements: Option<PathBuf>,
     /// Folder for pictures of the candidates
@@ -337,6 +401,9 @@ struct ExtractArgs {
     /// Side of the background cells, pixels [default: 64, 32 for small frames]
     #[arg(long)]
     mesh: Option<usize>,
+    /// Mask of `image bad-pixels`: sources that hold such are flagged (16)
+    #[arg(long)]
+    bad_pixels: Option<PathBuf>,
     /// Electrons per unit
     #[arg(long, default_value_t = 1.0)]
     gain: f64,
@@ -387,21 +454,62 @@ impl ExtractArgs {
 pub fn run(args: &ImageArgs, out: &mut impl Write) -> Result<u8, CliError> {
     let answer = match &args.command {
         ImageCommand::Stats { image } => command::stats(image),
-        ImageCommand::Extract(extract) => command::extract(&extract.image, &extract.options()?, extract.mesh),
+        ImageCommand::Extract(extract) => {
+            let mask = extract.bad_pixels.as_deref();
+            command::extract(&extract.image, &extract.options()?, extract.mesh, mask)
+        }
         ImageCommand::Calibrate {
             raw,
             bias,
             dark,
             flat,
+            bad_pixels,
+            layout,
             output,
-        } => command::calibrate(raw, bias.as_deref(), dark.as_deref(), flat.as_deref(), output),
-        ImageCommand::Combine { frames, method, output } => {
+        } => {
+            let options = CalibrateOptions {
+                bias: bias.clone(),
+                dark: dark.clone(),
+                flat: flat.clone(),
+                bad_pixels: bad_pixels.clone(),
+                layout: layout.layout(),
+            };
+            command::calibrate(raw, &options, output)
+        }
+        ImageCommand::BadPixels {
+            dark,
+            flat,
+            hot_sigma,
+            least_response,
+            most_response,
+            layout,
+            output,
+        } => {
+            let limits = Limits {
+                hot_sigma: *hot_sigma,
+                least_response: *least_response,
+                most_response: *most_response,
+            };
+            if !(limits.hot_sigma > 0.0 && limits.least_response > 0.0 && limits.most_response > limits.least_response)
+            {
+                return Err(CliError::bad_input(
+                    "--hot-sigma must be above zero, --most-response above --least-response, and that above zero",
+                ));
+            }
+            command::bad_pixels(dark.as_deref(), flat, &limits, &layout.layout(), output)
+        }
+        ImageCommand::Combine {
+            frames,
+            method,
+            layout,
+            output,
+        } => {
             let method = match method.as_str() {
                 "median" => Method::Median,
                 "mean" => Method::Mean,
                 _ => Method::Clipped,
             };
-            command::combine(frames, method, output)
+            command::combine(frames, method, &layout.layout(), output)
         }
         ImageCommand::Clean(clean) => {
             command::clean(&clean.image, &clean.options()?, &clean.output, clean.mask.as_deref())

@@ -243,6 +243,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             report,
             analyse: true,
             sky: catalogue(&settings, observatory.is_some())?,
+            planets: minor_planets(&settings)?,
         },
     );
     let mode = if observatory.is_some() {
@@ -396,6 +397,16 @@ fn catalogue(settings: &Settings, simulated: bool) -> Result<Option<Arc<dyn SkyS
         None if simulated => Ok(Some(Arc::new(Survey::new(sky::Catalogue::default())))),
         None => Ok(None),
     }
+}
+
+/// Elements of the minor planets that are to be told from news.
+pub(crate) fn minor_planets(settings: &Settings) -> Result<Vec<alidade_analysis::minor_planets::Elements>, CliError> {
+    let Some(path) = &settings.storage.minor_planets else {
+        return Ok(Vec::new());
+    };
+    let wrong = |cause: String| CliError::bad_input(format!("{}: {cause}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    alidade_analysis::minor_planets::read(&text).map_err(wrong)
 }
 
 /// Built-in simulators, when any device is configured as simulated.

@@ -39,7 +39,7 @@ pub mod translate;
 use crate::settings::Settings;
 use actix::prelude::*;
 use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsStatus};
-use alidade_analysis::agent::{Analysis, AnalysisPorts, Seeing};
+use alidade_analysis::agent::{Analysis, AnalysisPorts, SkySeen};
 use alidade_delivery::{agent::Delivery, service::Units};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
@@ -52,9 +52,11 @@ use alidade_model::{
 };
 use alidade_monitoring::agent::{Monitoring, MonitoringPorts, MonitoringStatus, Watched};
 use alidade_observation::{
+    adjust::Adjusted,
     agent::Observation,
     exposure::{Channel, Darkroom},
-    messages::{FrameReady, ObservationStatus},
+    feedback::Frames,
+    messages::{ErrorCircle, FrameReady, ObservationStatus},
     procedure::Instruments,
 };
 use alidade_pipeline::agent::Pipeline;
@@ -90,6 +92,8 @@ pub struct Surroundings {
     pub analyse: bool,
     /// Catalogue for the analysis.
     pub sky: Option<std::sync::Arc<dyn alidade_analysis::astrometry::SkyStars>>,
+    /// Elements of minor planets.
+    pub planets: Vec<alidade_analysis::minor_planets::Elements>,
 }
 
 /// What the agents publish; anyone may read.
@@ -138,7 +142,8 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let (schedule_out, schedule_state) = watch::channel(None);
     let (alerts_out, alerts_state) = watch::channel(Rc::new(AlertsStatus::default()));
     let (wanted_out, wanted_open) = watch::channel(false);
-    let (seeing_out, seeing_state) = watch::channel(None);
+    let (sky_out, sky_state) = watch::channel(SkySeen::default());
+    let (feedback_out, feedback_state) = watch::channel(Frames::default());
 
     let delivery = Delivery {
         recorder: recorder.clone(),
@@ -153,13 +158,15 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             data_dir: data_dir.clone(),
             pipeline: pipeline.recipient(),
             sky: around.sky,
-            seeing: seeing_out,
+            sky_seen: sky_out,
+            feedback: feedback_out,
         },
-        translate::analysis(settings),
+        translate::analysis(settings, around.planets),
     )
     .start();
     let frames = analysis.recipient::<FrameReady>();
     let analyse = around.analyse;
+    let events = alerts_state.clone();
     let observation = Observation::new(
         Instruments {
             mount: devices.mount.clone(),
@@ -173,8 +180,9 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
                 observatory: translate::observatory(settings),
                 gate_max_age_s: settings.enclosure.max_age_s,
                 last_micros: Cell::new(0),
-                frames: Rc::new(move |frame: FrameReady| {
+                frames: Rc::new(move |mut frame: FrameReady| {
                     if analyse && frame.has_pixels {
+                        frame.area = frame.event.as_ref().and_then(|e| error_circle(&events.borrow(), e));
                         frames.do_send(frame);
                     }
                 }),
@@ -182,6 +190,8 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
             site,
             book: book.clone(),
             settings: translate::instruments(settings),
+            feedback: feedback_state,
+            adjusted: Adjusted::default(),
         },
         observation_out,
     )
@@ -192,7 +202,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
         recorder.clone(),
         offload,
         schedule_out,
-        sky_now(settings, monitoring_state.clone(), seeing_state, recorder.clone()),
+        sky_now(settings, monitoring_state.clone(), sky_state, recorder.clone()),
     )
     .start();
     let majordome = Majordome::new(
@@ -366,15 +376,28 @@ fn cool(settings: &Settings, devices: &Devices) {
     }
 }
 
-/// What is measured of the sky, for the planner: cloud cover from the sky's temperature, seeing from the stars.
+/// Where an event is believed to be now: its position may have been refined since the telescope was sent there.
+fn error_circle(alerts: &AlertsStatus, event: &str) -> Option<ErrorCircle> {
+    let event = alerts.events.get(event)?;
+    Some(ErrorCircle {
+        ra_deg: event.ra_deg?,
+        dec_deg: event.dec_deg?,
+        radius_deg: event.r90_deg?,
+    })
+}
+
+/// What is measured of the sky, for the planner: cloud cover from the sky's temperature and the stars' light, seeing from
+/// their widths.
 fn sky_now(
     settings: &Settings,
     monitoring: watch::Receiver<Option<Rc<MonitoringStatus>>>,
-    seeing: watch::Receiver<Option<Seeing>>,
+    seen: watch::Receiver<SkySeen>,
     recorder: Recorder,
 ) -> Rc<dyn Fn() -> SkyNow> {
     /// Older than this, the stars say nothing of the seeing any more, seconds.
     const SEEING_HOLDS_S: f64 = 1800.0;
+    /// Clouds come and go faster.
+    const CLOUD_HOLDS_S: f64 = 600.0;
     let (clear_k, overcast_k) = (settings.scheduling.clear_sky_k, settings.scheduling.overcast_sky_k);
     Rc::new(move || {
         let status = monitoring.borrow().clone();
@@ -382,12 +405,18 @@ fn sky_now(
             .as_ref()
             .and_then(|status| status.weather.get("sky_temperature_k"))
             .and_then(|reading| reading.value.ok());
+        let now = recorder.now();
+        let fresh = |told: Option<(f64, UtcTime)>, holds_s: f64| {
+            told.filter(|(_, at)| now.seconds_since(*at) < holds_s)
+                .map(|(value, _)| value)
+        };
+        let seen = *seen.borrow();
+        let by_heat = sky_k.map(|k| ((k - clear_k) / (overcast_k - clear_k)).clamp(0.0, 1.0));
+        // Whoever sees more cloud is believed: thin ones are warm or dim, seldom both.
+        let by_stars = fresh(seen.cloud, CLOUD_HOLDS_S);
         SkyNow {
-            seeing_arcsec: seeing
-                .borrow()
-                .filter(|s| recorder.now().seconds_since(s.measured_at) < SEEING_HOLDS_S)
-                .map(|s| s.arcsec),
-            cloud_cover: sky_k.map(|k| ((k - clear_k) / (overcast_k - clear_k)).clamp(0.0, 1.0)),
+            seeing_arcsec: fresh(seen.seeing_arcsec, SEEING_HOLDS_S),
+            cloud_cover: by_heat.into_iter().chain(by_stars).reduce(f64::max),
         }
     })
 }

@@ -2,7 +2,11 @@
 
 use crate::settings::{AxesSettings, ChannelSettings, Clearance, Sense, Settings};
 use alidade_alerts::{agent::AlertsSettings, strategy::Strategy};
-use alidade_analysis::agent::{AnalysisSettings, ChannelOptics};
+use alidade_analysis::{
+    agent::{AnalysisSettings, ChannelOptics},
+    minor_planets::Elements,
+    overscan::Layout,
+};
 use alidade_majordome::{agent::MajordomeSettings, night::NightSettings};
 use alidade_model::exposure::FrameKind;
 use alidade_monitoring::{agent::MonitoringSettings, fusion::Belief};
@@ -49,6 +53,12 @@ pub fn instruments(settings: &Settings) -> InstrumentSettings {
         focus_base_steps: observation.focus_base_steps,
         focus_steps_per_c: observation.focus_steps_per_c,
         retries: observation.retries,
+        feedback: alidade_observation::feedback::Limits {
+            recentre_arcsec: observation.recentre_arcsec,
+            focus_trial_steps: observation.focus_trial_steps,
+            focus_doubt_arcsec: observation.focus_doubt_arcsec,
+            retakes: observation.retakes,
+        },
     }
 }
 
@@ -270,7 +280,7 @@ pub fn alerts(settings: &Settings, strategies: Vec<Strategy>) -> AlertsSettings 
     }
 }
 
-pub fn analysis(settings: &Settings) -> AnalysisSettings {
+pub fn analysis(settings: &Settings, planets: Vec<Elements>) -> AnalysisSettings {
     AnalysisSettings {
         channels: settings
             .channels
@@ -280,10 +290,19 @@ pub fn analysis(settings: &Settings) -> AnalysisSettings {
                     gain_e_adu: c.gain_e_adu,
                     read_noise_e: c.read_noise_e,
                     saturation_adu: c.saturation_adu,
+                    layout: Layout {
+                        overscan: c.overscan,
+                        trim: c.trim,
+                        follow: c.overscan_follow,
+                        ignore_header: false,
+                    },
+                    bad_pixels: c.bad_pixels.clone(),
                 };
                 (name.clone(), optics)
             })
             .collect(),
         lon_deg: settings.site.longitude_deg,
+        planets: planets.into(),
+        second_engine: settings.storage.astrometry_net,
     }
 }

@@ -316,6 +316,13 @@ fn channels(settings: &Settings, faults: &mut Faults) {
         faults.within(key("readout_s"), channel.readout_s, 0.0, 600.0);
         faults.within(key("setpoint_c"), channel.setpoint_c, -150.0, 30.0);
         faults.within(key("position_angle_deg"), channel.position_angle_deg, -180.0, 360.0);
+        for (field, section) in [("overscan", channel.overscan), ("trim", channel.trim)] {
+            let (width, height) = (channel.width_px as usize, channel.height_px as usize);
+            // Some cameras count the light alone as their size: the blind part may lie beyond it.
+            if section.is_some_and(|s| !s.lies_in(2 * width, 2 * height)) {
+                faults.add(key(field), "is not within the detector");
+            }
+        }
     }
 }
 
@@ -524,6 +531,20 @@ fn work(settings: &Settings, faults: &mut Faults) {
         10_000.0,
     );
     faults.whole("observation.retries", u64::from(observation.retries), 1, 100);
+    faults.within("observation.recentre_arcsec", observation.recentre_arcsec, 0.0, 1800.0);
+    faults.within(
+        "observation.focus_doubt_arcsec",
+        observation.focus_doubt_arcsec,
+        0.1,
+        120.0,
+    );
+    faults.within(
+        "observation.focus_trial_steps",
+        observation.focus_trial_steps as f64,
+        0.0,
+        100_000.0,
+    );
+    faults.whole("observation.retakes", u64::from(observation.retakes), 0, 20);
     for (name, user) in &settings.users {
         faults.name(format!("users.{name}"), name);
         faults.filled(format!("users.{name}.name"), &user.name);

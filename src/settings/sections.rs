@@ -1,6 +1,7 @@
 //! The sections of the configuration, with their defaults. What has no sensible default is required (see `load`).
 
 use super::Link;
+use alidade_analysis::overscan::{Follow, Section};
 use alidade_drivers::modbus::{
     frame::Framing,
     map::{Map, Point, WordOrder},
@@ -213,6 +214,17 @@ pub struct ChannelSettings {
     /// Angle of the detector's columns from north through east, degrees.
     #[serde(default)]
     pub position_angle_deg: f64,
+    /// Columns or rows that see no light, in unbinned pixels; else the frame's BIASSEC.
+    #[serde(default)]
+    pub overscan: Option<Section>,
+    /// What is kept of a frame, in unbinned pixels; else the frame's TRIMSEC or DATASEC.
+    #[serde(default)]
+    pub trim: Option<Section>,
+    #[serde(default)]
+    pub overscan_follow: Follow,
+    /// Mask of bad pixels, of the trimmed frame, beside what darks and flats show.
+    #[serde(default)]
+    pub bad_pixels: Option<PathBuf>,
 }
 
 fn one_f64() -> f64 {
@@ -609,6 +621,14 @@ pub struct ObservationSettings {
     pub focus_steps_per_c: f64,
     /// Frames lost in a row before a channel is given up.
     pub retries: u32,
+    /// A target that is off by more is brought to the middle, arcseconds; 0 never.
+    pub recentre_arcsec: f64,
+    /// Steps of a trial of the focus; 0 leaves it to the temperature.
+    pub focus_trial_steps: i64,
+    /// Wider stars put the focus in doubt, arcseconds at the zenith.
+    pub focus_doubt_arcsec: f64,
+    /// Trailed or saturated frames that are taken again, per sequence and channel.
+    pub retakes: u32,
 }
 
 impl Default for ObservationSettings {
@@ -619,6 +639,10 @@ impl Default for ObservationSettings {
             focus_base_steps: 20_000,
             focus_steps_per_c: -40.0,
             retries: 3,
+            recentre_arcsec: 30.0,
+            focus_trial_steps: 0,
+            focus_doubt_arcsec: 5.0,
+            retakes: 1,
         }
     }
 }
@@ -755,6 +779,10 @@ pub struct StorageSettings {
     pub min_free_mb: u64,
     /// Index of `alidade image index build`: plate solutions, zero points and candidates need it.
     pub catalogue: Option<PathBuf>,
+    /// Elements of minor planets: candidates are named by them.
+    pub minor_planets: Option<PathBuf>,
+    /// astrometry.net's solve-field is tried where the own solver finds nothing.
+    pub astrometry_net: bool,
 }
 
 impl Default for StorageSettings {
@@ -763,6 +791,8 @@ impl Default for StorageSettings {
             data_dir: "var".into(),
             min_free_mb: 500,
             catalogue: None,
+            minor_planets: None,
+            astrometry_net: false,
         }
     }
 }

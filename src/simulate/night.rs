@@ -493,6 +493,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             report,
             analyse: stage.plan.pixels,
             sky: survey(stage)?,
+            planets: crate::daemon::live::minor_planets(&stage.plan.settings)?,
         },
     ))
 }

@@ -133,7 +133,11 @@ impl NightPlan {
             None
         };
         Ok(Self {
-            hardware: hardware(&settings, scenario.plc.clone(), scenario.mount.clone()),
+            hardware: {
+                let mut hardware = hardware(&settings, scenario.plc.clone(), scenario.mount.clone());
+                hardware.best_focus.0 += scenario.focuser.off_by_steps;
+                hardware
+            },
             settings,
             weather,
             faults,

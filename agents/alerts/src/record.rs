@@ -29,6 +29,7 @@ pub const STAGES: &[&str] = &[
     "slew_commanded",
     "on_target",
     "first_light",
+    "error_box",
     "first_reduced",
 ];
 

@@ -1,12 +1,17 @@
 //! The image commands for the benchmarks, without the daemon around them.
 use alidade_analysis::{
-    astrometry::{Hint, Index, SolveOptions, Spot, solve::solve, stars::separation},
+    astrometry::{Hint, Index, SkyStars, SolveOptions, Spot, solve::solve, stars::separation},
     background::Background,
+    calibrate::Masters,
+    candidates::{self, Field},
     command::{self, PhotometryOptions, SolveHints},
     cosmics::{self, CosmicOptions},
     extract::{Options, extract},
+    overscan::{Layout, Section},
+    reduce::{Wanted, reduce},
     subtract::SubtractOptions,
 };
+use alidade_fits::Image;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +61,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         "combine" => {
             let frames: Vec<PathBuf> = words[2..].iter().map(PathBuf::from).collect();
-            command::combine(&frames, command::Method::Clipped, Path::new(word(1)?))
+            command::combine(
+                &frames,
+                command::Method::Clipped,
+                &Layout::default(),
+                Path::new(word(1)?),
+            )
         }
         "compress" => command::compress(Path::new(word(1)?), Path::new(word(2)?)),
         "verify" => command::verify(Path::new(word(1)?)),
@@ -72,6 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })?;
             Ok(serde_json::json!({ "seconds": seconds, "sources": sources }))
         }
+        "candidates-seconds" => Ok(candidates_seconds(&words[1..])?),
         "photometry" => {
             let options = PhotometryOptions {
                 hints: SolveHints::default(),
@@ -142,6 +153,62 @@ fn solve_lists(index: &Path, fields: &Path) -> Result<Value, Box<dyn std::error:
         }
     }
     Ok(answer)
+}
+
+/// From the bytes of a raw frame on disk to its candidates: RAW BIAS DARK FLAT INDEX [cosmics | box]. Masters and index are
+/// resident, as they are in a night.
+fn candidates_seconds(words: &[String]) -> Result<Value, Box<dyn std::error::Error>> {
+    let [raw, bias, dark, flat, index, how @ ..] = words else {
+        return Err("too few arguments".into());
+    };
+    let image = |path: &String| -> Result<Image, Box<dyn std::error::Error>> {
+        Ok(alidade_fits::read(&std::fs::read(path)?)?.1)
+    };
+    let (bias, dark, flat) = (image(bias)?, image(dark)?, image(flat)?);
+    let index = Index::open(Path::new(index))?;
+    let masters = Masters {
+        bias: Some(&bias),
+        dark_rate: Some(&dark),
+        flat: Some(&flat),
+    };
+    let middle = |size: usize| (size / 2 - 300.min(size / 2), (size / 2 + 300).min(size));
+    let part = Section {
+        x: middle(bias.width),
+        y: middle(bias.height),
+    };
+    let wanted = Wanted {
+        sky: Some(&index),
+        cosmics: how.iter().any(|h| h == "cosmics").then(CosmicOptions::default),
+        part: how.iter().any(|h| h == "box").then_some(part),
+        ..Wanted::default()
+    };
+    let mut told = serde_json::json!({});
+    let seconds = best_of_three(|| {
+        let found = (|| -> Result<Value, Box<dyn std::error::Error>> {
+            let reduction = reduce(&std::fs::read(raw)?, masters, &Options::default(), &wanted)?;
+            let measured = reduction.measured.ok_or("no catalogue")??;
+            let zero = measured.zero.ok_or("no zero point")?;
+            let wcs = &measured.solution.wcs;
+            let ((ra, dec), radius) = wcs.circle(reduction.image.width, reduction.image.height);
+            let field = Field {
+                sources: &reduction.sources,
+                wcs,
+                rms_arcsec: measured.solution.rms_arcsec,
+                zero: &zero,
+                exposure_s: 60.0,
+                fwhm_px: reduction.fwhm_px.unwrap_or(2.5),
+            };
+            let stars = index.cone(ra, dec, radius)?;
+            let found = candidates::search(&field, None, &stars, index.depth(), &[], "r", &[]);
+            Ok(serde_json::json!({
+                "sources": reduction.sources.len(), "matched": measured.solution.matched, "scatter_mag": zero.scatter,
+                "candidates": found.iter().map(|c| [c.x, c.y, c.mag, c.score]).collect::<Vec<_>>(),
+            }))
+        })();
+        told = found.unwrap_or_else(|e| serde_json::json!({ "failed": e.to_string() }));
+    })?;
+    told["seconds"] = serde_json::json!(seconds);
+    Ok(told)
 }
 
 /// Real time, for the figure of merit only; the machine may be doing something else.

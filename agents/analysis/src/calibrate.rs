@@ -16,6 +16,10 @@ pub enum Degradation {
     Flat { filter: String },
     #[error("the {master} has another size than the frame")]
     Size { master: String },
+    #[error("overscan: {cause}")]
+    Overscan { cause: String },
+    #[error("bad-pixel mask: {cause}")]
+    BadPixels { cause: String },
 }
 
 /// Median; the mean of the two middle values of an even number. Zero without values.

@@ -7,7 +7,7 @@
 
 use crate::{
     astrometry::{Star, Wcs, stars::Sorted, stars::separation},
-    extract::{BLENDED, BORDER, LARGE, SATURATED, Source},
+    extract::{BAD_PIXELS, BLENDED, BORDER, LARGE, SATURATED, Source},
     photometry::ZeroPoint,
 };
 use serde::Serialize;
@@ -132,7 +132,7 @@ impl Field<'_> {
         let point = |s: &Source| {
             let (mag, error) = self.magnitude(s)?;
             let (ra_deg, dec_deg) = self.wcs.sky_of(s.x_win, s.y_win);
-            (s.flags & (SATURATED | BORDER) == 0).then_some(Point {
+            (s.flags & (SATURATED | BORDER | BAD_PIXELS) == 0).then_some(Point {
                 ra_deg,
                 dec_deg,
                 mag,
@@ -240,6 +240,7 @@ fn judged(mut candidate: Candidate, source: &Source, visits: usize) -> Candidate
     flag("sharp", 0.1, candidate.fwhm_ratio < SHARP);
     flag("extended", 0.6, candidate.fwhm_ratio > 1.6 || source.flags & LARGE != 0);
     flag("blended", 0.5, source.flags & BLENDED != 0);
+    flag("bad_pixels", 0.2, source.flags & BAD_PIXELS != 0);
     flag("saturated", 0.7, source.flags & SATURATED != 0);
     flag("elongated", 0.6, source.ellipticity > 0.5);
     flag("known_object", 0.05, candidate.known.is_some());

@@ -9,6 +9,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`calibrate`] | pure: masters, and their application |
+//! | [`overscan`] | pure: the part of a detector that sees no light, and the part that does |
+//! | [`bad_pixels`] | pure: hot and dead pixels, found and filled |
 //! | [`masters`] | masters of many large frames, a band of rows at a time |
 //! | [`background`] | pure: the sky and its noise, on a mesh |
 //! | [`extract`] | pure: sources with position, flux, width |
@@ -24,11 +26,15 @@
 //! | [`plot`] | celestial grid, light curve |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
+//! | [`transparency`] | pure: clouds told from the stars' light |
+//! | [`solve_field`] | astrometry.net as a second engine |
+//! | [`work`] | masters, one frame, the error circle of an alert: off the agents' thread |
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
 pub mod astrometry;
 pub mod background;
+pub mod bad_pixels;
 pub mod calibrate;
 pub mod candidates;
 pub mod circular;
@@ -38,9 +44,13 @@ pub mod extract;
 pub mod masters;
 pub mod measure;
 pub mod minor_planets;
+pub mod overscan;
 mod parallel;
 pub mod photometry;
 pub mod plot;
 pub mod preview;
 pub mod reduce;
+pub mod solve_field;
 pub mod subtract;
+pub mod transparency;
+pub mod work;

@@ -3,8 +3,12 @@
 //! The values of a pixel in all frames are put in order by an exchange network (Batcher 1968, AFIPS 32, 307), for many
 //! pixels at once: the same steps whatever the values, which is what processors do well.
 
-use alidade_fits::{Header, Image, Rows, RowsError};
-use std::path::{Path, PathBuf};
+use crate::overscan::{Layout, TrimError, TrimmedRows};
+use alidade_fits::{Header, Image};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 /// How the values of a pixel become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +27,8 @@ pub const MAD: f32 = 1.4826;
 const LEAST_MAD: f32 = 0.5;
 /// Pixels that are worked on at once.
 const LANES: usize = 32;
-/// Memory for the bands of all frames, pixels.
-const BAND_PIXELS: usize = 8 << 20;
+/// Memory for the bands of all frames of one worker, pixels: what fits the processor's cache.
+const BAND_PIXELS: usize = 1 << 19;
 
 /// Why there is no master.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +36,7 @@ pub enum MasterError {
     #[error("no frames to combine")]
     NoFrames,
     #[error("{path}: {cause}")]
-    Frame { path: PathBuf, cause: RowsError },
+    Frame { path: PathBuf, cause: TrimError },
     #[error("{path}: {width} x {height}, the first frame is {first_width} x {first_height}")]
     Size {
         path: PathBuf,
@@ -98,33 +102,51 @@ struct Desk {
     apart: Vec<Lane>,
 }
 
+impl Desk {
+    fn new(frames: usize) -> Self {
+        Self {
+            values: vec![[0.0; LANES]; frames],
+            apart: vec![[0.0; LANES]; frames],
+        }
+    }
+}
+
 /// Combines one band: the same pixels of all frames. Pixels without a value are left out; where none has one, none.
 pub fn combine_band(frames: &[&[f32]], out: &mut [f32], method: Method) {
     let steps = network(frames.len());
     let size = out.len();
     let chunks = out.chunks_mut(LANES * 64).enumerate();
-    let desk = || Desk {
-        values: vec![[0.0; LANES]; frames.len()],
-        apart: vec![[0.0; LANES]; frames.len()],
-    };
+    let desk = || Desk::new(frames.len());
     crate::parallel::each(chunks, size, desk, |desk, (number, out)| {
-        for (n, lane) in out.chunks_mut(LANES).enumerate() {
-            let from = number * LANES * 64 + n * LANES;
-            let mut missing = false;
-            for (values, frame) in desk.values.iter_mut().zip(frames) {
-                let part = &frame[from..from + lane.len()];
-                values[..lane.len()].copy_from_slice(part);
-                missing |= part.iter().any(|v| v.is_nan());
-            }
-            if missing {
-                for (at, value) in lane.iter_mut().enumerate() {
-                    *value = alone(&desk.values, at, method);
-                }
-            } else {
-                together(desk, &steps, lane, method);
-            }
-        }
+        combine_piece(frames, number * LANES * 64, out, desk, &steps, method);
     });
+}
+
+/// The pixels of `out`, which begins at pixel `start` of the frames.
+fn combine_piece(
+    frames: &[&[f32]],
+    start: usize,
+    out: &mut [f32],
+    desk: &mut Desk,
+    steps: &[(usize, usize)],
+    method: Method,
+) {
+    for (n, lane) in out.chunks_mut(LANES).enumerate() {
+        let from = start + n * LANES;
+        let mut missing = false;
+        for (values, frame) in desk.values.iter_mut().zip(frames) {
+            let part = &frame[from..from + lane.len()];
+            values[..lane.len()].copy_from_slice(part);
+            missing |= part.iter().any(|v| v.is_nan());
+        }
+        if missing {
+            for (at, value) in lane.iter_mut().enumerate() {
+                *value = alone(&desk.values, at, method);
+            }
+        } else {
+            together(desk, steps, lane, method);
+        }
+    }
 }
 
 /// All pixels of a lane at once.
@@ -189,29 +211,31 @@ fn alone(values: &[Lane], at: usize, method: Method) -> f32 {
     mean(&kept)
 }
 
-/// Combines files of one size, each changed by `prepare` on the way: called with its header, the first pixel's place in
-/// the frame, and the pixels. Holds a band of every frame in memory, never a whole one. The header is the first one's.
+/// Combines files of one size, each without its overscan and changed by `prepare` on the way: called with its header, the
+/// first pixel's place in the trimmed frame, and the pixels. Holds a band of every frame in memory, never a whole one. The
+/// header is the first one's.
 pub fn combine_files(
     paths: &[PathBuf],
     method: Method,
-    prepare: &dyn Fn(&Header, usize, &mut [f32]),
+    layout: &Layout,
+    prepare: &(dyn Fn(&Header, usize, &mut [f32]) + Sync),
 ) -> Result<(Header, Image), MasterError> {
     let wrong = |path: &Path, cause| MasterError::Frame {
         path: path.into(),
         cause,
     };
-    let frames: Vec<Rows> = paths
+    let frames: Vec<TrimmedRows> = paths
         .iter()
-        .map(|p| Rows::open(p).map_err(|e| wrong(p, e)))
+        .map(|p| TrimmedRows::open(p, layout).map_err(|e| wrong(p, e)))
         .collect::<Result<_, _>>()?;
     let first = frames.first().ok_or(MasterError::NoFrames)?;
-    let (width, height) = (first.width, first.height);
+    let (width, height) = (first.width(), first.height());
     for (frame, path) in frames.iter().zip(paths) {
-        if (frame.width, frame.height) != (width, height) {
+        if (frame.width(), frame.height()) != (width, height) {
             return Err(MasterError::Size {
                 path: path.clone(),
-                width: frame.width,
-                height: frame.height,
+                width: frame.width(),
+                height: frame.height(),
                 first_width: width,
                 first_height: height,
             });
@@ -219,19 +243,28 @@ pub fn combine_files(
     }
     let rows = (BAND_PIXELS / (width * frames.len()).max(1)).clamp(1, height);
     let mut pixels = vec![0f32; width * height];
-    for (number, out) in pixels.chunks_mut(rows * width).enumerate() {
-        let mut bands = Vec::with_capacity(frames.len());
-        for (frame, path) in frames.iter().zip(paths) {
-            let mut band = frame
-                .rows(number * rows, out.len() / width)
-                .map_err(|e| wrong(path, e))?;
-            prepare(&frame.header, number * rows * width, &mut band);
-            bands.push(band);
+    // Every worker has a band of its own: one reads while another one sorts.
+    let failed = Mutex::new(None);
+    let steps = network(frames.len());
+    let bands = pixels.chunks_mut(rows * width).enumerate();
+    let desk = || (Desk::new(frames.len()), vec![Vec::<f32>::new(); frames.len()]);
+    crate::parallel::each(bands, width * height, desk, |(desk, band), (number, out)| {
+        for ((frame, band), path) in frames.iter().zip(band.iter_mut()).zip(paths) {
+            if let Err(cause) = frame.rows(number * rows, out.len() / width, band) {
+                if let Ok(mut failed) = failed.lock() {
+                    failed.get_or_insert_with(|| wrong(path, cause.into()));
+                }
+                return;
+            }
+            prepare(frame.header(), number * rows * width, band);
         }
-        let bands: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
-        combine_band(&bands, out, method);
+        let slices: Vec<&[f32]> = band.iter().map(Vec::as_slice).collect();
+        combine_piece(&slices, 0, out, desk, &steps, method);
+    });
+    if let Ok(Some(failed)) = failed.into_inner() {
+        return Err(failed);
     }
-    Ok((first.header.clone(), Image { width, height, pixels }))
+    Ok((first.trimmed_header(), Image { width, height, pixels }))
 }
 
 #[cfg(test)]
@@ -284,16 +317,16 @@ mod tests {
         };
         let (a, b) = (file("a", 6), file("b", 7));
         let nothing = |_: &Header, _: usize, _: &mut [f32]| {};
-        let two = combine_files(&[a.clone(), a.clone()], Method::Clipped, &nothing)
+        let two = combine_files(&[a.clone(), a.clone()], Method::Clipped, &Layout::default(), &nothing)
             .unwrap()
             .1;
         assert_eq!(two.pixels, (0..24).map(|n| n as f32).collect::<Vec<_>>());
-        let error = combine_files(&[a, b], Method::Clipped, &nothing)
+        let error = combine_files(&[a, b], Method::Clipped, &Layout::default(), &nothing)
             .unwrap_err()
             .to_string();
         assert!(error.contains("7 x 4"), "{error}");
         assert!(matches!(
-            combine_files(&[], Method::Mean, &nothing),
+            combine_files(&[], Method::Mean, &Layout::default(), &nothing),
             Err(MasterError::NoFrames)
         ));
         std::fs::remove_dir_all(&folder).unwrap();

@@ -9,7 +9,7 @@ use alidade_fits::Header;
 use serde::Serialize;
 
 /// How far a mount is off on a good night, and may be off, degrees: with the smaller one far fewer hypotheses are tried.
-const POINTING_DEG: [f64; 2] = [0.05, 0.4];
+pub(crate) const POINTING_DEG: [f64; 2] = [0.05, 0.4];
 /// How well scale and orientation of a channel are known.
 const SCALE_SHARE: f64 = 0.02;
 const ORIENTATION_DEG: f64 = 3.0;
@@ -26,6 +26,8 @@ pub struct Measured {
     pub dec_deg: f64,
     /// Distance of the centre from where the header has it, arcseconds.
     pub offset_arcsec: f64,
+    /// The same, east and north.
+    pub offset_east_north_arcsec: (f64, f64),
     pub zero: Option<ZeroPoint>,
     pub limiting_mag: Option<f64>,
 }
@@ -115,6 +117,10 @@ pub fn measure(
     });
     Ok(Measured {
         offset_arcsec: separation(ra, dec, ra_deg, dec_deg) * 3600.0,
+        offset_east_north_arcsec: (
+            ((ra_deg - ra + 180.0).rem_euclid(360.0) - 180.0) * dec.to_radians().cos() * 3600.0,
+            (dec_deg - dec) * 3600.0,
+        ),
         ra_deg,
         dec_deg,
         zero,

@@ -25,6 +25,29 @@ pub(crate) fn data_size(header: &Header) -> Option<usize> {
     count.checked_add(extra)?.checked_mul(groups)?.checked_mul(bits / 8)
 }
 
+/// Every header of a file with the data behind it, as they stand.
+pub fn units(bytes: &[u8]) -> Result<Vec<(Header, &[u8])>, FitsError> {
+    let (mut header, mut length) = Header::parse(bytes)?;
+    let (mut at, mut found) = (0usize, Vec::new());
+    while found.len() < MOST_EXTENSIONS {
+        let data = data_size(&header).ok_or(FitsError::Missing("NAXIS"))?;
+        let start = at + length;
+        let own = bytes
+            .get(start..start.saturating_add(data))
+            .ok_or(FitsError::Truncated {
+                claimed: data,
+                present: bytes.len().saturating_sub(start),
+            })?;
+        found.push((header, own));
+        at = start + data.next_multiple_of(BLOCK);
+        let Some(rest) = bytes.get(at..).filter(|r| r.starts_with(b"XTENSION")) else {
+            break;
+        };
+        (header, length) = Header::parse_any(rest)?;
+    }
+    Ok(found)
+}
+
 /// The first image after a primary header without one.
 pub(crate) fn first_image(bytes: &[u8], primary: &Header, start: usize) -> Result<(Header, Image), FitsError> {
     let none = || FitsError::Impossible {

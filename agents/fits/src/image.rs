@@ -52,18 +52,76 @@ pub(crate) fn dimensions(header: &Header, stem: &'static str) -> Result<(usize, 
 
 /// Physical values of integers as they are stored.
 pub(crate) fn integers(header: &Header, blank: &str, values: impl Iterator<Item = i64>) -> Vec<f32> {
-    let scale = header.get_f64("BSCALE").unwrap_or(1.0);
-    let zero = header.get_f64("BZERO").unwrap_or(0.0);
-    let blank: Option<i64> = header.get(blank).and_then(|v| v.parse().ok());
-    values
-        .map(|v| {
-            if blank == Some(v) {
-                f32::NAN
-            } else {
-                (v as f64 * scale + zero) as f32
+    let scaling = Scaling::of(header, blank);
+    values.map(|v| scaling.integer(v)).collect()
+}
+
+/// How stored numbers become physical ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scaling {
+    scale: f64,
+    zero: f64,
+    blank: Option<i64>,
+}
+
+impl Scaling {
+    pub(crate) fn of(header: &Header, blank: &str) -> Self {
+        Self {
+            scale: header.get_f64("BSCALE").unwrap_or(1.0),
+            zero: header.get_f64("BZERO").unwrap_or(0.0),
+            blank: header.get(blank).and_then(|v| v.parse().ok()),
+        }
+    }
+
+    fn integer(&self, value: i64) -> f32 {
+        if self.blank == Some(value) {
+            f32::NAN
+        } else {
+            (value as f64 * self.scale + self.zero) as f32
+        }
+    }
+
+    fn real(&self, value: f64) -> f32 {
+        (value * self.scale + self.zero) as f32
+    }
+
+    /// Numbers of `bitpix` as they stand in a file, behind what `out` has.
+    pub(crate) fn append(&self, bitpix: i64, raw: &[u8], out: &mut Vec<f32>) -> Result<(), FitsError> {
+        // Whole numbers of 16 bits and a whole zero are exact in single precision: no detour is needed.
+        let plain = self.scale == 1.0 && self.blank.is_none() && self.zero.fract() == 0.0 && self.zero.abs() < 65_536.0;
+        match bitpix {
+            8 => out.extend(raw.iter().map(|b| self.integer(i64::from(*b)))),
+            16 if plain => {
+                let zero = self.zero as i32;
+                let number = |b: &[u8]| (i32::from(i16::from_be_bytes([b[0], b[1]])) + zero) as f32;
+                out.extend(raw.chunks_exact(2).map(number));
             }
-        })
-        .collect()
+            16 => {
+                let number = |b: &[u8]| i64::from(i16::from_be_bytes([b[0], b[1]]));
+                out.extend(raw.chunks_exact(2).map(|b| self.integer(number(b))));
+            }
+            32 => {
+                let number = |b: &[u8]| i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+                out.extend(raw.chunks_exact(4).map(|b| self.integer(number(b))));
+            }
+            -32 if self.scale == 1.0 && self.zero == 0.0 => {
+                out.extend(
+                    raw.chunks_exact(4)
+                        .map(|b| f32::from_be_bytes([b[0], b[1], b[2], b[3]])),
+                );
+            }
+            -32 => {
+                let number = |b: &[u8]| f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]]));
+                out.extend(raw.chunks_exact(4).map(|b| self.real(number(b))));
+            }
+            -64 => {
+                let number = |b: &[u8]| f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+                out.extend(raw.chunks_exact(8).map(|b| self.real(number(b))));
+            }
+            other => return Err(impossible("BITPIX", other.to_string())),
+        }
+        Ok(())
+    }
 }
 
 /// The image that `header` describes, from byte `start` on.
@@ -86,29 +144,8 @@ pub(crate) fn decode(header: &Header, bytes: &[u8], start: usize) -> Result<Imag
         claimed: count * size,
         present,
     })?;
-    let integer = |values: &mut dyn Iterator<Item = i64>| integers(header, "BLANK", values);
-    let (scale, zero) = (
-        header.get_f64("BSCALE").unwrap_or(1.0),
-        header.get_f64("BZERO").unwrap_or(0.0),
-    );
-    let real = |value: f64| (value * scale + zero) as f32;
-    let pixels = match bitpix {
-        8 => integer(&mut raw.iter().map(|b| i64::from(*b))),
-        16 => integer(&mut raw.chunks_exact(2).map(|b| i64::from(i16::from_be_bytes([b[0], b[1]])))),
-        32 => integer(
-            &mut raw
-                .chunks_exact(4)
-                .map(|b| i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]]))),
-        ),
-        -32 => raw
-            .chunks_exact(4)
-            .map(|b| real(f64::from(f32::from_be_bytes([b[0], b[1], b[2], b[3]]))))
-            .collect(),
-        _ => {
-            let eight = |b: &[u8]| f64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
-            raw.chunks_exact(8).map(|b| real(eight(b))).collect()
-        }
-    };
+    let mut pixels = Vec::with_capacity(count);
+    Scaling::of(header, "BLANK").append(bitpix, raw, &mut pixels)?;
     Ok(Image { width, height, pixels })
 }
 

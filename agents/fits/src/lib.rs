@@ -13,6 +13,7 @@ mod rice;
 mod rows;
 
 pub use checksum::{Checksum, verify};
+pub use extension::units;
 pub use header::Header;
 pub use image::{Image, read, write_f32, write_header_only, write_i16, write_rice_u16, write_u16};
 pub use rows::{Rows, RowsError};

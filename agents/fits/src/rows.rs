@@ -2,7 +2,7 @@
 
 use crate::{
     FitsError, Header, Image,
-    image::{decode, dimensions, read},
+    image::{Scaling, dimensions, read},
 };
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -16,8 +16,14 @@ pub enum RowsError {
 }
 
 enum Source {
-    /// The primary array of a file: where it begins, bytes a pixel.
-    Plain { file: File, start: u64, size: usize },
+    /// The primary array of a file: where it begins, bytes a pixel and kind of number.
+    Plain {
+        file: File,
+        start: u64,
+        size: usize,
+        bitpix: i64,
+        scaling: Scaling,
+    },
     /// Whatever else: compressed ones are read whole.
     Whole(Image),
 }
@@ -33,6 +39,8 @@ pub struct Rows {
 /// First read of a header; more is read while it has no end.
 const HEAD: usize = 1 << 15;
 const LONGEST_HEAD: usize = 4 << 20;
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 18;
 
 impl Rows {
     /// Reads the header, and checks that what it claims is there.
@@ -80,6 +88,7 @@ impl Rows {
             let present = present as usize;
             return Err(FitsError::Truncated { claimed, present }.into());
         }
+        let scaling = Scaling::of(&header, "BLANK");
         Ok(Self {
             header,
             width,
@@ -88,26 +97,46 @@ impl Rows {
                 file,
                 start: start as u64,
                 size: bytes,
+                bitpix: bits.unwrap_or_default(),
+                scaling,
             },
         })
     }
 
     /// `count` rows from row `from` on.
     pub fn rows(&self, from: usize, count: usize) -> Result<Vec<f32>, RowsError> {
+        let mut pixels = Vec::new();
+        self.read_into(from, count, &mut pixels)?;
+        Ok(pixels)
+    }
+
+    /// The same, behind what `out` has: a buffer can be used again.
+    pub fn read_into(&self, from: usize, count: usize, out: &mut Vec<f32>) -> Result<(), RowsError> {
         let count = count.min(self.height.saturating_sub(from));
         match &self.source {
-            Source::Whole(image) => Ok(image.pixels[from * self.width..(from + count) * self.width].to_vec()),
-            Source::Plain { file, start, size } => {
-                let mut bytes = vec![0; count * self.width * size];
-                file.read_exact_at(&mut bytes, start + (from * self.width * size) as u64)?;
-                let mut part = self.header.clone();
-                part.number("NAXIS2", count, "");
-                if count == 0 {
-                    return Ok(Vec::new());
+            Source::Whole(image) => {
+                out.extend_from_slice(&image.pixels[from * self.width..(from + count) * self.width]);
+            }
+            Source::Plain {
+                file,
+                start,
+                size,
+                bitpix,
+                scaling,
+            } => {
+                out.reserve(count * self.width);
+                // Some rows at a time: what has been read is still in the processor's cache when it is converted.
+                let row = self.width * size;
+                let at_once = (PIECE / row.max(1)).clamp(1, count.max(1));
+                let mut bytes = vec![0; at_once * row];
+                for first in (from..from + count).step_by(at_once) {
+                    let part = &mut bytes[..at_once.min(from + count - first) * row];
+                    file.read_exact_at(part, start + (first * row) as u64)?;
+                    scaling.append(*bitpix, part, out)?;
                 }
-                Ok(decode(&part, &bytes, 0)?.pixels)
             }
         }
+        Ok(())
     }
 }
 

@@ -249,6 +249,12 @@ pub enum Fact {
         #[serde(default)]
         found: Vec<crate::alert::Candidate>,
     },
+    /// Frames showed that something was off, and it was changed: pointing, focus, or a frame that is taken again.
+    Corrected {
+        what: String,
+        by: String,
+        cause: String,
+    },
     RunMoved {
         run: String,
         pipeline: String,

@@ -210,6 +210,10 @@ pub async fn take(
             filter: wanted.filter.clone(),
             sequence: wanted.sequence.clone(),
             event: wanted.event.clone(),
+            // The wiring knows the events.
+            area: None,
+            started_at,
+            exposure_s: wanted.exposure_s,
             has_pixels: product.size_bytes > 2 * 2880 * 4,
         });
     }

@@ -14,11 +14,15 @@
 //! | [`pointing`] | pure: ICRS to apparent coordinates of date, where to take flats |
 //! | [`frame_file`] | pure: pixels and circumstances to a FITS file |
 //! | [`exposure`] | one exposure from shutter to file, with every way to end |
+//! | [`feedback`] | pure: what frames say back to mount, focus and exposures |
+//! | [`adjust`] | carries that out between exposures |
 //! | [`procedure`] | an order step by step: unpark, focus, slew, filter, expose |
 //! | [`agent`] | the shell: takes orders, keeps at most one running |
 
+pub mod adjust;
 pub mod agent;
 pub mod exposure;
+pub mod feedback;
 pub mod frame_file;
 pub mod messages;
 pub mod pointing;

@@ -116,6 +116,15 @@ pub enum Stop {
 #[rtype(result = "Result<Disposition, Denied>")]
 pub struct Park;
 
+/// The circle that holds an event with a probability of 90 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ErrorCircle {
+    /// ICRS, degrees.
+    pub ra_deg: f64,
+    pub dec_deg: f64,
+    pub radius_deg: f64,
+}
+
 /// A frame is on disk (to the analysis).
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
@@ -129,6 +138,11 @@ pub struct FrameReady {
     pub sequence: Option<String>,
     /// The alert event it belongs to: such frames go first.
     pub event: Option<String>,
+    /// Where the event is believed to be: this part of the frame is searched first. ICRS degrees.
+    pub area: Option<ErrorCircle>,
+    /// The shutter was opened.
+    pub started_at: UtcTime,
+    pub exposure_s: f64,
     /// Without pixels (`--frames none`) there is nothing to analyse.
     pub has_pixels: bool,
 }

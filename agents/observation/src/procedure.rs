@@ -6,7 +6,9 @@
 //! ```
 
 use crate::{
+    adjust::{self, Adjusted, Together},
     exposure::{self, Channel, Darkroom, NoFrame, Wanted, cancelled},
+    feedback::{self, Frames},
     messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running, Stop},
     pointing::{self, Apparent},
 };
@@ -33,6 +35,10 @@ pub struct Instruments {
     pub site: Site,
     pub book: SharedBook,
     pub settings: InstrumentSettings,
+    /// What the last frames showed.
+    pub feedback: watch::Receiver<Frames>,
+    /// What was changed because of it.
+    pub adjusted: Adjusted,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +56,8 @@ pub struct InstrumentSettings {
     pub focus_steps_per_c: f64,
     /// Frames lost in a row before a channel is given up.
     pub retries: u32,
+    /// What frames may change.
+    pub feedback: feedback::Limits,
 }
 
 /// The published progress of the running order.
@@ -59,7 +67,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn step(&self, step: &str) {
+    pub(crate) fn step(&self, step: &str) {
         self.running.borrow_mut().step = step.to_owned();
         (self.publish)(self.running.borrow().clone());
     }
@@ -74,7 +82,7 @@ impl Progress {
 
 /// Why an order did not reach its end.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-enum Broken {
+pub(crate) enum Broken {
     #[error("{0}")]
     Cancelled(String),
     #[error("{0}")]
@@ -128,12 +136,7 @@ async fn run_sequence(
     progress: &Progress,
     mut cancel: watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
-    let place = pointing::apparent(
-        &ins.site,
-        sequence.target.ra_deg,
-        sequence.target.dec_deg,
-        ins.room.recorder.now(),
-    );
+    let place = adjust::place(ins, sequence);
     if place.alt_deg < ins.settings.horizon_deg {
         return Err(Broken::Failed(format!(
             "{} is at {:.1} deg, below the limit of {:.1} deg",
@@ -162,9 +165,11 @@ async fn run_sequence(
     }
     progress.step("exposing");
     let follow = keep_slit_on_mount(ins);
+    let together = Together::default();
     let albums = join_all(sequence.albums.iter().map(|album| {
         let skip = done.get(&album.channel).copied().unwrap_or(0);
-        run_album(ins, sequence, album, skip, event, progress, cancel.clone())
+        let order = (sequence, event, &together);
+        run_album(ins, order, album, skip, progress, cancel.clone())
     }));
     let results = tokio::select! {
         biased;
@@ -204,10 +209,9 @@ fn early_s(sequence: &Sequence, now: UtcTime) -> f64 {
 
 async fn run_album(
     ins: &Instruments,
-    sequence: &Sequence,
+    (sequence, event, together): (&Sequence, Option<&str>, &Together),
     album: &Album,
     skip: u32,
-    event: Option<&str>,
     progress: &Progress,
     mut cancel: watch::Receiver<Stop>,
 ) -> Result<(), Broken> {
@@ -224,21 +228,12 @@ async fn run_album(
             tokio::select! {
                 biased;
                 broken = between_frames(&mut cancel) => return Err(broken),
-                selected = select_filter(channel, &plan.filter) => selected?,
+                ready = async {
+                    adjust::settle(ins, sequence, together, progress).await?;
+                    select_filter(channel, &plan.filter).await
+                } => ready?,
             }
-            let mount = ins.mount.status().borrow().value.ok();
-            let wanted = Wanted {
-                kind: FrameKind::Object,
-                filter: plan.filter.clone(),
-                exposure_s: plan.exposure_s,
-                binning: plan.binning,
-                sequence: Some(sequence.id.clone()),
-                event: event.map(str::to_owned),
-                user: sequence.user.clone(),
-                object: sequence.target.name.clone(),
-                pointing: Some((sequence.target.ra_deg, sequence.target.dec_deg)),
-                alt_az: mount.map(|m| (m.alt_deg, m.az_deg)),
-            };
+            let wanted = wanted(ins, sequence, event, &plan.filter, plan.exposure_s, plan.binning);
             if ins.book.borrow().line(&sequence.id).is_some() {
                 // The quota is spent with the first exposure; what is lost later is given back.
                 let spent = ins.book.borrow_mut().spend(&sequence.id, &ins.room.recorder);
@@ -247,7 +242,9 @@ async fn run_album(
             if number == skip + 1 {
                 stamp(ins, event, "first_light");
             }
+            let still = together.still().await;
             take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
+            drop(still);
             if ins.book.borrow().line(&sequence.id).is_some() {
                 let counted = ins
                     .book
@@ -258,7 +255,70 @@ async fn run_album(
             progress.channel(&channel.name, |p| p.done = number);
         }
     }
+    if number > skip {
+        retake(
+            ins,
+            (sequence, event, together),
+            (channel, album),
+            progress,
+            &mut cancel,
+        )
+        .await?;
+    }
     progress.channel(&channel.name, |p| p.activity = "done".into());
+    Ok(())
+}
+
+/// One frame of a sequence.
+fn wanted(
+    ins: &Instruments,
+    sequence: &Sequence,
+    event: Option<&str>,
+    filter: &str,
+    exposure_s: f64,
+    binning: u32,
+) -> Wanted {
+    let mount = ins.mount.status().borrow().value.ok();
+    Wanted {
+        kind: FrameKind::Object,
+        filter: filter.to_owned(),
+        exposure_s,
+        binning,
+        sequence: Some(sequence.id.clone()),
+        event: event.map(str::to_owned),
+        user: sequence.user.clone(),
+        object: sequence.target.name.clone(),
+        pointing: Some((sequence.target.ra_deg, sequence.target.dec_deg)),
+        alt_az: mount.map(|m| (m.alt_deg, m.az_deg)),
+    }
+}
+
+/// Takes frames again that came out trailed or saturated: a few, at the sequence's cost in time but not in quota.
+async fn retake(
+    ins: &Instruments,
+    (sequence, event, together): (&Sequence, Option<&str>, &Together),
+    (channel, album): (&Channel, &Album),
+    progress: &Progress,
+    cancel: &mut watch::Receiver<Stop>,
+) -> Result<(), Broken> {
+    let mut retaken = Vec::new();
+    while let Some(again) = adjust::retake(ins, sequence, &channel.name, &retaken).await {
+        let binning = album
+            .plans
+            .iter()
+            .find(|p| p.filter == again.filter)
+            .map_or(1, |p| p.binning);
+        retaken.push(again.exposure);
+        tokio::select! {
+            biased;
+            broken = between_frames(cancel) => return Err(broken),
+            selected = select_filter(channel, &again.filter) => selected?,
+        }
+        let wanted = wanted(ins, sequence, event, &again.filter, again.exposure_s, binning);
+        let still = together.still().await;
+        take_with_retry(ins, channel, &wanted, progress, cancel).await?;
+        drop(still);
+    }
     Ok(())
 }
 
@@ -356,7 +416,7 @@ fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> 
 }
 
 /// Slews and waits until mount and slit are measured on target.
-async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Result<(), Broken> {
+pub(crate) async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Result<(), Broken> {
     let state = ins.mount.status().borrow().value.ok().map(|s| s.state);
     if matches!(state, Some(MountState::Parked)) {
         ins.mount.unpark().await?;
@@ -546,14 +606,15 @@ async fn select_filter(channel: &Channel, filter: &str) -> Result<(), Broken> {
     )))
 }
 
-/// Moves the focus to where the temperature wants it; a focuser that fails costs sharpness, not the sequence.
-async fn focus(ins: &Instruments) {
+/// Moves the focus to where temperature and stars want it; a focuser that fails costs sharpness, not the sequence.
+pub(crate) async fn focus(ins: &Instruments) {
     let Some(focuser) = &ins.focuser else { return };
     let Ok(status) = focuser.status().borrow().value else {
         return;
     };
-    let wanted =
-        ins.settings.focus_base_steps + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64;
+    let wanted = ins.settings.focus_base_steps
+        + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64
+        + ins.adjusted.focus_offset();
     if (wanted - status.position_steps).abs() < 5 {
         return;
     }

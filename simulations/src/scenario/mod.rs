@@ -72,6 +72,14 @@ impl Transient {
     }
 }
 
+/// Where the true focus is not where the configuration has it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FocuserConfig {
+    /// Added to the configured best position, steps.
+    pub off_by_steps: f64,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScenarioFile {
@@ -82,6 +90,8 @@ struct ScenarioFile {
     plc: PlcConfig,
     #[serde(default)]
     mount: MountConfig,
+    #[serde(default)]
+    focuser: FocuserConfig,
     #[serde(default)]
     transients: Vec<Transient>,
 }
@@ -129,6 +139,7 @@ pub struct Scenario {
     pub observatory: PathBuf,
     pub plc: PlcConfig,
     pub mount: MountConfig,
+    pub focuser: FocuserConfig,
     pub transients: Vec<Transient>,
     pub requests: Vec<Request>,
     pub packets: Vec<ArrivingPacket>,
@@ -242,6 +253,7 @@ impl Scenario {
             observatory,
             plc: head.plc,
             mount: head.mount,
+            focuser: head.focuser,
             transients: head.transients,
             requests: requests(folder, head.start, &names)?,
             packets: arriving(folder, night)?,

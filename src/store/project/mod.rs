@@ -112,6 +112,7 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::MountMoved { .. }
         | Fact::AlertReported { .. }
         | Fact::StrategyChanged { .. }
+        | Fact::Corrected { .. }
         | Fact::AlarmNotified { .. }
         | Fact::AlarmAcknowledged { .. }
         | Fact::Halted { .. }

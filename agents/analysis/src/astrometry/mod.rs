@@ -14,10 +14,12 @@
 //! | [`stars`] | catalogue stars, and where they are looked up |
 //! | [`quads`] | codes of four stars, and their table |
 //! | [`index`] | stars and quads in a file |
+//! | [`net_index`] | the stars of an index file of astrometry.net |
 //! | [`mod@solve`] | hypotheses, their verification, the solution |
 
 pub mod fit;
 pub mod index;
+pub mod net_index;
 pub mod quads;
 pub mod solve;
 pub mod stars;

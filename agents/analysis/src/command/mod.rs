@@ -2,10 +2,12 @@
 //!
 //! Positions are in pixels, the centre of the first pixel at 0; levels in the units of the file.
 
+mod calibrate;
 mod change;
 mod sky;
 
 pub use crate::masters::Method;
+pub use calibrate::{CalibrateOptions, bad_pixels, calibrate, combine};
 pub use change::{clean, compress, subtract, verify};
 pub use sky::{
     CandidateOptions, PhotometryOptions, SolveHints, build_index, candidates, open_index, photometry, solve_field,
@@ -15,9 +17,9 @@ pub use sky::{
 use crate::{
     astrometry::Wcs,
     background::Background,
-    calibrate::{self, Masters},
+    bad_pixels::BadPixels,
     extract::{self, Options},
-    masters, plot, preview,
+    plot, preview,
 };
 use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
@@ -109,9 +111,26 @@ pub fn stats(path: &Path) -> Result<Value, CommandError> {
     }))
 }
 
-/// The catalogue of an image; `mesh` is the side of the background's cells, pixels.
-pub fn extract(path: &Path, options: &Options, mesh: Option<usize>) -> Result<Value, CommandError> {
+/// The mask of a file, for an image of this size.
+fn mask_for(path: &Path, width: usize, height: usize) -> Result<BadPixels, CommandError> {
+    let (_, mask) = read(path)?;
+    if (mask.width, mask.height) == (width, height) {
+        return Ok(BadPixels::of_image(&mask));
+    }
+    let sizes = format!("{} x {}, the frame is {width} x {height}", mask.width, mask.height);
+    Err(bad(path, sizes))
+}
+
+/// The catalogue of an image; `mesh` is the side of the background's cells, pixels. Sources that hold pixels of the mask
+/// `bad_pixels` are flagged.
+pub fn extract(
+    path: &Path,
+    options: &Options,
+    mesh: Option<usize>,
+    bad_pixels: Option<&Path>,
+) -> Result<Value, CommandError> {
     let (_, mut image) = read(path)?;
+    let mask = bad_pixels.map(|p| mask_for(p, image.width, image.height)).transpose()?;
     if !image.pixels.iter().any(|p| p.is_finite()) {
         return Err(bad(path, "no pixel has a value"));
     }
@@ -119,7 +138,7 @@ pub fn extract(path: &Path, options: &Options, mesh: Option<usize>) -> Result<Va
     let sky = mesh.map_or_else(|| Background::of(&image), |cell| Background::with_cell(&image, cell));
     options.saturation -= f64::from(sky.level);
     sky.subtract(&mut image);
-    let sources = extract::extract(&image, sky.rms, &options);
+    let sources = extract::extract_masked(&image, sky.rms, &options, mask.as_ref());
     let rows: Vec<Value> = sources
         .iter()
         .map(|s| {
@@ -146,130 +165,6 @@ pub fn extract(path: &Path, options: &Options, mesh: Option<usize>) -> Result<Va
     }))
 }
 
-/// A master that must have the size of the frame.
-fn fitting(path: &Path, frame: &Image) -> Result<(Header, Image), CommandError> {
-    let (header, image) = read(path)?;
-    if (image.width, image.height) != (frame.width, frame.height) {
-        let sizes = format!(
-            "{} x {}, the frame is {} x {}",
-            image.width, image.height, frame.width, frame.height
-        );
-        return Err(bad(path, sizes));
-    }
-    Ok((header, image))
-}
-
-/// Takes the masters off a raw frame and writes the result.
-///
-/// A dark is scaled by EXPTIME, and a flat to mean 1. Whether they still hold the bias is read from BIASSUB or, without
-/// it, told by their level: a dark as bright as half the bias, and a flat brighter than 50 units, hold it.
-pub fn calibrate(
-    raw: &Path,
-    bias: Option<&Path>,
-    dark: Option<&Path>,
-    flat: Option<&Path>,
-    out: &Path,
-) -> Result<Value, CommandError> {
-    let (mut header, mut image) = read(raw)?;
-    let exposure_s = header.get_f64("EXPTIME").or_else(|| header.get_f64("EXPOSURE"));
-    let bias = bias.map(|p| fitting(p, &image)).transpose()?.map(|b| b.1);
-    let minus_bias = |image: &mut Image| {
-        if let Some(bias) = &bias {
-            image.pixels.iter_mut().zip(&bias.pixels).for_each(|(p, b)| *p -= b);
-        }
-    };
-    let mut notes = Vec::new();
-    let mut seconds = exposure_s.unwrap_or(0.0);
-    let mut dark_rate = None;
-    if let Some(path) = dark {
-        let (dark_header, mut dark) = fitting(path, &image)?;
-        let holds_bias = match dark_header.get("BIASSUB").as_deref() {
-            Some("T") => false,
-            Some(_) => true,
-            None => bias
-                .as_ref()
-                .is_some_and(|b| median(&dark.pixels) > 0.5 * median(&b.pixels)),
-        };
-        if holds_bias {
-            minus_bias(&mut dark);
-            notes.push("bias taken off the dark".to_owned());
-        }
-        let own = dark_header
-            .get_f64("EXPTIME")
-            .or_else(|| dark_header.get_f64("EXPOSURE"))
-            .filter(|s| *s > 0.0);
-        let scale = match (own, exposure_s) {
-            (Some(own), Some(_)) => own,
-            _ => {
-                notes.push("an exposure time is missing: dark not scaled".to_owned());
-                seconds = 1.0;
-                1.0
-            }
-        };
-        dark.pixels.iter_mut().for_each(|p| *p = (f64::from(*p) / scale) as f32);
-        dark_rate = Some(dark);
-    }
-    let mut response = None;
-    if let Some(path) = flat {
-        let (flat_header, mut flat) = fitting(path, &image)?;
-        if median(&flat.pixels) > 50.0 && flat_header.get("BIASSUB").as_deref() != Some("T") {
-            minus_bias(&mut flat);
-            notes.push("bias taken off the flat".to_owned());
-        }
-        let valid = || flat.pixels.iter().filter(|p| p.is_finite());
-        let mean = valid().map(|p| f64::from(*p)).sum::<f64>() / valid().count() as f64;
-        if mean.is_nan() || mean <= 0.0 {
-            return Err(bad(path, "a flat needs a level above zero"));
-        }
-        flat.pixels.iter_mut().for_each(|p| *p = (f64::from(*p) / mean) as f32);
-        response = Some(flat);
-    }
-    let masters = Masters {
-        bias: bias.as_ref(),
-        dark_rate: dark_rate.as_ref(),
-        flat: response.as_ref(),
-    };
-    let filter = header.get("FILTER").unwrap_or_default();
-    let degradations = calibrate::apply(&mut image, masters, seconds, &filter);
-    for note in notes
-        .iter()
-        .cloned()
-        .chain(degradations.iter().map(|d| format!("degraded: {d}")))
-    {
-        header.history(&note);
-    }
-    header.history("calibrated by alidade");
-    header.remove("BLANK");
-    let bytes = alidade_fits::write_f32(&header, &image).map_err(|e| CommandError::Failed(e.to_string()))?;
-    write(out, &bytes)?;
-    Ok(json!({
-        "file": out.display().to_string(),
-        "width": image.width,
-        "height": image.height,
-        "median": number(median(&image.pixels)),
-        "notes": notes,
-        "degradations": degradations.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    }))
-}
-
-/// Combines frames of one size and writes the master, with the first frame's header. A band of every frame is in memory.
-pub fn combine(paths: &[PathBuf], method: Method, out: &Path) -> Result<Value, CommandError> {
-    let combined = masters::combine_files(paths, method, &|_, _, _| {});
-    let (mut header, master) = combined.map_err(|e| CommandError::BadInput(e.to_string()))?;
-    header.number("NCOMBINE", paths.len(), "frames combined");
-    header.remove("BLANK");
-    header.history("combined by alidade");
-    let bytes = alidade_fits::write_f32(&header, &master).map_err(|e| CommandError::Failed(e.to_string()))?;
-    write(out, &bytes)?;
-    Ok(json!({
-        "file": out.display().to_string(),
-        "frames": paths.len(),
-        "width": master.width,
-        "height": master.height,
-        "median": number(median(&master.pixels)),
-    }))
-}
-
 /// Writes a small picture with the sources ringed; with `grid`, in colour with the celestial grid of the header's WCS.
 pub fn picture(path: &Path, grid: bool, out: &Path) -> Result<Value, CommandError> {
     let (header, mut image) = read(path)?;
@@ -292,20 +187,20 @@ pub fn picture(path: &Path, grid: bool, out: &Path) -> Result<Value, CommandErro
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A folder of its own for one test, removed at the end.
-    struct Folder(PathBuf);
+    pub struct Folder(pub PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("alidade-analysis-{name}-{}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)
         }
 
-        fn put(&self, name: &str, seconds: f64, width: usize, pixels: &[f32]) -> PathBuf {
+        pub fn put(&self, name: &str, seconds: f64, width: usize, pixels: &[f32]) -> PathBuf {
             let mut header = Header::new();
             header.number("EXPTIME", seconds, "[s]");
             let image = Image {
@@ -326,45 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn a_dark_is_scaled_by_its_exposure_with_or_without_bias_in_it() {
-        let folder = Folder::new("calibrate");
-        let raw = folder.put("raw.fits", 30.0, 2, &[1230.0, 1430.0, 1230.0, 1030.0]);
-        let bias = folder.put("bias.fits", 0.0, 2, &[1000.0; 4]);
-        let flat = folder.put("flat.fits", 1.0, 2, &[1.0, 2.0, 0.5, 0.5]);
-        let out = folder.0.join("out.fits");
-        for dark in [20.0, 1020.0] {
-            let dark = folder.put("dark.fits", 20.0, 2, &[dark; 4]);
-            calibrate(&raw, Some(&bias), Some(&dark), Some(&flat), &out).unwrap();
-            assert_eq!(read(&out).unwrap().1.pixels, [200.0, 200.0, 400.0, 0.0]);
-        }
-        let answer = calibrate(&raw, Some(&bias), None, None, &out).unwrap();
-        assert_eq!(answer["degradations"].as_array().unwrap().len(), 2);
-        let wrong = folder.put("wrong.fits", 0.0, 1, &[1.0; 4]);
-        assert!(matches!(
-            calibrate(&raw, Some(&wrong), None, None, &out),
-            Err(CommandError::BadInput(_))
-        ));
-    }
-
-    #[test]
-    fn masters_are_what_their_method_says() {
-        let folder = Folder::new("combine");
-        let frames: Vec<PathBuf> = [10.0, 12.0, 11.0, 900.0, 12.0]
-            .iter()
-            .enumerate()
-            .map(|(n, level)| folder.put(&format!("{n}.fits"), 0.0, 2, &[*level; 2]))
-            .collect();
-        let out = folder.0.join("master.fits");
-        let level = |method| {
-            combine(&frames, method, &out).unwrap();
-            read(&out).unwrap().1.pixels[1]
-        };
-        assert_eq!(level(Method::Median), 12.0);
-        assert_eq!(level(Method::Mean), 189.0);
-        assert_eq!(level(Method::Clipped), 11.25);
-    }
-
-    #[test]
     fn what_is_no_image_is_bad_input_in_one_line() {
         let folder = Folder::new("bad");
         let text = folder.0.join("text.fits");
@@ -376,7 +232,7 @@ mod tests {
                 matches!(&error, CommandError::BadInput(cause) if !cause.contains('\n')),
                 "{error}"
             );
-            assert!(extract(path, &Options::default(), None).is_err());
+            assert!(extract(path, &Options::default(), None, None).is_err());
         }
     }
 
@@ -384,7 +240,7 @@ mod tests {
     fn a_frame_without_stars_gives_an_empty_catalogue() {
         let folder = Folder::new("empty");
         let flat = folder.put("flat.fits", 1.0, 40, &[7.0; 1600]);
-        assert_eq!(extract(&flat, &Options::default(), None).unwrap()["count"], 0);
+        assert_eq!(extract(&flat, &Options::default(), None, None).unwrap()["count"], 0);
         assert!(picture(&flat, false, &folder.0.join("flat.png")).is_ok());
     }
 }

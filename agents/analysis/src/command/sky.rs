@@ -5,6 +5,7 @@ use crate::{
     astrometry::{
         Hint, Index, Orientation, SkyStars, Solution, SolveOptions, Wcs,
         index::{self, Contents},
+        net_index,
         solve::solve,
         stars::separation,
     },
@@ -20,10 +21,17 @@ use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Makes an index of a table with the columns ra_deg, dec_deg and mag.
+/// Makes an index of a table with the columns ra_deg, dec_deg and mag, or of an index file of astrometry.net's.
 pub fn build_index(catalogue: &Path, name: Option<&str>, out: &Path) -> Result<Value, CommandError> {
-    let text = std::fs::read_to_string(catalogue).map_err(|e| bad(catalogue, e))?;
-    let stars = index::read_csv(&text).map_err(|e| bad(catalogue, e))?;
+    let bytes = std::fs::read(catalogue).map_err(|e| bad(catalogue, e))?;
+    let stars = if net_index::looks_like(&bytes) {
+        net_index::read(&bytes).map_err(|e| bad(catalogue, e))?
+    } else {
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| bad(catalogue, "neither a table of text nor a FITS file"))?;
+        index::read_csv(text).map_err(|e| bad(catalogue, e))?
+    };
+    drop(bytes);
     let usual = catalogue
         .file_stem()
         .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
@@ -249,57 +257,15 @@ fn write_with_wcs(path: &Path, solution: &Solution, out: &Path) -> Result<(), Co
 
 /// Solves with astrometry.net's solve-field, when it is installed; its own indexes are used.
 pub fn solve_field(path: &Path, hints: &SolveHints) -> Result<Value, CommandError> {
-    let searched = search(path, &Options::default())?;
-    let hint = hint_of(&searched.header, hints, &searched.image);
-    let folder = std::env::temp_dir().join(format!("alidade-solve-field-{}", std::process::id()));
-    let failed = |e: std::io::Error| CommandError::Failed(format!("solve-field: {e}"));
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let solution: PathBuf = folder.join("solution.wcs");
-    let mut command = std::process::Command::new("solve-field");
-    command
-        .args([
-            "--overwrite",
-            "--no-plots",
-            "--no-verify",
-            "--cpulimit",
-            "60",
-            "--new-fits",
-            "none",
-        ])
-        .args([
-            "--dir".as_ref(),
-            folder.as_os_str(),
-            "--wcs".as_ref(),
-            solution.as_os_str(),
-        ]);
-    if let Some((ra, dec, radius)) = hint.position {
-        let words = [ra, dec, radius].map(|v| v.to_string());
-        command.args(["--ra", &words[0], "--dec", &words[1], "--radius", &words[2]]);
-    }
-    if let Some((low, high)) = hint.scale {
-        let words = [low, high].map(|v| v.to_string());
-        command.args([
-            "--scale-units",
-            "arcsecperpix",
-            "--scale-low",
-            &words[0],
-            "--scale-high",
-            &words[1],
-        ]);
-    }
-    let ran = command.arg(path).output();
-    let header = std::fs::read(&solution).ok().and_then(|b| Header::parse(&b).ok());
-    // The folder holds nothing but what solve-field wrote.
-    drop(std::fs::remove_dir_all(&folder));
-    let output = ran.map_err(|e| CommandError::Failed(format!("solve-field cannot be run: {e}")))?;
-    let solved = header.as_ref().and_then(|(h, _)| Wcs::read(h));
-    Ok(match solved {
-        None => json!({
-            "file": path.display().to_string(), "engine": "astrometry.net", "solved": false,
-            "cause": if output.status.success() { "no solution" } else { "solve-field failed" },
+    let (header, image) = read(path)?;
+    let hint = hint_of(&header, hints, &image);
+    Ok(match crate::solve_field::solve_file(path, &hint) {
+        Err(cause) if cause.contains("cannot be run") => return Err(CommandError::Failed(cause)),
+        Err(cause) => json!({
+            "file": path.display().to_string(), "engine": "astrometry.net", "solved": false, "cause": cause,
         }),
-        Some(wcs) => {
-            let ((ra, dec), radius) = wcs.circle(searched.image.width, searched.image.height);
+        Ok(wcs) => {
+            let ((ra, dec), radius) = wcs.circle(image.width, image.height);
             json!({
                 "file": path.display().to_string(), "engine": "astrometry.net", "solved": true, "ra_deg": ra, "dec_deg": dec,
                 "radius_deg": radius, "scale_arcsec": wcs.scale_arcsec(), "rotation_deg": wcs.rotation_deg(),
@@ -458,7 +424,7 @@ pub struct CandidateOptions {
     pub photometry: PhotometryOptions,
     /// Only here.
     pub area: Option<Circle>,
-    /// Table of the elements of minor planets.
+    /// Elements of minor planets, a table or MPCORB.
     pub elements: Option<PathBuf>,
     /// Earlier frames of the same field.
     pub before: Vec<PathBuf>,
@@ -512,9 +478,10 @@ pub fn candidates(path: &Path, index: &Path, options: &CandidateOptions) -> Resu
         None => Vec::new(),
         Some(table) => {
             let text = std::fs::read_to_string(table).map_err(|e| bad(table, e))?;
-            let elements = minor_planets::read_csv(&text).map_err(|e| bad(table, e))?;
+            let elements = minor_planets::read(&text).map_err(|e| bad(table, e))?;
+            let middle_d = exposure(&searched.header).unwrap_or(0.0) / 172_800.0;
             match searched.header.get_f64("MJD-OBS") {
-                Some(mjd) => minor_planets::near(&elements, mjd + 2_400_000.5, ra, dec, radius + 0.1),
+                Some(mjd) => minor_planets::near(&elements, mjd + 2_400_000.5 + middle_d, ra, dec, radius + 0.1),
                 None => {
                     notes.push("MJD-OBS is missing: minor planets were not looked for");
                     Vec::new()

@@ -11,7 +11,7 @@ mod detect;
 mod photometry;
 mod shape;
 
-use crate::parallel;
+use crate::{bad_pixels::BadPixels, parallel};
 use alidade_fits::Image;
 use clean::Candidate;
 use photometry::Light;
@@ -45,7 +45,7 @@ pub struct Source {
     pub ellipticity: f64,
     pub peak: f64,
     pub area_px: usize,
-    /// Sum of [`BORDER`], [`SATURATED`], [`BLENDED`], [`LARGE`].
+    /// Sum of [`BORDER`], [`SATURATED`], [`BLENDED`], [`LARGE`], [`BAD_PIXELS`].
     pub flags: u8,
 }
 
@@ -57,6 +57,8 @@ pub const SATURATED: u8 = 2;
 pub const LARGE: u8 = 4;
 /// Was split from a neighbour.
 pub const BLENDED: u8 = 8;
+/// Some of its pixels, or of its core, are bad ones that were filled.
+pub const BAD_PIXELS: u8 = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
@@ -95,6 +97,12 @@ type Found = (Candidate, Vec<Pixel>, bool);
 
 /// Finds the sources of a background-subtracted image with sky noise `rms`, brightest first.
 pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
+    extract_masked(image, rms, options, None)
+}
+
+/// The same on an image of which bad pixels were filled: sources that hold such are flagged.
+pub fn extract_masked(image: &Image, rms: f32, options: &Options, bad: Option<&BadPixels>) -> Vec<Source> {
+    let bad = bad.filter(|b| (b.width, b.height) == (image.width, image.height));
     let shaped = image.width.checked_mul(image.height) == Some(image.pixels.len());
     let positive = rms > 0.0 && options.threshold_sigma > 0.0;
     if !positive || image.pixels.is_empty() || !shaped {
@@ -146,7 +154,11 @@ pub fn extract(image: &Image, rms: f32, options: &Options) -> Vec<Source> {
         || (),
         |(), place| {
             let ((pixels, blended), candidate, source) = place;
-            *source = Some(measure(image, &candidate.shape, pixels, *blended, rms, options));
+            let mut measured = measure(image, &candidate.shape, pixels, *blended, rms, options);
+            if bad.is_some_and(|bad| pixels.iter().any(|p| bad.is_bad(p.x as usize, p.y as usize))) {
+                measured.flags |= BAD_PIXELS;
+            }
+            *source = Some(measured);
         },
     );
     let mut sources: Vec<Source> = places.into_iter().filter_map(|p| p.2).collect();
@@ -277,6 +289,22 @@ mod tests {
         let sources = extract(&field(&[(0.0, 80.0, 9000.0), (100.0, 100.0, 60_000.0)]), 5.0, &options);
         assert_eq!(sources[0].flags & SATURATED, SATURATED);
         assert_eq!(sources[1].flags & BORDER, BORDER);
+    }
+
+    #[test]
+    fn a_source_that_holds_a_filled_pixel_says_so() {
+        let image = field(&[(40.0, 50.0, 20_000.0), (120.0, 80.0, 8_000.0)]);
+        let mut bad = BadPixels::none(200, 160);
+        bad.why[80 * 200 + 121] = crate::bad_pixels::HOT;
+        bad.why[10 * 200 + 10] = crate::bad_pixels::HOT;
+        let sources = extract_masked(&image, 5.0, &Options::default(), Some(&bad));
+        assert_eq!(sources.iter().map(|s| s.flags).collect::<Vec<_>>(), [0, BAD_PIXELS]);
+        let other = BadPixels::none(3, 3);
+        assert!(
+            extract_masked(&image, 5.0, &Options::default(), Some(&other))
+                .iter()
+                .all(|s| s.flags == 0)
+        );
     }
 
     #[test]
