@@ -19,9 +19,10 @@ mod mount;
 mod movers;
 mod session;
 
+pub use crate::place::Place;
 pub use camera::{IndiCamera, connect_camera};
 pub use dome::{IndiDome, connect_dome};
-pub use mount::{IndiMount, Place, connect_mount};
+pub use mount::{IndiMount, connect_mount};
 pub use movers::{IndiFilterWheel, IndiFocuser, connect_filter_wheel, connect_focuser};
 
 use std::time::Duration;
