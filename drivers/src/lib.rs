@@ -13,6 +13,7 @@
 //! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
 //! | `alpaca` | mounts, cameras, wheels, focusers, domes, weather and safety monitors behind an ASCOM Alpaca server |
 //! | `indi` | mounts, cameras, wheels, focusers and domes behind an INDI server |
+//! | [`split`] | a roof with a driver of its own, and the controller beside it, as one |
 //! | `station` | a weather station with NMEA-0183 sentences |
 //!
 //! Each protocol lives behind a feature. A driver is a connection task that owns its stream, reconnects with
@@ -34,6 +35,7 @@ pub mod modbus;
 pub mod place;
 #[cfg(feature = "plc")]
 pub mod plc;
+pub mod split;
 #[cfg(feature = "station")]
 pub mod station;
 pub mod transport;

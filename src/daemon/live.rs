@@ -4,6 +4,7 @@ use super::{
     Daemon, Surroundings,
     alarms::{AlarmDesk, escalate},
     commands,
+    host::Host,
     journal::{Gathered, Outlets, commit},
     outbox,
     panorama::{self, Chronicle},
@@ -196,10 +197,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     release_interrupted(&book, &recorder).map_err(|e| failed(&e))?;
     super::grant_quotas(&settings, &book, &recorder).map_err(|e| failed(&e))?;
     let observatory = simulated(&settings, &clock)?;
-    let devices = connect::devices(&settings, &clock, |name, kind, channel| {
+    let mut devices = connect::devices(&settings, &clock, |name, kind, channel| {
         way(&settings, &observatory, name, kind, channel)
     })
-    .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    .ok_or_else(|| {
+        CliError::bad_input("the configuration needs a plc or an enclosure, a mount and a camera for every channel")
+    })?;
+    devices.stations.push(Host::watch(&settings, clock.clone(), blocking()));
     let stroke = {
         let supervisor = supervisor.clone();
         Rc::new(move || supervisor.tell("WATCHDOG=1")) as Rc<dyn Fn()>

@@ -24,6 +24,7 @@ pub mod commands;
 pub mod consult;
 pub mod devices;
 pub mod guard;
+pub mod host;
 pub mod journal;
 pub mod live;
 pub mod outbox;
@@ -304,6 +305,12 @@ fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
 fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
     let blocking = |id: &str| settings.devices.get(id).is_none_or(|device| device.blocking);
     let mut all: Vec<Rc<dyn alidade_drivers::interface::Device>> = vec![devices.plc.clone(), devices.mount.clone()];
+    all.extend(
+        devices
+            .controller
+            .iter()
+            .map(|c| c.clone() as Rc<dyn alidade_drivers::interface::Device>),
+    );
     all.extend(
         devices
             .focuser

@@ -413,6 +413,8 @@ fn unit_of(quantity: &str) -> &'static str {
         ("_lux", "lx"),
         ("_deg", "°"),
         ("_k", "K"),
+        ("_mb", "MB"),
+        ("_silent_s", "s"),
     ]
     .into_iter()
     .find(|(suffix, _)| quantity.ends_with(suffix))
