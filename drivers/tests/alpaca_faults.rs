@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
 #[path = "support/live.rs"]
-mod live;
+mod support;
 
 use alidade_drivers::{
     alpaca,
@@ -13,12 +13,12 @@ use alidade_drivers::{
     transport::{MemoryConnector, SharedConnector, Stream},
 };
 use alidade_model::{reading::NoData, states::MountState};
-use live::Running;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     time::Duration,
 };
+use support::Running;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
     task::LocalSet,

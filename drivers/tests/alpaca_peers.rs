@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
 #[path = "support/live.rs"]
-mod live;
+mod support;
 
 use alidade_drivers::{
     alpaca,
@@ -17,7 +17,6 @@ use alidade_drivers::{
     transport::{SharedConnector, TcpConnector},
 };
 use alidade_model::states::{EnclosureState, MountState};
-use live::{live, lost, seen};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -26,6 +25,7 @@ use std::{
     rc::Rc,
     time::Duration,
 };
+use support::{live, lost, seen};
 
 const POLL: Duration = Duration::from_millis(200);
 

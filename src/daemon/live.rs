@@ -148,13 +148,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
+    let desk = AlarmDesk::resumed(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());
     chronicle.resume(records);
     let strategies = match settings.alerts.strategies {
         Some(_) => strategies,
         None => chronicle.with_changes(strategies),
     };
-    let desk = AlarmDesk::default();
     let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
     let recorder = Recorder::new(
         clock.clone(),

@@ -114,6 +114,8 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::StrategyChanged { .. }
         | Fact::AlarmNotified { .. }
         | Fact::AlarmAcknowledged { .. }
+        | Fact::OverridePlaced { .. }
+        | Fact::OverrideEnded { .. }
         | Fact::Halted { .. }
         | Fact::RequestRefused { .. } => Ok(()),
     }
