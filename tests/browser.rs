@@ -52,10 +52,15 @@ fn the_page_now_is_true_usable_and_recovers() {
     done.store(true, Ordering::Relaxed);
     clockwork.join().unwrap();
     assert!(printed.contains("passed "), "{printed}");
-    // Once by the dashboard's keyboard, once by the status page.
+    // By the dashboard's keyboard, its buttons, and the status page.
     assert_eq!(
         observatory.commands(),
-        [GatewayCommand::CloseNow, GatewayCommand::CloseNow]
+        [
+            GatewayCommand::CloseNow,
+            GatewayCommand::AcknowledgeAlarm(41),
+            GatewayCommand::LiftOverride("gust_m_s".into()),
+            GatewayCommand::CloseNow
+        ]
     );
 }
 

@@ -39,26 +39,27 @@ function confirm(label, text, wantsToken) {
   });
 }
 
-async function send(command) {
+async function send(body) {
   const headers = { "Content-Type": "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const response = await fetch("/api/v1/commands", { method: "POST", headers, body: JSON.stringify({ command }) });
+  const response = await fetch("/api/v1/commands", { method: "POST", headers, body: JSON.stringify(body) });
   return [response.status, await response.json()];
 }
 
-async function ask([command, label, text]) {
+// Asks again, sends, and says what the daemon answered.
+async function ask(body, label, text) {
   const said = byId("said");
   if (!(await confirm(label, text, false))) return;
   setText(said, `${label}: sent`);
   try {
-    let [status, answer] = await send(command);
+    let [status, answer] = await send(body);
     if (status === 401 || status === 403) {
       token = null;
       if (!(await confirm(label, answer.detail, true))) {
         setText(said, `${label}: not sent`);
         return;
       }
-      [status, answer] = await send(command);
+      [status, answer] = await send(body);
     }
     const outcome = answer.outcome ? answer.outcome.replaceAll("_", " ") : `${answer.title}: ${answer.detail}`;
     setText(said, `${label}: ${outcome}`);
@@ -67,10 +68,17 @@ async function ask([command, label, text]) {
   }
 }
 
+// A button in a row: what it sends, what it is called, and what is asked before.
+export function rowButton(body, label, text) {
+  const button = h("button", { type: "button", class: "small", "data-command": body.command, "aria-label": `${label}: ${text}` }, label);
+  button.addEventListener("click", () => ask(body, label, text));
+  return button;
+}
+
 export function mountCommands() {
   for (const entry of COMMANDS) {
     const button = h("button", { type: "button", class: entry[3] ? "danger" : null, "data-command": entry[0] }, entry[1]);
-    button.addEventListener("click", () => ask(entry));
+    button.addEventListener("click", () => ask({ command: entry[0] }, entry[1], entry[2]));
     byId("commands").append(button);
   }
 }

@@ -1,6 +1,7 @@
 // What each card shows, from one snapshot. `extra` is the time in seconds that has passed since it was taken.
 
 import { exclusions, gantt, strip } from "./charts.js";
+import { rowButton } from "./commands.js";
 import { ageText, byId, fixed, h, hhmm, hhmmss, setText, show } from "./elements.js";
 import { skyPlot } from "./sky.js";
 
@@ -41,6 +42,11 @@ export function safety(state, extra) {
     h("th", { scope: "row" }, input.name), h("td", { class: "value" }, input.value === null ? "no data" : `${input.value} ${input.unit}`),
     ageCell(input.age_s, extra), h("td", { class: input.verdict }, input.verdict === "unsafe" ? "UNSAFE" : input.verdict),
     h("td", {}, input.reason), h("td", {}, input.limit))));
+  const overrides = state.safety.overrides ?? [];
+  byId("overrides-card").hidden = overrides.length === 0;
+  show(byId("overrides"), overrides, () => overrides.map((over) => h("li", { class: "alarm" },
+    h("span", {}, h("strong", {}, over.input), ` does not forbid ${over.until ? `until ${hhmm(over.until)} UTC` : "until it is lifted"}: ${over.reason} (${over.who}) `),
+    rowButton({ command: "lift_override", input: over.input }, "Re-arm", `${over.input} forbids again from now on.`))));
 }
 
 function tile(name, state, age, extra, lines, progress) {
@@ -140,9 +146,14 @@ export function alert(state) {
   });
 }
 
+// What nobody has taken note of comes first.
+const openFirst = (list) => [...list].sort((a, b) => Boolean(a.acknowledged_by) - Boolean(b.acknowledged_by));
+
 export function alarms(state) {
-  show(byId("alarms"), state.alarms, () => (state.alarms.length === 0 ? h("li", {}, "None.") : state.alarms.slice(0, 12)
-    .map((alarm) => h("li", { class: "alarm" }, h("time", { datetime: alarm.at }, hhmmss(alarm.at)), h("span", { class: alarm.severity }, `${alarm.severity}: ${alarm.text}`)))));
+  show(byId("alarms"), state.alarms, () => (state.alarms.length === 0 ? h("li", {}, "None.") : openFirst(state.alarms).slice(0, 12)
+    .map((alarm) => h("li", { class: "alarm" }, h("time", { datetime: alarm.at }, hhmmss(alarm.at)), h("span", { class: alarm.severity }, `${alarm.severity}: ${alarm.text}${alarm.count > 1 ? ` (${alarm.count} times)` : ""} `),
+      alarm.acknowledged_by ? h("span", { class: "soft" }, `seen by ${alarm.acknowledged_by}`)
+        : rowButton({ command: "acknowledge_alarm", alarm: alarm.id }, "Acknowledge", `${alarm.text}: you have taken note of it, and nobody else is told.`)))));
 }
 
 export function quotas(state) {

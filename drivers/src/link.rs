@@ -301,13 +301,13 @@ impl<D: Dialogue> Task<D> {
             };
             match trouble {
                 Ok(()) => garbage_in_a_row = 0,
-                Err(Trouble::Gone(cause)) => {
+                Err(Trouble::Gone(cause) | Trouble::Absent(cause)) => {
                     return End::Lost {
                         cause,
                         reason: NoData::LinkDown,
                     };
                 }
-                Err(Trouble::Refused { .. }) => {}
+                Err(Trouble::Refused { .. } | Trouble::Unsupported(_)) => {}
                 Err(Trouble::Garbage(what)) => {
                     tracing::debug!(device = %self.id, %what, "garbage");
                     self.garbage.set(self.garbage.get() + 1);
@@ -329,41 +329,31 @@ impl<D: Dialogue> Task<D> {
         let outcome = answered(deadline, self.dialogue.obey(wire, &ask.command)).await;
         let device = self.id.clone();
         let command = D::describe(&ask.command);
+        let unknown = |device, command| DeviceError::OutcomeUnknown {
+            device,
+            command,
+            after: deadline,
+        };
         let (answer, trouble) = match outcome {
             Ok(Ok(reply)) => (Ok(reply), Ok(())),
-            Ok(Err(Trouble::Refused { code, message })) => (
-                Err(DeviceError::Rejected {
-                    device,
-                    command,
-                    code,
-                    message: message.clone(),
-                }),
-                Err(Trouble::Refused { code, message }),
-            ),
-            Ok(Err(Trouble::Garbage(what))) => (
-                Err(DeviceError::OutcomeUnknown {
-                    device,
-                    command,
-                    after: deadline,
-                }),
-                Err(Trouble::Garbage(what)),
-            ),
-            Ok(Err(Trouble::Gone(cause))) => (
-                Err(DeviceError::OutcomeUnknown {
-                    device,
-                    command,
-                    after: deadline,
-                }),
-                Err(Trouble::Gone(cause)),
-            ),
             Err(_) => (
-                Err(DeviceError::OutcomeUnknown {
-                    device,
-                    command,
-                    after: deadline,
-                }),
+                Err(unknown(device, command)),
                 Err(Trouble::Gone("a command was not answered".into())),
             ),
+            Ok(Err(trouble)) => {
+                let error = match trouble.clone() {
+                    Trouble::Refused { code, message } => DeviceError::Rejected {
+                        device,
+                        command,
+                        code,
+                        message,
+                    },
+                    Trouble::Unsupported(capability) => DeviceError::Unsupported { device, capability },
+                    Trouble::Absent(cause) => DeviceError::Disconnected { device, cause },
+                    Trouble::Garbage(_) | Trouble::Gone(_) => unknown(device, command),
+                };
+                (Err(error), Err(trouble))
+            }
         };
         // A caller that has gone away does not want the answer.
         drop(ask.answer.send(answer));

@@ -346,7 +346,7 @@ impl Enclosure for PlcDevice {
         if !has_slit {
             let error = DeviceError::Unsupported {
                 device: self.link.id.clone(),
-                capability: "turn",
+                capability: "turn".into(),
             };
             return Box::pin(std::future::ready(Err(error)));
         }

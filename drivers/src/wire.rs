@@ -12,6 +12,12 @@ pub enum Trouble {
     Garbage(String),
     #[error("{message} ({code})")]
     Refused { code: i32, message: String },
+    /// The device says that it cannot do such a thing at all.
+    #[error("cannot: {0}")]
+    Unsupported(String),
+    /// There is a server, but not the device behind it: nothing was done, and the conversation is over.
+    #[error("{0}")]
+    Absent(String),
 }
 
 /// A longer line than this is no answer of any device.

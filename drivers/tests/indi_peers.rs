@@ -4,141 +4,21 @@
 #![cfg(feature = "indi")]
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+#[path = "support/indi.rs"]
+mod server;
+#[path = "support/live.rs"]
+mod support;
+
 use alidade_drivers::{
     indi::{self, Place},
-    interface::{Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount},
-    transport::{SharedConnector, TcpConnector},
+    interface::{
+        Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount, ObservingConditions, Quantity,
+    },
 };
-use alidade_model::{
-    clock::Clock,
-    reading::Reading,
-    states::{EnclosureState, MountState},
-    time::UtcTime,
-};
-use std::{
-    io::{BufRead, BufReader},
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    rc::Rc,
-    time::Duration,
-};
-use tokio::{sync::watch, task::LocalSet, time::Instant};
-
-/// Counts on from a fixed instant as tokio's time does.
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
-
-struct Server {
-    child: Child,
-    port: u16,
-    home: PathBuf,
-}
-
-impl Server {
-    /// Starts the simulators of these drivers on a free port, with a home of their own for what they remember.
-    fn start(drivers: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let home = std::env::temp_dir().join(format!("alidade-indi-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(home.join(".indi")).unwrap();
-        let fifo = home.join("fifo");
-        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let mut child = Command::new("indiserver")
-            .args([
-                "-v",
-                "-p",
-                &port.to_string(),
-                "-u",
-                &home.join("socket").to_string_lossy(),
-                "-r",
-                "20",
-                "-f",
-            ])
-            .arg(&fifo)
-            .args(drivers)
-            .env("HOME", &home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("indiserver is not installed: apt-get install indi-bin");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains("listening to port"));
-        assert!(listening, "indiserver did not start");
-        // Its log has to be read, or it stops at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, port, home }
-    }
-
-    fn way(&self) -> SharedConnector {
-        Rc::new(TcpConnector {
-            host: "127.0.0.1".into(),
-            port: self.port,
-        })
-    }
-
-    /// Kills the processes of one driver that this server started.
-    fn kill_driver(&self, driver: &str) {
-        let mut killed = 0;
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-                continue;
-            };
-            // pid (name) state parent ...; the name is cut to 15 characters.
-            let Some((head, tail)) = stat.rsplit_once(") ") else {
-                continue;
-            };
-            let parent: u32 = tail.split(' ').nth(1).unwrap().parse().unwrap();
-            let arguments = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            if parent == self.child.id() && arguments.starts_with(driver) {
-                let pid = head.split(' ').next().unwrap();
-                assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-                killed += 1;
-            }
-        }
-        assert_eq!(killed, 1, "{driver} runs once");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.home);
-    }
-}
-
-/// Waits until the measured state is as wanted.
-async fn seen<T: Clone + std::fmt::Debug>(
-    status: &mut watch::Receiver<Reading<T>>,
-    seconds: u64,
-    what: &str,
-    wanted: impl Fn(&T) -> bool,
-) -> T {
-    let last = status.clone();
-    let wait = status.wait_for(|reading| reading.value.as_ref().is_ok_and(&wanted));
-    match tokio::time::timeout(Duration::from_secs(seconds), wait).await {
-        Ok(reading) => reading.unwrap().value.clone().unwrap(),
-        Err(_) => panic!("{what}: not within {seconds} s, last {:?}", last.borrow().value),
-    }
-}
-
-fn live<F: Future<Output = ()>>(test: impl FnOnce(Rc<dyn Clock>) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(LocalSet::new().run_until(async { test(Rc::new(Running(Instant::now()))).await }));
-}
+use alidade_model::states::{EnclosureState, MountState};
+use server::Server;
+use std::time::Duration;
+use support::{live, lost, seen};
 
 const POLL: Duration = Duration::from_millis(300);
 
@@ -199,13 +79,7 @@ fn a_camera_delivers_a_real_image_and_outlives_its_driver() {
             .unwrap();
         seen(&mut status, 5, "exposing again", |s| s.state == CameraState::Exposing).await;
         server.kill_driver("indi_simulator_ccd");
-        let lost = tokio::time::timeout(
-            Duration::from_millis(1000),
-            status.wait_for(|reading| reading.value.is_err()),
-        )
-        .await
-        .is_ok();
-        assert!(lost, "the loss is seen within a second");
+        assert!(lost(&mut status, 1).await, "the loss is seen within a second");
         // The exposure of the earlier life is nobody's; the camera is usable again.
         let back = seen(&mut status, 20, "back", |s| s.state == CameraState::Idle).await;
         assert_eq!(back.operation, None);
@@ -307,10 +181,40 @@ fn a_wheel_a_focuser_and_a_dome_move_to_where_they_are_sent() {
         seen(&mut roof, 15, "closed", |s| s.state == EnclosureState::Closed).await;
 
         server.kill_driver("indi_simulator_dome");
-        let lost = tokio::time::timeout(Duration::from_secs(2), roof.wait_for(|reading| reading.value.is_err()))
-            .await
-            .is_ok();
-        assert!(lost, "a lost dome is not a closed dome");
+        assert!(lost(&mut roof, 2).await, "a lost dome is not a closed dome");
         seen(&mut roof, 20, "dome back", |_| true).await;
+    });
+}
+
+#[test]
+fn weather_is_told_in_our_units_and_grows_old_when_its_driver_says_nothing_new() {
+    let server = Server::start(&["indi_simulator_weather"]);
+    live(|clock| async move {
+        let weather = indi::connect_weather("mast", "Weather Simulator", server.way(), clock.clone(), POLL);
+        let mut readings = weather.readings();
+        let first = tokio::time::timeout(Duration::from_secs(20), readings.wait_for(|r| !r.is_empty()));
+        assert!(first.await.is_ok(), "the station is read");
+        server.set("Weather Simulator.WEATHER_CONTROL.Wind=36");
+        let windy = readings.wait_for(|r| r.get(&Quantity::WindMS).is_some_and(|w| w.value == Ok(10.0)));
+        let windy = tokio::time::timeout(Duration::from_secs(20), windy)
+            .await
+            .expect("36 km/h are 10 m/s");
+        assert_eq!(windy.unwrap()[&Quantity::TemperatureC].value, Ok(15.0));
+        // Asked on, but not told anew: the driver reads its station once an hour now.
+        server.set("Weather Simulator.WEATHER_UPDATE.PERIOD=3600");
+        let measured_at = readings.borrow()[&Quantity::WindMS].measured_at;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let now = readings.borrow()[&Quantity::WindMS].measured_at;
+        assert!(
+            now.seconds_since(measured_at) < 5.5,
+            "an old value was taken for a new one"
+        );
+        assert!(clock.now().seconds_since(now) > 0.5);
+        server.kill_driver("indi_simulator_weather");
+        let gone = readings.wait_for(|r| r.values().all(|reading| reading.value.is_err()));
+        assert!(
+            tokio::time::timeout(Duration::from_secs(2), gone).await.is_ok(),
+            "a lost station is no weather"
+        );
     });
 }

@@ -4,12 +4,15 @@
 #![cfg(all(feature = "modbus", feature = "serial"))]
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+#[path = "support/live.rs"]
+mod support;
+
 use alidade_drivers::{
     interface::{Device, DeviceError, Enclosure, ObservingConditions, Plc, Quantity},
     modbus::{self, ModbusPlc, frame::Framing, map::Map},
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
-use alidade_model::{clock::Clock, reading::Reading, states::EnclosureState, time::UtcTime};
+use alidade_model::{reading::Reading, states::EnclosureState};
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -17,16 +20,8 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use tokio::{sync::watch, task::LocalSet, time::Instant};
-
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
+use support::Running;
+use tokio::sync::watch;
 
 struct Server {
     child: Child,
@@ -106,8 +101,7 @@ fn map() -> Map {
 }
 
 fn connect(server: &Server, framing: Framing, map: Map) -> Rc<ModbusPlc> {
-    let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
-    let (poll, timeout) = (Duration::from_millis(50), Duration::from_millis(1500));
+    let (clock, poll, timeout) = (Running::clock(), Duration::from_millis(50), Duration::from_millis(1500));
     modbus::connect("plc", map, framing, server.way(), clock, poll, timeout)
 }
 
@@ -123,11 +117,7 @@ async fn until<T: Clone + std::fmt::Debug>(
 }
 
 fn on_a_thread<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    support::live(|_| test);
 }
 
 /// Opens, is read, is left alone, and closes by itself.

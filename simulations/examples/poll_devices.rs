@@ -5,23 +5,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends by panicking")]
 
+#[path = "../../drivers/tests/support/live.rs"]
+mod support;
+
 use alidade_drivers::{
     interface::{Device, Enclosure, Mount, ObservingConditions},
     lx200, plc, station,
     transport::{SharedConnector, TcpConnector},
 };
-use alidade_model::{clock::Clock, time::UtcTime};
 use std::{cell::RefCell, rc::Rc, time::Duration};
+use support::Running;
 use tokio::{net::TcpListener, task::LocalSet, time::Instant};
-
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
 
 fn way(address: &str) -> SharedConnector {
     let (host, port) = address.rsplit_once(':').unwrap();
@@ -55,7 +49,7 @@ fn watch<T: 'static>(mut status: tokio::sync::watch::Receiver<T>, gaps: Gaps) {
 }
 
 async fn phase(addresses: &[String], seconds: u64, hung: usize) -> (f64, Vec<f64>, Vec<Rc<dyn Device>>) {
-    let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
+    let clock = Running::clock();
     let (gaps, poll) = (Gaps::default(), Duration::from_millis(200));
     let mut devices: Vec<Rc<dyn Device>> = Vec::new();
     for number in 0..hung {

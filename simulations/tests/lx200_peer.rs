@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
-use alidade_model::{clock::Clock, time::UtcTime};
+#[path = "../../drivers/tests/support/live.rs"]
+mod support;
+
 use alidade_scheduling::{Site, ephemeris};
 use alidade_simulations::{
     devices::mount::MountConfig,
@@ -18,16 +20,8 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, task::LocalSet, time::Instant};
-
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
+use support::Running;
+use tokio::{io::AsyncWriteExt, task::LocalSet};
 
 struct Dark;
 
@@ -135,7 +129,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
             .build()
             .unwrap();
         LocalSet::new().block_on(&runtime, async move {
-            let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
+            let clock = Running::clock();
             let config = ObservatoryConfig {
                 site: Site::new(43.93, 5.71, 650.0),
                 plc: Default::default(),
@@ -173,7 +167,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
         })
         .await;
         // A place that is high now: one hour east of the meridian.
-        let now = Running(Instant::now()).now();
+        let now = Running::clock().now();
         let lst = ephemeris::lst_deg(&Site::new(43.93, 5.71, 650.0), now.chrono());
         let ra_h = (lst / 15.0 + 1.0).rem_euclid(24.0);
         server.set("ON_COORD_SET.TRACK=On");

@@ -13,13 +13,14 @@ use crate::{
     simulate::connect,
 };
 use alidade_drivers::{
+    alpaca::discovery,
     grammar::language::Verb,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
 use alidade_model::clock::Clock;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, io::Write, rc::Rc, time::Duration};
+use std::{collections::BTreeMap, io::Write, net::Ipv4Addr, rc::Rc, time::Duration};
 use tokio::task::LocalSet;
 
 /// Speak to a device: SET what shall be, GET what is, DO what is to happen.
@@ -50,6 +51,18 @@ enum What {
     Get(Words),
     /// Make it so: DO START, DO STOP, DO PARK, DO EXPOSE
     Do(Words),
+    /// Ask the network for ASCOM Alpaca servers, and list what they offer
+    Discover {
+        /// Who is asked: a broadcast address, or one host
+        #[arg(long, default_value = "255.255.255.255")]
+        target: Ipv4Addr,
+        /// Port of the question
+        #[arg(long, default_value_t = discovery::PORT)]
+        port: u16,
+        /// Seconds to listen for answers
+        #[arg(long, default_value_t = 2.0)]
+        wait: f64,
+    },
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -63,11 +76,14 @@ struct Words {
 }
 
 pub fn run(args: &DeviceArgs, out: &mut impl Write) -> Result<u8, CliError> {
+    if let What::Discover { target, port, wait } = args.what {
+        return discover(target, port, wait, args.json, out);
+    }
     let answer = if args.direct || args.link.is_some() {
         directly(args)?
     } else {
         let (device, verb, words) = match &args.what {
-            What::List => (None, "", Vec::new()),
+            What::List | What::Discover { .. } => (None, "", Vec::new()),
             What::Set(w) => (Some(w.device.clone()), "set", w.words.clone()),
             What::Get(w) => (Some(w.device.clone()), "get", w.words.clone()),
             What::Do(w) => (Some(w.device.clone()), "do", w.words.clone()),
@@ -81,6 +97,60 @@ pub fn run(args: &DeviceArgs, out: &mut impl Write) -> Result<u8, CliError> {
         print(&answer, out)
     };
     written.map(|()| 0).map_err(|e| CliError::failed(e.to_string()))
+}
+
+/// Lists every server that answers in time, with its devices; 1 when nobody does.
+fn discover(target: Ipv4Addr, port: u16, wait: f64, json: bool, out: &mut impl Write) -> Result<u8, CliError> {
+    if !(0.05..=60.0).contains(&wait) {
+        return Err(CliError::bad_input(format!("--wait {wait} is outside 0.05 to 60")));
+    }
+    let failed = |e: std::io::Error| CliError::failed(e.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let asked = async {
+        let mut servers = Vec::new();
+        for address in discovery::discover(target, port, Duration::from_secs_f64(wait)).await? {
+            servers.push((address, discovery::server(address).await));
+        }
+        Ok(servers)
+    };
+    let servers = runtime
+        .block_on(asked)
+        .map_err(|e: std::io::Error| CliError::failed(format!("{target}:{port}: {e}")))?;
+    if json {
+        let told = servers.iter().map(|(address, server)| match server {
+            Ok(server) => json!({ "link": format!("tcp://{address}"), "server": server }),
+            Err(trouble) => json!({ "link": format!("tcp://{address}"), "error": trouble.to_string() }),
+        });
+        writeln!(out, "{}", Value::Array(told.collect())).map_err(failed)?;
+    } else {
+        for (address, server) in &servers {
+            match server {
+                Ok(server) => {
+                    writeln!(
+                        out,
+                        "tcp://{address} {} {} ({})",
+                        server.name, server.version, server.manufacturer
+                    )
+                    .map_err(failed)?;
+                    for offered in &server.devices {
+                        writeln!(
+                            out,
+                            "  {}/{} {}",
+                            offered.kind.to_lowercase(),
+                            offered.number,
+                            offered.name
+                        )
+                        .map_err(failed)?;
+                    }
+                }
+                Err(trouble) => writeln!(out, "tcp://{address} {trouble}").map_err(failed)?,
+            }
+        }
+    }
+    Ok(u8::from(servers.is_empty()))
 }
 
 /// One line a device, or one line a value.
@@ -129,7 +199,7 @@ fn directly(args: &DeviceArgs) -> Result<Value, CliError> {
 
 async fn converse(args: &DeviceArgs, settings: Settings) -> Result<Value, CliError> {
     let wanted = match &args.what {
-        What::List => None,
+        What::List | What::Discover { .. } => None,
         What::Set(w) | What::Get(w) | What::Do(w) => Some(w.device.clone()),
     };
     if let Some(name) = &wanted
@@ -166,8 +236,9 @@ async fn converse(args: &DeviceArgs, settings: Settings) -> Result<Value, CliErr
             }),
         })
     };
-    let devices = connect::devices(&settings, &clock, way)
-        .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    let devices = connect::devices(&settings, &clock, way).ok_or_else(|| {
+        CliError::bad_input("the configuration needs a plc or an enclosure, a mount and a camera for every channel")
+    })?;
     let everyone = consult::everyone(&devices);
     let heard = |anyone: &Anyone| anyone.device().link().borrow().is_up();
     let patience = Duration::from_secs(8);
@@ -205,7 +276,7 @@ async fn converse(args: &DeviceArgs, settings: Settings) -> Result<Value, CliErr
         What::Set(w) => (Verb::Set, &w.words),
         What::Get(w) => (Verb::Get, &w.words),
         What::Do(w) => (Verb::Do, &w.words),
-        What::List => return Ok(Value::Null),
+        What::List | What::Discover { .. } => return Ok(Value::Null),
     };
     let mut answer = Value::Null;
     for (place, saying) in words.split(|word| word == ",").enumerate() {

@@ -1,13 +1,20 @@
 //! Alarms on their way to people: a command, a web hook, a mail. What is due decides [`alidade_monitoring::alarms`].
 //!
+//! The desk is rebuilt from the journal at every start: what nobody has acknowledged is still open, and who was told of it is
+//! not told again at once.
+//!
 //! A way that fails is tried again once a minute for as long as the alarm is not acknowledged, and both are written to the
 //! journal. Nothing here is waited for by anything else.
 
 use super::mail;
-use crate::settings::{AlarmWay, AlarmWaySettings, MailSettings, Settings, read_secret};
+use crate::{
+    settings::{AlarmWay, AlarmWaySettings, MailSettings, Settings, read_secret},
+    store::{Store, StoreError},
+};
 use alidade_model::{
     journal::{Entry, Fact, Recorder, Severity, Sink},
     offload::Offload,
+    time::UtcTime,
 };
 use alidade_monitoring::alarms::{Alarm, Desk, Notice, Step};
 use std::{
@@ -19,7 +26,10 @@ use std::{
     time::Duration,
 };
 
-/// The alarms of this run; a sink of the journal.
+/// The outcome in the journal of a notice that went out.
+const TOLD: &str = "told";
+
+/// The alarms, those of earlier runs among them; a sink of the journal.
 #[derive(Clone, Default)]
 pub struct AlarmDesk(Rc<RefCell<Desk>>);
 
@@ -31,7 +41,29 @@ impl Sink for AlarmDesk {
     }
 }
 
+/// How far back alarms are looked for at a start, seconds.
+const REMEMBERED_S: f64 = 30.0 * 86_400.0;
+
 impl AlarmDesk {
+    /// The alarms that the journal holds.
+    pub fn resumed(store: &mut Store, now: UtcTime) -> Result<Self, StoreError> {
+        let desk = Self::default();
+        let kinds = ["alarm", "alarm_acknowledged", "alarm_notified"];
+        for entry in store.entries_of(&kinds, now.plus_seconds(-REMEMBERED_S))? {
+            let mut alarms = desk.0.borrow_mut();
+            match &entry.fact {
+                Fact::Alarm { severity, text } => alarms.raise(entry.seq, entry.at, *severity, text),
+                // An alarm that is older than what is remembered is nothing to acknowledge.
+                Fact::AlarmAcknowledged { alarm, who } => drop(alarms.acknowledge(*alarm, who, entry.at).map(|_| ())),
+                Fact::AlarmNotified { alarm, way, outcome } if outcome == TOLD => {
+                    alarms.was_told(*alarm, way, entry.at);
+                }
+                _ => {}
+            }
+        }
+        Ok(desk)
+    }
+
     /// A person takes note, and the journal says so.
     pub fn acknowledge(&self, id: u64, who: &str, recorder: &Recorder) -> Result<(), String> {
         let acknowledged = self.0.borrow_mut().acknowledge(id, who, recorder.now()).map(|_| ());
@@ -98,7 +130,7 @@ pub async fn escalate(desk: AlarmDesk, settings: Settings, recorder: Recorder, o
                 recorder.record(Fact::AlarmNotified {
                     alarm: notice.alarm.id,
                     way: notice.step.clone(),
-                    outcome: outcome.clone().err().unwrap_or_else(|| "told".into()),
+                    outcome: outcome.clone().err().unwrap_or_else(|| TOLD.into()),
                 });
                 if outcome.is_err() {
                     failed.borrow_mut().push(notice);

@@ -60,6 +60,9 @@ pub fn everyone(devices: &Devices) -> BTreeMap<String, Anyone> {
     let mut all = BTreeMap::new();
     let mut add = |anyone: Anyone| all.insert(anyone.device().id().to_owned(), anyone);
     add(Anyone::Plc(devices.plc.clone()));
+    if let Some(controller) = &devices.controller {
+        add(Anyone::Station(controller.clone()));
+    }
     add(Anyone::Mount(devices.mount.clone()));
     if let Some(focuser) = &devices.focuser {
         add(Anyone::Focuser(focuser.clone()));

@@ -26,7 +26,10 @@ pub struct ChannelDevices {
 /// Everything that is connected.
 #[derive(Clone)]
 pub struct Devices {
+    /// The roof, and the people's switches: the controller, or an enclosure of its own with the controller behind it.
     pub plc: Rc<dyn Plc>,
+    /// The controller beside an enclosure of its own: watched, and commanded only through `plc`.
+    pub controller: Option<Rc<dyn Plc>>,
     pub mount: Rc<dyn Mount>,
     pub focuser: Option<Rc<dyn Focuser>>,
     pub channels: Vec<ChannelDevices>,
@@ -39,6 +42,10 @@ impl Devices {
         let recorder = || recorder.clone();
         Self {
             plc: Rc::new(Guard::new(self.plc.clone(), recorder())),
+            controller: self
+                .controller
+                .clone()
+                .map(|plc| Rc::new(Guard::new(plc, recorder())) as Rc<dyn Plc>),
             mount: Rc::new(Guard::new(self.mount.clone(), recorder())),
             focuser: self
                 .focuser

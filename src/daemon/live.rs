@@ -5,6 +5,7 @@ use super::{
     alarms::{AlarmDesk, escalate},
     commands,
     hearing::{self, Hearing},
+    host::Host,
     journal::{Gathered, Outlets, commit},
     listeners, outbox,
     panorama::{self, Chronicle},
@@ -144,13 +145,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
+    let desk = AlarmDesk::resumed(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());
     chronicle.resume(records);
     let strategies = match settings.alerts.strategies {
         Some(_) => strategies,
         None => chronicle.with_changes(strategies),
     };
-    let desk = AlarmDesk::default();
     let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
     let hears = Hearing::new(&settings.alerts.expect_every_s, clock.now());
     let recorder = Recorder::new(
@@ -195,10 +196,13 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     release_interrupted(&book, &recorder).map_err(|e| failed(&e))?;
     super::grant_quotas(&settings, &book, &recorder).map_err(|e| failed(&e))?;
     let observatory = simulated(&settings, &clock)?;
-    let devices = connect::devices(&settings, &clock, |name, kind, channel| {
+    let mut devices = connect::devices(&settings, &clock, |name, kind, channel| {
         way(&settings, &observatory, name, kind, channel)
     })
-    .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    .ok_or_else(|| {
+        CliError::bad_input("the configuration needs a plc or an enclosure, a mount and a camera for every channel")
+    })?;
+    devices.stations.push(Host::watch(&settings, clock.clone(), blocking()));
     let stroke = {
         let supervisor = supervisor.clone();
         Rc::new(move || supervisor.tell("WATCHDOG=1")) as Rc<dyn Fn()>

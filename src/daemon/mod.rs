@@ -25,6 +25,7 @@ pub mod consult;
 pub mod devices;
 pub mod guard;
 pub mod hearing;
+pub mod host;
 pub mod journal;
 pub mod listeners;
 pub mod live;
@@ -61,10 +62,13 @@ use alidade_observation::{
 };
 use alidade_pipeline::agent::Pipeline;
 use alidade_routine::agent::Routine;
-use alidade_safety::agent::{Before, SHUTDOWN, Safety, SafetyPorts, SafetyStatus};
+use alidade_safety::{
+    agent::{Before, SHUTDOWN, Safety, SafetyPorts, SafetyStatus},
+    overrides::Override,
+};
 use alidade_scheduling::agent::{Scheduling, SkyNow};
 use devices::Devices;
-use std::{cell::Cell, path::PathBuf, rc::Rc};
+use std::{cell::Cell, collections::BTreeMap, path::PathBuf, rc::Rc};
 use tokio::sync::watch;
 
 /// What the daemon finds around it.
@@ -321,6 +325,12 @@ fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
     let mut all: Vec<Rc<dyn alidade_drivers::interface::Device>> = vec![devices.plc.clone(), devices.mount.clone()];
     all.extend(
         devices
+            .controller
+            .iter()
+            .map(|c| c.clone() as Rc<dyn alidade_drivers::interface::Device>),
+    );
+    all.extend(
+        devices
             .focuser
             .iter()
             .map(|f| f.clone() as Rc<dyn alidade_drivers::interface::Device>),
@@ -472,13 +482,18 @@ const VOUCHED_S: f64 = 180.0;
 
 /// What the journal says of safety: whether the site was safe until just now, and a latch that nobody released.
 pub fn safety_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Before, crate::store::StoreError> {
+    let overrides = overrides_before(store, now)?;
     let (last, verdict) = (store.last_entry(None)?, store.last_entry(Some("safety_changed"))?);
     let entry = verdict.as_ref().and_then(|line| line.entry().ok());
+    let nothing = Before {
+        overrides: overrides.clone(),
+        ..Before::default()
+    };
     let (Some(last), Some(entry)) = (last, entry) else {
-        return Ok(Before::default());
+        return Ok(nothing);
     };
     let Fact::SafetyChanged { safe, latched, reasons } = entry.fact else {
-        return Ok(Before::default());
+        return Ok(nothing);
     };
     let stopped = format!("({SHUTDOWN})");
     let cause = reasons
@@ -488,7 +503,36 @@ pub fn safety_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Be
     Ok(Before {
         vouched: safe && now.seconds_since(last.at) <= VOUCHED_S,
         latched: cause.filter(|_| latched).map(str::to_owned),
+        overrides,
     })
+}
+
+/// Overrides that were placed and not ended. None lasts longer than a day; those without an end are looked for as far back,
+/// and are not kept anyway.
+fn overrides_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Vec<Override>, crate::store::StoreError> {
+    const LONGEST_S: f64 = 86_400.0;
+    let mut holding = BTreeMap::new();
+    for entry in store.entries_of(&["override_placed", "override_ended"], now.plus_seconds(-LONGEST_S))? {
+        match entry.fact {
+            Fact::OverridePlaced {
+                input,
+                who,
+                reason,
+                until,
+            } => {
+                let placed = Override {
+                    input: input.clone(),
+                    who,
+                    reason,
+                    until,
+                };
+                holding.insert(input, placed);
+            }
+            Fact::OverrideEnded { input, .. } => drop(holding.remove(&input)),
+            _ => {}
+        }
+    }
+    Ok(holding.into_values().collect())
 }
 
 /// True when bias and dark frames of this night are on disk for every channel.

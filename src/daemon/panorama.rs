@@ -5,8 +5,8 @@ use crate::gateway::alerts::AlertBoard;
 use crate::{
     gateway::snapshot::{
         AlarmView, AlertStage, AlertView, CameraView, Direction, EnclosureView, FrameView, Gauge, HistoryPoint, Mode,
-        MoonView, MountView, NightView, QuotaView, SafetyInput, SafetyState, SafetyView, ScheduleRow, Sentence,
-        SiteView, SkyTarget, Snapshot, UnplannedRow, Verdict,
+        MoonView, MountView, NightView, OverrideView, QuotaView, SafetyInput, SafetyState, SafetyView, ScheduleRow,
+        Sentence, SiteView, SkyTarget, Snapshot, UnplannedRow, Verdict,
     },
     settings::Settings,
 };
@@ -21,6 +21,7 @@ use alidade_model::{
     states::{EnclosureState, MountState, SequenceState},
     time::UtcTime,
 };
+use alidade_monitoring::alarms::Alarm;
 use alidade_safety::verdict::Sense;
 use alidade_scheduling::ephemeris::{Icrs, SkyFrame};
 use std::{
@@ -47,7 +48,6 @@ struct Remembered {
     last_seq: u64,
     frames: VecDeque<FrameView>,
     exposures: BTreeMap<String, Exposure>,
-    alarms: VecDeque<AlarmView>,
     history: BTreeMap<String, VecDeque<HistoryPoint>>,
     counters: BTreeMap<String, u64>,
     executed: BTreeMap<String, (UtcTime, Option<UtcTime>)>,
@@ -167,15 +167,7 @@ impl Remembered {
                     frame.degradations.clone_from(degradations);
                 }
             }
-            Fact::Alarm { severity, text } => {
-                self.count("alarms");
-                self.alarms.push_front(AlarmView {
-                    at: entry.at,
-                    severity: *severity,
-                    text: text.clone(),
-                });
-                self.alarms.truncate(ALARMS);
-            }
+            Fact::Alarm { .. } => self.count("alarms"),
             Fact::Weather { readings } => {
                 for (quantity, value) in readings {
                     let points = self.history.entry(quantity.clone()).or_default();
@@ -294,6 +286,27 @@ pub fn identity(settings: &Settings, mode: Mode, boot: u32) -> Identity {
     }
 }
 
+/// The newest alarms, and every one that nobody has acknowledged, the newest first.
+fn alarms(daemon: &Daemon) -> Vec<AlarmView> {
+    let shown = |(place, alarm): &(usize, Alarm)| *place < ALARMS || alarm.acknowledged.is_none();
+    let view = |(_, alarm): (usize, Alarm)| AlarmView {
+        id: alarm.id,
+        at: alarm.last_at,
+        severity: alarm.severity,
+        text: alarm.text,
+        count: alarm.count,
+        acknowledged_by: alarm.acknowledged.map(|(who, _)| who),
+    };
+    daemon
+        .alarms
+        .all()
+        .into_iter()
+        .enumerate()
+        .filter(shown)
+        .map(view)
+        .collect()
+}
+
 /// The whole view at this instant.
 pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chronicle: &Chronicle) -> Snapshot {
     let now = daemon.recorder.now();
@@ -302,7 +315,7 @@ pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chron
     let remembered = chronicle.0.borrow();
     view.journal_seq = remembered.last_seq;
     view.frames = remembered.frames.iter().cloned().collect();
-    view.alarms = remembered.alarms.iter().cloned().collect();
+    view.alarms = alarms(daemon);
     view.counters = remembered.counters.clone();
     view.alert_stages = remembered.alerts.histograms().clone();
     view.weather_history = remembered
@@ -413,6 +426,8 @@ fn unit_of(quantity: &str) -> &'static str {
         ("_lux", "lx"),
         ("_deg", "°"),
         ("_k", "K"),
+        ("_mb", "MB"),
+        ("_silent_s", "s"),
     ]
     .into_iter()
     .find(|(suffix, _)| quantity.ends_with(suffix))
@@ -470,6 +485,16 @@ fn safety(view: &mut Snapshot, daemon: &Daemon, settings: &Settings) {
         since: status.since,
         reasons: status.reasons.clone(),
         inputs,
+        overrides: status
+            .overrides
+            .iter()
+            .map(|o| OverrideView {
+                input: o.input.clone(),
+                who: o.who.clone(),
+                reason: o.reason.clone(),
+                until: o.until,
+            })
+            .collect(),
     };
 }
 

@@ -255,6 +255,7 @@ pub fn monitoring(settings: &Settings) -> MonitoringSettings {
         },
         night_alt_deg: settings.night.observe_sun_alt_deg,
         weather_every_s: 60.0,
+        least_free_mb: settings.storage.min_free_mb as f64,
     }
 }
 

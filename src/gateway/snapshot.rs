@@ -151,6 +151,8 @@ pub struct SafetyView {
     /// Empty when safe.
     pub reasons: Vec<String>,
     pub inputs: Vec<SafetyInput>,
+    #[serde(default)]
+    pub overrides: Vec<OverrideView>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -381,9 +383,29 @@ pub struct QuotaView {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlarmView {
+    /// By which it is acknowledged.
+    #[serde(default)]
+    pub id: u64,
     pub at: UtcTime,
     pub severity: Severity,
     pub text: String,
+    /// How often it was raised.
+    #[serde(default)]
+    pub count: u32,
+    /// Who has taken note of it; `None` while nobody has.
+    #[serde(default)]
+    pub acknowledged_by: Option<String>,
+}
+
+/// An input that does not forbid for a while, because a person says so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverrideView {
+    pub input: String,
+    /// Who answers for it.
+    pub who: String,
+    pub reason: String,
+    /// When it ends by itself; `None` lasts until it is lifted.
+    pub until: Option<UtcTime>,
 }
 
 impl Snapshot {
@@ -420,6 +442,7 @@ impl Snapshot {
                 since: None,
                 reasons: vec!["nothing has been measured yet".into()],
                 inputs: Vec::new(),
+                overrides: Vec::new(),
             },
             enclosure: EnclosureView {
                 state: EnclosureState::Unknown,

@@ -98,10 +98,13 @@ fn site(settings: &Settings, faults: &mut Faults) {
 fn speaks(kind: DeviceKind) -> &'static [Protocol] {
     match kind {
         DeviceKind::Plc => &[Protocol::Plc, Protocol::Modbus],
-        DeviceKind::Mount => &[Protocol::Lx200, Protocol::Indi],
-        DeviceKind::Station => &[Protocol::Station],
-        DeviceKind::Enclosure => &[Protocol::Grammar],
-        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => &[Protocol::Grammar, Protocol::Indi],
+        DeviceKind::Mount => &[Protocol::Lx200, Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::Station => &[Protocol::Station, Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::Enclosure => &[Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::SafetyMonitor => &[Protocol::Alpaca],
+        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => {
+            &[Protocol::Grammar, Protocol::Indi, Protocol::Alpaca]
+        }
     }
 }
 
@@ -152,11 +155,21 @@ fn devices(settings: &Settings, faults: &mut Faults) {
             (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
             (true, Some(_)) | (false, None) => {}
         }
+        if device.protocol == Protocol::Alpaca && !matches!(device.link, super::Link::Tcp { .. }) {
+            faults.add(key("link"), "an Alpaca server is reached by tcp://HOST:PORT");
+        }
+        if device.protocol != Protocol::Alpaca && device.alpaca_number.is_some() {
+            faults.add(key("alpaca_number"), "only for protocol alpaca");
+        }
         modbus(name, device, faults);
-        // Many devices share one INDI server; each of them only once.
-        let way = match &device.indi_device {
-            Some(there) => format!("{} {there}", device.link),
-            None => device.link.to_string(),
+        // Many devices share one INDI or Alpaca server; each of them only once.
+        let way = match (&device.indi_device, device.protocol) {
+            (Some(there), _) => format!("{} {there}", device.link),
+            (None, Protocol::Alpaca) => {
+                let number = device.alpaca_number.unwrap_or(0);
+                format!("{} {} {number}", device.link, device.kind.as_str())
+            }
+            (None, _) => device.link.to_string(),
         };
         if device.link != super::Link::Simulated
             && let Some(other) = links.insert(way, name)
@@ -164,23 +177,34 @@ fn devices(settings: &Settings, faults: &mut Faults) {
             faults.add(key("link"), format!("{} is also the link of {other}", device.link));
         }
     }
+    arrangement(settings, faults);
+}
+
+/// Who moves the roof, and who closes it when the daemon is dead.
+fn arrangement(settings: &Settings, faults: &mut Faults) {
     let count = |kind| settings.devices.values().filter(|device| device.kind == kind).count();
-    for kind in [DeviceKind::Plc, DeviceKind::Mount] {
-        if count(kind) != 1 {
-            faults.add(
-                "devices",
-                format!("there must be one {}, not {}", kind.as_str(), count(kind)),
-            );
-        }
+    let (controllers, enclosures) = (count(DeviceKind::Plc), count(DeviceKind::Enclosure));
+    if controllers > 1 || controllers + enclosures == 0 {
+        faults.add("devices", format!("there must be one plc, not {controllers}"));
     }
-    for (name, device) in &settings.devices {
-        // Better refused than never opened, or never closed.
-        if device.kind == DeviceKind::Enclosure {
-            faults.add(
-                format!("devices.{name}.kind"),
-                "an enclosure apart from the plc is not driven by this version",
-            );
-        }
+    if enclosures > 1 {
+        faults.add("devices", format!("there must be one enclosure, not {enclosures}"));
+    }
+    if count(DeviceKind::Mount) != 1 {
+        let mounts = count(DeviceKind::Mount);
+        faults.add("devices", format!("there must be one mount, not {mounts}"));
+    }
+    if enclosures == 1 && controllers == 0 && !settings.enclosure.without_dead_man {
+        faults.add(
+            "enclosure.without_dead_man",
+            "is false, but there is no plc that closes the roof when the daemon is dead",
+        );
+    }
+    if enclosures == 1 && settings.guard.enabled {
+        faults.add(
+            "guard.enabled",
+            "the guard keeps the line of a plc, not of an enclosure",
+        );
     }
 }
 
@@ -326,6 +350,15 @@ fn channels(settings: &Settings, faults: &mut Faults) {
     }
 }
 
+/// What only a controller says.
+const SWITCHES: [&str; 5] = [
+    "emergency_stop",
+    "access_requested",
+    "intrusion",
+    "key_not_remote",
+    "plc_must_be_closed",
+];
+
 /// The inputs of the verdict with the range in which a limit makes sense: what stations measure, what follows from
 /// it, and the switches of the controller.
 fn inputs() -> BTreeMap<&'static str, (f64, f64)> {
@@ -338,19 +371,16 @@ fn inputs() -> BTreeMap<&'static str, (f64, f64)> {
             Quantity::RainMmH => (0.0, 500.0),
             Quantity::SkyTemperatureK => (-100.0, 20.0),
             Quantity::LightLux => (0.0, 200_000.0),
+            Quantity::MonitorUnsafe => (0.0, 1.0),
+            Quantity::DiskFreeMb => (0.0, 1e9),
+            Quantity::LinkSilentS => (0.0, 86_400.0),
         };
         (quantity.name(), range)
     });
     let mut inputs: BTreeMap<_, _> = measured.collect();
     inputs.insert("dew_point_distance_k", (-10.0, 60.0));
     inputs.insert("sun_alt_deg", (-90.0, 90.0));
-    for switch in [
-        "emergency_stop",
-        "access_requested",
-        "intrusion",
-        "key_not_remote",
-        "plc_must_be_closed",
-    ] {
+    for switch in SWITCHES {
         inputs.insert(switch, (0.0, 1.0));
     }
     inputs
@@ -400,10 +430,45 @@ fn safety(settings: &Settings, faults: &mut Faults) {
         faults.within(key("good_delay_s"), rule.good_delay_s, 0.0, 86_400.0);
         faults.within(key("max_age_s"), rule.max_age_s, 1.0, 600.0);
     }
-    for needed in ["rain_mm_h", "wind_m_s", "humidity_pct", "emergency_stop"] {
+    let controlled = settings.devices.values().any(|device| device.kind == DeviceKind::Plc);
+    let needed = ["rain_mm_h", "wind_m_s", "humidity_pct", "emergency_stop"];
+    // Without a controller nobody says whether the emergency stop is pressed: such a rule would never be met.
+    for needed in needed
+        .into_iter()
+        .filter(|name| controlled || *name != "emergency_stop")
+    {
         if !safety.rules.contains_key(needed) {
             faults.add("safety.rules", format!("there must be a rule for {needed}"));
         }
+    }
+    for switch in SWITCHES
+        .iter()
+        .filter(|switch| !controlled && safety.rules.contains_key(**switch))
+    {
+        faults.add(format!("safety.rules.{switch}"), "there is no plc that could say it");
+    }
+    if safety.rules.contains_key("link_silent_s") && safety.reach.is_none() {
+        faults.add(
+            "safety.rules.link_silent_s",
+            "needs safety.reach: what is to be reached",
+        );
+    }
+    if safety
+        .reach
+        .as_ref()
+        .is_some_and(|link| !matches!(link, super::Link::Tcp { .. }))
+    {
+        faults.add("safety.reach", "is not tcp://HOST:PORT");
+    }
+    let monitored = settings
+        .devices
+        .values()
+        .any(|device| device.kind == DeviceKind::SafetyMonitor);
+    if monitored && !safety.rules.contains_key("monitor_unsafe") {
+        faults.add(
+            "safety.rules",
+            "there is a safety monitor, but no rule for monitor_unsafe",
+        );
     }
 }
 

@@ -71,6 +71,8 @@ pub enum DeviceKind {
     Focuser,
     /// A weather station beside the controller.
     Station,
+    /// Says safe or unsafe, and not why.
+    SafetyMonitor,
 }
 
 impl DeviceKind {
@@ -83,6 +85,7 @@ impl DeviceKind {
             DeviceKind::FilterWheel => "filter_wheel",
             DeviceKind::Focuser => "focuser",
             DeviceKind::Station => "station",
+            DeviceKind::SafetyMonitor => "safety_monitor",
         }
     }
 }
@@ -100,6 +103,8 @@ pub enum Protocol {
     Modbus,
     /// A device behind an INDI server.
     Indi,
+    /// A device behind an ASCOM Alpaca server.
+    Alpaca,
 }
 
 impl Protocol {
@@ -111,6 +116,7 @@ impl Protocol {
             Protocol::Station => "station",
             Protocol::Modbus => "modbus",
             Protocol::Indi => "indi",
+            Protocol::Alpaca => "alpaca",
         }
     }
 }
@@ -137,6 +143,9 @@ pub struct DeviceSettings {
     /// INDI only: the device's name on its server, e.g. `CCD Simulator`.
     #[serde(default)]
     pub indi_device: Option<String>,
+    /// Alpaca only: the device's number on its server among those of its kind.
+    #[serde(default)]
+    pub alpaca_number: Option<u32>,
     /// Modbus only: framing and register map.
     #[serde(default)]
     pub modbus: Option<ModbusSettings>,
@@ -294,6 +303,8 @@ pub struct SafetySettings {
     pub never_overridden: Vec<String>,
     /// How long park and close may take when somebody asks to enter, before they are stopped, seconds.
     pub access_grace_s: f64,
+    /// Something outside (tcp://HOST:PORT) that answers while the site is connected: what `link_silent_s` measures.
+    pub reach: Option<Link>,
     /// By input (`wind_m_s`, `emergency_stop` ...).
     pub rules: BTreeMap<String, RuleSettings>,
 }
@@ -316,6 +327,7 @@ impl Default for SafetySettings {
             .map(String::from)
             .to_vec(),
             access_grace_s: 120.0,
+            reach: None,
             rules: BTreeMap::new(),
         }
     }
@@ -348,6 +360,8 @@ pub struct EnclosureSettings {
     pub least_travel_s: f64,
     /// The slit must be this near to the mount's azimuth, degrees.
     pub slit_tolerance_deg: f64,
+    /// There is no controller that closes by itself when the daemon dies, and that is accepted.
+    pub without_dead_man: bool,
 }
 
 impl Default for EnclosureSettings {
@@ -361,6 +375,7 @@ impl Default for EnclosureSettings {
             max_age_s: 10.0,
             least_travel_s: 5.0,
             slit_tolerance_deg: 3.0,
+            without_dead_man: false,
         }
     }
 }

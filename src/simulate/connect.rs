@@ -3,12 +3,17 @@
 use super::pace::Pace;
 use crate::{
     daemon::devices::{ChannelDevices, Devices},
-    settings::{DeviceKind, DeviceSettings, Link, Settings},
+    settings::{DeviceKind, DeviceSettings, Link, Protocol, Settings},
 };
 use alidade_drivers::{
-    grammar, indi, lx200,
+    alpaca, grammar, indi,
+    interface::{Camera, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Plc},
+    lx200,
     modbus::{self, frame::Framing},
-    plc, station,
+    place::Place,
+    plc,
+    split::Split,
+    station,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
 use alidade_model::clock::Clock;
@@ -43,99 +48,148 @@ pub async fn ways(observatory: &Rc<Observatory>, pace: Pace) -> io::Result<Ways>
     Ok(ways)
 }
 
+/// One configured device, the way to it, and how often it is asked.
+struct Named<'a> {
+    name: &'a str,
+    device: &'a DeviceSettings,
+    way: SharedConnector,
+    poll: Duration,
+    clock: &'a Rc<dyn Clock>,
+}
+
+impl Named<'_> {
+    /// The device's name on an INDI server.
+    fn there(&self) -> &str {
+        self.device.indi_device.as_deref().unwrap_or_default()
+    }
+
+    /// The device's number on an Alpaca server.
+    fn number(&self) -> u32 {
+        self.device.alpaca_number.unwrap_or(0)
+    }
+
+    fn camera(self) -> Rc<dyn Camera> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Indi => indi::connect_camera(name, self.there(), self.way.clone(), clock, self.poll),
+            Protocol::Alpaca => alpaca::connect_camera(name, number, self.way, clock, self.poll),
+            _ => grammar::connect_camera(name, self.way, clock, self.poll),
+        }
+    }
+
+    fn wheel(self) -> Rc<dyn FilterWheel> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        let filters = self.device.filters.clone();
+        match self.device.protocol {
+            Protocol::Indi => {
+                indi::connect_filter_wheel(name, self.there(), self.way.clone(), clock, self.poll, filters)
+            }
+            Protocol::Alpaca => alpaca::connect_filter_wheel(name, number, self.way, clock, self.poll, filters),
+            _ => grammar::connect_filter_wheel(name, self.way, clock, self.poll, filters),
+        }
+    }
+
+    fn focuser(self) -> Rc<dyn Focuser> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Indi => indi::connect_focuser(name, self.there(), self.way.clone(), clock, self.poll),
+            Protocol::Alpaca => alpaca::connect_focuser(name, number, self.way, clock, self.poll),
+            _ => grammar::connect_focuser(name, self.way, clock, self.poll),
+        }
+    }
+
+    fn station(self) -> Rc<dyn ObservingConditions> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match (self.device.kind, self.device.protocol) {
+            (DeviceKind::SafetyMonitor, _) => {
+                let deadline = Duration::from_secs_f64(self.device.timeout_s.clamp(0.1, 120.0));
+                alpaca::connect_safety_monitor(name, number, self.way, clock, self.poll, deadline)
+            }
+            (_, Protocol::Indi) => indi::connect_weather(name, self.there(), self.way.clone(), clock, self.poll),
+            (_, Protocol::Alpaca) => alpaca::connect_weather(name, number, self.way, clock, self.poll),
+            _ => station::connect(name, self.way, clock, self.poll),
+        }
+    }
+
+    fn mount(self, place: Place) -> Rc<dyn Mount> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Indi => indi::connect_mount(name, self.there(), place, self.way.clone(), clock, self.poll),
+            Protocol::Alpaca => alpaca::connect_mount(name, number, place, self.way, clock, self.poll),
+            _ => lx200::connect(name, self.way, clock, self.poll),
+        }
+    }
+
+    fn dome(self) -> Rc<dyn Enclosure> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Alpaca => alpaca::connect_dome(name, number, self.way, clock, self.poll),
+            _ => indi::connect_dome(name, self.there(), self.way.clone(), clock, self.poll),
+        }
+    }
+}
+
 /// Connects every configured device through `way`, which is asked with its name, kind and channel.
 pub fn devices(
     settings: &Settings,
     clock: &Rc<dyn Clock>,
     way: impl Fn(&str, DeviceKind, Option<&str>) -> Option<SharedConnector>,
 ) -> Option<Devices> {
-    let poll = |name: &str| {
-        let seconds = settings.devices.get(name).map_or(1.0, |d| d.poll_s);
-        Duration::from_secs_f64(seconds.clamp(0.05, 60.0))
+    let of_kind = |kind: DeviceKind| settings.devices.iter().filter(move |(_, d)| d.kind == kind);
+    let named = |name: &str, channel: Option<&str>| -> Option<Named<'_>> {
+        let (name, device) = settings.devices.get_key_value(name)?;
+        Some(Named {
+            name,
+            device,
+            way: way(name, device.kind, channel)?,
+            poll: Duration::from_secs_f64(device.poll_s.clamp(0.05, 60.0)),
+            clock,
+        })
     };
-    let first = |kind: DeviceKind| {
-        settings
-            .devices
-            .iter()
-            .find(|(_, d)| d.kind == kind)
-            .map(|(name, _)| name.as_str())
-    };
-    let (plc_name, mount_name) = (first(DeviceKind::Plc)?, first(DeviceKind::Mount)?);
-    // The device's name on an INDI server, if it is behind one.
-    let on_server = |name: &str| settings.devices.get(name).and_then(|d| d.indi_device.as_deref());
     let mut channels = Vec::new();
     for (name, channel) in &settings.channels {
-        let connector = way(&channel.camera, DeviceKind::Camera, Some(name))?;
-        let (camera, pause) = (&channel.camera, poll(&channel.camera));
-        let camera: Rc<dyn alidade_drivers::interface::Camera> = match on_server(camera) {
-            Some(there) => indi::connect_camera(camera, there, connector, clock.clone(), pause),
-            None => grammar::connect_camera(camera, connector, clock.clone(), pause),
-        };
-        let wheel = match &channel.filter_wheel {
-            None => None,
-            Some(wheel) => {
-                let filters = settings.devices.get(wheel)?.filters.clone();
-                let connector = way(wheel, DeviceKind::FilterWheel, Some(name))?;
-                let wheel: Rc<dyn alidade_drivers::interface::FilterWheel> = match on_server(wheel) {
-                    Some(there) => {
-                        indi::connect_filter_wheel(wheel, there, connector, clock.clone(), poll(wheel), filters)
-                    }
-                    None => grammar::connect_filter_wheel(wheel, connector, clock.clone(), poll(wheel), filters),
-                };
-                Some(wheel)
-            }
-        };
         channels.push(ChannelDevices {
             name: name.clone(),
-            camera,
-            wheel,
+            camera: named(&channel.camera, Some(name))?.camera(),
+            wheel: match &channel.filter_wheel {
+                None => None,
+                Some(wheel) => Some(named(wheel, Some(name))?.wheel()),
+            },
         });
     }
-    let focuser = match first(DeviceKind::Focuser) {
+    let focuser = match of_kind(DeviceKind::Focuser).next() {
         None => None,
-        Some(name) => {
-            let connector = way(name, DeviceKind::Focuser, None)?;
-            let focuser: Rc<dyn alidade_drivers::interface::Focuser> = match on_server(name) {
-                Some(there) => indi::connect_focuser(name, there, connector, clock.clone(), poll(name)),
-                None => grammar::connect_focuser(name, connector, clock.clone(), poll(name)),
-            };
-            Some(focuser)
-        }
+        Some((name, _)) => Some(named(name, None)?.focuser()),
     };
-    let mut stations: Vec<Rc<dyn alidade_drivers::interface::ObservingConditions>> = Vec::new();
-    for name in settings
-        .devices
-        .iter()
-        .filter(|(_, d)| d.kind == DeviceKind::Station)
-        .map(|(name, _)| name)
-    {
-        stations.push(station::connect(
-            name,
-            way(name, DeviceKind::Station, None)?,
-            clock.clone(),
-            poll(name),
-        ));
+    let mut stations = Vec::new();
+    for (name, _) in of_kind(DeviceKind::Station).chain(of_kind(DeviceKind::SafetyMonitor)) {
+        stations.push(named(name, None)?.station());
     }
-    let connector = way(mount_name, DeviceKind::Mount, None)?;
-    let mount: Rc<dyn alidade_drivers::interface::Mount> = match on_server(mount_name) {
-        Some(there) => {
-            let place = indi::Place {
-                latitude_deg: settings.site.latitude_deg,
-                longitude_deg: settings.site.longitude_deg,
-                altitude_m: settings.site.height_m,
-            };
-            indi::connect_mount(mount_name, there, place, connector, clock.clone(), poll(mount_name))
-        }
-        None => lx200::connect(mount_name, connector, clock.clone(), poll(mount_name)),
+    let (mount, _) = of_kind(DeviceKind::Mount).next()?;
+    let place = Place {
+        latitude_deg: settings.site.latitude_deg,
+        longitude_deg: settings.site.longitude_deg,
+        altitude_m: settings.site.height_m,
     };
-    let line = way(plc_name, DeviceKind::Plc, None)?;
-    Some(Devices {
-        plc: if settings.guard.enabled {
+    let mount = named(mount, None)?.mount(place);
+    let mut controller: Option<Rc<dyn Plc>> = None;
+    if let Some((name, device)) = of_kind(DeviceKind::Plc).next() {
+        let line = named(name, None)?;
+        controller = Some(if settings.guard.enabled {
             // The guard speaks the text dialect, whatever is behind it.
-            plc::connect(plc_name, line, clock.clone(), poll(plc_name))
+            plc::connect(name, line.way, clock.clone(), line.poll)
         } else {
-            controller(plc_name, settings.devices.get(plc_name)?, line, clock)
-        },
+            self::controller(name, device, line.way, clock)
+        });
+    }
+    let plc: Rc<dyn Plc> = match of_kind(DeviceKind::Enclosure).next() {
+        None => controller.clone()?,
+        Some((name, _)) => Split::new(named(name, None)?.dome(), controller.clone(), clock.now()),
+    };
+    Some(Devices {
+        // Beside an enclosure of its own the controller is one device more.
+        controller: controller.filter(|controller| controller.id() != plc.id()),
+        plc,
         mount,
         focuser,
         channels,
@@ -149,7 +203,7 @@ pub fn controller(
     device: &DeviceSettings,
     connector: SharedConnector,
     clock: &Rc<dyn Clock>,
-) -> Rc<dyn alidade_drivers::interface::Plc> {
+) -> Rc<dyn Plc> {
     let poll = Duration::from_secs_f64(device.poll_s.clamp(0.05, 60.0));
     match &device.modbus {
         Some(settings) => {

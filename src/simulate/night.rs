@@ -13,6 +13,7 @@ use crate::{
         self, Daemon, Surroundings,
         alarms::AlarmDesk,
         commands,
+        host::Host,
         journal::{Gathered, JournalFault, Outlets, commit},
         panorama::{self, Chronicle},
         report::{self, Gatherer, NightFacts},
@@ -451,10 +452,14 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             }
         }
     }
-    let devices = connect::devices(settings, &stage.computer, |_, kind, channel| {
+    let mut devices = connect::devices(settings, &stage.computer, |_, kind, channel| {
         stage.ways.get(&connect::simulated_name(kind, channel)).cloned()
     })
     .ok_or_else(|| CliError::bad_input("the configuration needs a plc, a mount and a camera for every channel"))?;
+    let rules = &settings.safety.rules;
+    if rules.contains_key("disk_free_mb") || rules.contains_key("link_silent_s") {
+        devices.stations.push(Host::in_order(stage.computer.clone()));
+    }
     let packets = stored_packets(stage)?;
     let records = records_before(stage, &book.borrow())?;
     stage.chronicle.resume(records);

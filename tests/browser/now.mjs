@@ -89,6 +89,20 @@ try {
   const said = await page.textContent("#said");
   check("the stop goes out by keyboard alone", said === "Close now: accepted", said);
 
+  // Confirms what a button of a row asks.
+  const confirmed = async (button, expected) => {
+    await page.click(button);
+    await page.waitForSelector("#confirm[open]");
+    await page.click("#confirm-yes");
+    await page.waitForFunction((text) => document.getElementById("said").textContent === text, expected);
+    check(`${expected} by its button`, true);
+  };
+  check("an alarm says how often", (await page.innerText("#alarms")).includes("ups link down (2 times)"));
+  await confirmed("#alarms [data-command=acknowledge_alarm]", "Acknowledge: accepted");
+  const overrides = await page.innerText("#overrides");
+  check("an override has owner, reason and end", ["gust_m_s", "ada", "the vane is iced", "23:30"].every((word) => overrides.includes(word)), overrides);
+  await confirmed("#overrides [data-command=lift_override]", "Re-arm: accepted");
+
   await page.click("#theme");
   const colours = await page.evaluate(() => ["--ground", "--text", "--good", "--accent", "--soft", "--bar"].map((name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()));
   const red = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

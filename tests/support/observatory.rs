@@ -78,6 +78,12 @@ pub fn busy(step: u32) -> Snapshot {
         state: SafetyState::Safe,
         since: Some(at("2026-03-14T18:00:00Z")),
         reasons: Vec::new(),
+        overrides: vec![OverrideView {
+            input: "gust_m_s".into(),
+            who: "ada".into(),
+            reason: "the vane is iced".into(),
+            until: Some(at("2026-03-14T23:30:00Z")),
+        }],
         inputs: vec![
             input(
                 "wind_m_s",
@@ -299,6 +305,9 @@ fn rows(snapshot: &mut Snapshot, start: UtcTime) {
         sentence: "never above 25 deg tonight (highest: -24.1 deg)".into(),
     });
     snapshot.alarms.push(AlarmView {
+        id: 41,
+        count: 2,
+        acknowledged_by: None,
         at: start,
         severity: alidade_model::journal::Severity::Warning,
         text: "ups link down".into(),

@@ -102,7 +102,7 @@ const VISITS: usize = 20;
 const TOLD: usize = 10;
 
 /// A candidate as others are told of it.
-fn told(candidate: &Candidate, frame: &FrameReady) -> alidade_model::alert::Candidate {
+fn told(candidate: &crate::candidates::Candidate, frame: &FrameReady) -> alidade_model::alert::Candidate {
     let mut note = format!("score {:.2}", candidate.score);
     let known = candidate.known.iter().map(|name| format!("perhaps {name}"));
     for word in known.chain(candidate.flags.iter().map(|flag| (*flag).to_owned())) {

@@ -275,6 +275,18 @@ pub enum Fact {
         command: String,
         outcome: String,
     },
+    /// One input does not forbid until then, because a person says so.
+    OverridePlaced {
+        input: String,
+        who: String,
+        reason: String,
+        until: Option<UtcTime>,
+    },
+    /// It forbids again: somebody lifted the override, or its time was over.
+    OverrideEnded {
+        input: String,
+        cause: String,
+    },
     Alarm {
         severity: Severity,
         text: String,

@@ -69,6 +69,8 @@ pub struct MonitoringSettings {
     pub night_alt_deg: f64,
     /// Seconds between two weather lines in the journal.
     pub weather_every_s: f64,
+    /// Observing pauses with less free space for data, megabytes.
+    pub least_free_mb: f64,
 }
 
 /// See the module's text.
@@ -123,9 +125,15 @@ impl Monitoring {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
-        let (down, blocking_down) = self.links(now);
+        let (down, mut blocking_down) = self.links(now);
         self.identities();
         let fused = self.fused(now);
+        // Where nobody looks at the disk nothing is said of it.
+        if let Some(Ok(free_mb)) = fused.get(&Quantity::DiskFreeMb).map(|reading| reading.value)
+            && free_mb < self.settings.least_free_mb
+        {
+            blocking_down.push(format!("disk ({free_mb:.0} MB free)"));
+        }
         let sky = self.sky(now);
         self.phases(now, sky);
         self.positions(now);

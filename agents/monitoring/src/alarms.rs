@@ -96,6 +96,13 @@ impl Desk {
         Ok(alarm)
     }
 
+    /// An earlier run has told a step.
+    pub fn was_told(&mut self, id: u64, step: &str, at: UtcTime) {
+        if let Some(alarm) = self.alarms.iter_mut().find(|alarm| alarm.id == id) {
+            alarm.told.insert(step.to_owned(), at);
+        }
+    }
+
     /// Who is to be told now; they count as told.
     pub fn due(&mut self, steps: &[Step], now: UtcTime) -> Vec<Notice> {
         let mut notices = Vec::new();
@@ -177,6 +184,16 @@ mod tests {
         desk.acknowledge(1, "ada", at(6.0)).unwrap();
         desk.raise(3, at(7.0), Severity::Warning, "link down");
         assert_eq!(told(&mut desk, 7.0), [(3, "chat".to_owned())]);
+    }
+
+    #[test]
+    fn who_was_told_before_a_restart_is_not_told_again_at_once() {
+        let mut desk = Desk::default();
+        desk.raise(7, at(0.0), Severity::Critical, "the roof does not close");
+        desk.was_told(7, "chat", at(0.0));
+        desk.was_told(7, "phone", at(60.0));
+        assert_eq!(told(&mut desk, 100.0), []);
+        assert_eq!(told(&mut desk, 360.0), [(7, "phone".to_owned())]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Several sources, one reading.
 //!
 //! Rule, per quantity: stale and stuck readings are taken out. Of what is left the *worst* counts: the highest wind,
-//! gust, humidity, rain, light and sky temperature; the lowest charge and temperature-to-dew-point distance. When
+//! gust, humidity, rain, light, sky temperature, silence of the link and word of a safety monitor; the lowest charge, free
+//! space and temperature-to-dew-point distance. When
 //! nothing is left the fused reading is the most telling reason. Two sources that differ by more than the tolerance of
 //! the quantity are a contradiction only where the worst is not meaningful (temperature, pressure); for the others the
 //! worst already is the careful answer.
@@ -39,7 +40,7 @@ fn flickers(quantity: Quantity) -> bool {
 
 fn worse(quantity: Quantity, a: f64, b: f64) -> f64 {
     match quantity {
-        Quantity::UpsChargePct | Quantity::TemperatureC | Quantity::PressureHpa => a.min(b),
+        Quantity::UpsChargePct | Quantity::DiskFreeMb | Quantity::TemperatureC | Quantity::PressureHpa => a.min(b),
         _ => a.max(b),
     }
 }

@@ -82,6 +82,8 @@ pub struct Before {
     pub vouched: bool,
     /// A latch that nobody has released.
     pub latched: Option<String>,
+    /// Overrides that nobody has lifted.
+    pub overrides: Vec<Override>,
 }
 
 /// The author of the latch with which the daemon closes when it is stopped; it does not outlive the stop.
@@ -109,6 +111,12 @@ pub struct Safety {
 
 impl Safety {
     pub fn new(ports: SafetyPorts, settings: SafetySettings, recorder: Recorder, before: Before) -> Self {
+        let mut overrides = Overrides::default();
+        let known: Vec<&str> = settings.rules.iter().map(|rule| rule.input.as_str()).collect();
+        for (over, cause) in overrides.resume(before.overrides, &known, &settings.overrides, recorder.now()) {
+            let input = over.input;
+            recorder.record(Fact::OverrideEnded { input, cause });
+        }
         Self {
             ports,
             urgent: urgent(&settings.rules),
@@ -122,7 +130,7 @@ impl Safety {
             },
             enclosure_memory: enclosure::Memory::default(),
             access_memory: access::Memory::default(),
-            overrides: Overrides::default(),
+            overrides,
             latched: before.latched,
             last: None,
             since: None,
@@ -154,6 +162,10 @@ impl Safety {
                 who: "safety".into(),
                 command: format!("re-arm {}", over.input),
                 outcome: format!("the override of {} is over", over.who),
+            });
+            self.recorder.record(Fact::OverrideEnded {
+                input: over.input,
+                cause: "its time is over".into(),
             });
         }
     }
@@ -513,11 +525,18 @@ impl Handler<PlaceOverride> for Safety {
             wanted.who.clone(),
             format!("override {} until {until}: {}", wanted.input, wanted.reason),
         );
+        let fact = Fact::OverridePlaced {
+            input: wanted.input.clone(),
+            who: wanted.who.clone(),
+            reason: wanted.reason.clone(),
+            until: wanted.until,
+        };
         let placed = self
             .overrides
             .place(wanted, &known, &self.settings.overrides, self.recorder.now());
         let outcome = placed.as_ref().map_or_else(ToString::to_string, |()| "accepted".into());
         if placed.is_ok() {
+            self.recorder.record(fact);
             // An override is seen by everybody who is told of alarms.
             self.recorder.alarm(Severity::Warning, format!("{who}: {command}"));
         }
@@ -532,6 +551,12 @@ impl Handler<LiftOverride> for Safety {
 
     fn handle(&mut self, message: LiftOverride, ctx: &mut Self::Context) -> bool {
         let lifted = self.overrides.lift(&message.input);
+        if lifted {
+            self.recorder.record(Fact::OverrideEnded {
+                input: message.input.clone(),
+                cause: format!("lifted by {}", message.who),
+            });
+        }
         self.recorder.record(Fact::OperatorCommand {
             who: message.who,
             command: format!("lift override of {}", message.input),

@@ -1,7 +1,8 @@
 //! Overrides: one input does not forbid for a while, because a person says so. Pure.
 //!
 //! An override has an owner, a reason and an end, and re-arms by itself. While it lasts, the input is still judged and shown;
-//! it only does not forbid. Overrides do not survive a restart of the daemon: a new daemon trusts nobody's word of before.
+//! it only does not forbid. A restart of the daemon keeps those that have an end and are not over; one without an end has to
+//! be said again, for nobody knows who still watches.
 
 use crate::verdict::Verdict;
 use alidade_model::time::UtcTime;
@@ -80,6 +81,29 @@ impl Overrides {
         Ok(())
     }
 
+    /// Takes over what held before a restart, and returns what is armed again, with the cause.
+    pub fn resume(
+        &mut self,
+        before: Vec<Override>,
+        known: &[&str],
+        policy: &OverridePolicy,
+        now: UtcTime,
+    ) -> Vec<(Override, String)> {
+        let mut ended = Vec::new();
+        for over in before {
+            let cause = match over.until {
+                None => Some("an override without an end does not outlive a restart".to_owned()),
+                Some(until) if until <= now => Some("its end came while the daemon was away".to_owned()),
+                Some(_) => self
+                    .place(over.clone(), known, policy, now)
+                    .err()
+                    .map(|refused| refused.to_string()),
+            };
+            ended.extend(cause.map(|cause| (over, cause)));
+        }
+        ended
+    }
+
     /// Takes one back; false when there was none.
     pub fn lift(&mut self, input: &str) -> bool {
         self.0.remove(input).is_some()
@@ -151,6 +175,31 @@ mod tests {
     }
 
     const KNOWN: [&str; 3] = ["gust_m_s", "humidity_pct", "rain_mm_h"];
+
+    #[test]
+    fn a_restart_keeps_what_has_an_end_and_arms_the_rest() {
+        let mut overrides = Overrides::default();
+        let before = vec![
+            wanted("gust_m_s", Some(100.0)),
+            wanted("humidity_pct", Some(10.0)),
+            wanted("rain_mm_h", Some(100.0)),
+            wanted("colour", Some(100.0)),
+            Override {
+                input: "gust_m_s".into(),
+                ..wanted("gust_m_s", None)
+            },
+        ];
+        let ended = overrides.resume(before, &KNOWN, &policy(true), at(50.0));
+        let armed: Vec<&str> = ended.iter().map(|(o, _)| o.input.as_str()).collect();
+        assert_eq!(armed, ["humidity_pct", "rain_mm_h", "colour", "gust_m_s"]);
+        let kept: Vec<&str> = overrides.all().map(|o| o.input.as_str()).collect();
+        assert_eq!(kept, ["gust_m_s"]);
+        assert_eq!(
+            overrides.expire(at(100.0), &policy(true)).len(),
+            1,
+            "its end is the old one"
+        );
+    }
 
     #[test]
     fn what_is_not_accepted_is_refused_with_its_reason() {

@@ -18,11 +18,14 @@ mod message;
 mod mount;
 mod movers;
 mod session;
+mod weather;
 
+pub use crate::place::Place;
 pub use camera::{IndiCamera, connect_camera};
 pub use dome::{IndiDome, connect_dome};
-pub use mount::{IndiMount, Place, connect_mount};
+pub use mount::{IndiMount, connect_mount};
 pub use movers::{IndiFilterWheel, IndiFocuser, connect_filter_wheel, connect_focuser};
+pub use weather::{IndiWeather, connect_weather};
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     interface::{Identity, Mount, MountStatus, Pending, Status},
     link::{Dialogue, Link, device},
+    place::Place,
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -19,40 +20,6 @@ use alidade_model::{
 };
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
-
-/// Where the mount stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
-    /// Degrees, north positive.
-    pub latitude_deg: f64,
-    /// Degrees, east positive.
-    pub longitude_deg: f64,
-    /// Metres above sea level.
-    pub altitude_m: f64,
-}
-
-impl Place {
-    /// Altitude and azimuth (degrees; north 0, east 90) of apparent coordinates of date.
-    ///
-    /// Mean sidereal time by Meeus, *Astronomical Algorithms*, 2nd edition, equation 12.4, with UTC for UT1 and without
-    /// nutation: 15 arcseconds at most, far below what a horizon limit asks.
-    pub fn horizontal(&self, ra_deg: f64, dec_deg: f64, now: UtcTime) -> (f64, f64) {
-        let days = now.julian_date() - 2_451_545.0;
-        let sidereal_deg = 280.460_618_37 + 360.985_647_366_29 * days + self.longitude_deg;
-        let (hour_angle, dec, lat) = (
-            (sidereal_deg - ra_deg).rem_euclid(360.0).to_radians(),
-            dec_deg.to_radians(),
-            self.latitude_deg.to_radians(),
-        );
-        let sin_alt = lat.sin() * dec.sin() + lat.cos() * dec.cos() * hour_angle.cos();
-        let north = dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos();
-        let east = -dec.cos() * hour_angle.sin();
-        (
-            sin_alt.clamp(-1.0, 1.0).asin().to_degrees(),
-            east.atan2(north).to_degrees().rem_euclid(360.0),
-        )
-    }
-}
 
 const COORDINATES: &str = "EQUATORIAL_EOD_COORD";
 const PARK: &str = "TELESCOPE_PARK";
@@ -282,45 +249,5 @@ impl Mount for IndiMount {
     }
     fn track(&self, on: bool) -> Pending<'_, ()> {
         self.link.send(Command::Track(on))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pole_stands_at_the_latitude_in_the_north_and_the_equator_culminates_in_the_south() {
-        let place = Place {
-            latitude_deg: 43.93,
-            longitude_deg: 5.71,
-            altitude_m: 650.0,
-        };
-        let now: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        let (alt, _) = place.horizontal(17.0, 90.0, now);
-        assert!((alt - 43.93).abs() < 1e-9);
-        let highest = (0..360)
-            .map(|ra| place.horizontal(f64::from(ra), 0.0, now))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .unwrap();
-        assert!(
-            (highest.0 - 46.07).abs() < 0.02 && (highest.1 - 180.0).abs() < 2.0,
-            "{highest:?}"
-        );
-    }
-
-    /// Meeus, *Astronomical Algorithms*, example 13.b: Venus from Washington on 1987 April 10 at 19:21 UT.
-    #[test]
-    fn a_published_example_comes_out() {
-        let place = Place {
-            latitude_deg: 38.921_389,
-            longitude_deg: -77.065_556,
-            altitude_m: 92.0,
-        };
-        let (alt, az) = place.horizontal(347.319_333, -6.719_917, "1987-04-10T19:21:00Z".parse().unwrap());
-        assert!(
-            (alt - 15.1249).abs() < 0.005 && (az - (68.0337 + 180.0)).abs() < 0.005,
-            "{alt} {az}"
-        );
     }
 }

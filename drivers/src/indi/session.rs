@@ -15,6 +15,8 @@ pub const PATIENCE: Duration = Duration::from_millis(2500);
 pub struct Property {
     pub state: State,
     pub elements: BTreeMap<String, String>,
+    /// When the driver last told a value of its own accord, and not because somebody asked.
+    pub set_at: Option<Instant>,
 }
 
 impl Property {
@@ -94,7 +96,11 @@ impl Session {
                 let property = self.properties.entry(vector.name.clone()).or_insert_with(|| Property {
                     state: State::Idle,
                     elements: BTreeMap::new(),
+                    set_at: None,
                 });
+                if !vector.definition {
+                    property.set_at = Some(Instant::now());
+                }
                 if let Some(state) = vector.state {
                     property.state = state;
                 }

@@ -30,5 +30,5 @@ pub enum DeviceError {
         high: f64,
     },
     #[error("{device}: cannot {capability}")]
-    Unsupported { device: String, capability: &'static str },
+    Unsupported { device: String, capability: String },
 }

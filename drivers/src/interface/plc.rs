@@ -30,10 +30,16 @@ pub enum Quantity {
     InsideHumidityPct,
     /// Charge of the uninterruptible power supply, percent.
     UpsChargePct,
+    /// A safety monitor says: 0 safe, 1 unsafe.
+    MonitorUnsafe,
+    /// Free space of the disk that takes the data, megabytes (1,000,000 bytes).
+    DiskFreeMb,
+    /// How long nothing of the network outside has been reached, seconds.
+    LinkSilentS,
 }
 
 impl Quantity {
-    pub const ALL: [Quantity; 11] = [
+    pub const ALL: [Quantity; 14] = [
         Quantity::WindMS,
         Quantity::GustMS,
         Quantity::HumidityPct,
@@ -45,6 +51,9 @@ impl Quantity {
         Quantity::LightLux,
         Quantity::InsideHumidityPct,
         Quantity::UpsChargePct,
+        Quantity::MonitorUnsafe,
+        Quantity::DiskFreeMb,
+        Quantity::LinkSilentS,
     ];
 
     /// The name with its unit suffix, as in configuration, journal and feed.
@@ -61,6 +70,27 @@ impl Quantity {
             Quantity::LightLux => "light_lux",
             Quantity::InsideHumidityPct => "inside_humidity_pct",
             Quantity::UpsChargePct => "ups_charge_pct",
+            Quantity::MonitorUnsafe => "monitor_unsafe",
+            Quantity::DiskFreeMb => "disk_free_mb",
+            Quantity::LinkSilentS => "link_silent_s",
+        }
+    }
+
+    /// Outside of this range a sensor is broken.
+    pub fn plausible(self) -> (f64, f64) {
+        match self {
+            Quantity::WindMS => (0.0, 100.0),
+            Quantity::GustMS => (0.0, 150.0),
+            Quantity::HumidityPct | Quantity::InsideHumidityPct => (0.0, 110.0),
+            Quantity::TemperatureC => (-60.0, 60.0),
+            Quantity::DewPointC => (-80.0, 60.0),
+            Quantity::PressureHpa => (400.0, 1100.0),
+            Quantity::RainMmH => (0.0, 500.0),
+            Quantity::SkyTemperatureK => (-100.0, 60.0),
+            Quantity::LightLux => (0.0, 200_000.0),
+            Quantity::UpsChargePct => (0.0, 100.0),
+            Quantity::MonitorUnsafe => (0.0, 1.0),
+            Quantity::DiskFreeMb | Quantity::LinkSilentS => (0.0, f64::MAX),
         }
     }
 }

@@ -189,26 +189,10 @@ fn status(map: &Map, image: &Image) -> PlcStatus {
     }
 }
 
-/// Outside of this a sensor is broken.
-fn range(quantity: Quantity) -> (f64, f64) {
-    match quantity {
-        Quantity::WindMS => (0.0, 100.0),
-        Quantity::GustMS => (0.0, 150.0),
-        Quantity::HumidityPct | Quantity::InsideHumidityPct => (0.0, 110.0),
-        Quantity::TemperatureC => (-60.0, 60.0),
-        Quantity::DewPointC => (-80.0, 60.0),
-        Quantity::PressureHpa => (400.0, 1100.0),
-        Quantity::RainMmH => (0.0, 500.0),
-        Quantity::SkyTemperatureK => (-100.0, 60.0),
-        Quantity::LightLux => (0.0, 200_000.0),
-        Quantity::UpsChargePct => (0.0, 100.0),
-    }
-}
-
 fn weather(map: &Map, image: &Image, now: UtcTime) -> BTreeMap<Quantity, Reading<f64>> {
     let read = |quantity: Quantity| {
         let value = map.value(quantity.name(), image)?;
-        let (low, high) = range(quantity);
+        let (low, high) = quantity.plausible();
         let reading = if (low..=high).contains(&value) {
             Reading::good(value, now)
         } else {
@@ -300,7 +284,7 @@ impl Enclosure for ModbusPlc {
         if !has_slit {
             let error = DeviceError::Unsupported {
                 device: self.link.id.clone(),
-                capability: "turn",
+                capability: "turn".into(),
             };
             return Box::pin(std::future::ready(Err(error)));
         }

@@ -115,6 +115,8 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::Corrected { .. }
         | Fact::AlarmNotified { .. }
         | Fact::AlarmAcknowledged { .. }
+        | Fact::OverridePlaced { .. }
+        | Fact::OverrideEnded { .. }
         | Fact::Halted { .. }
         | Fact::RequestRefused { .. } => Ok(()),
     }
