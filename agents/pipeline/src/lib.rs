@@ -1,15 +1,7 @@
-//! Pipeline: which processing is under way, on what, and how it ended.
-//!
-//! Terms: a *run* is the processing of all frames of one sequence by the `frame` pipeline (calibrate, extract,
-//! preview). It begins with the first reduced frame and is finished when no frame has come for a while; then its
-//! products are handed to the delivery.
-//!
-//! | module | holds |
-//! |---|---|
-//! | [`run`] | pure: a run, its counts, its legal transitions |
-//! | [`messages`] | what may be said to the agent |
-//! | [`agent`] | the shell |
-
 pub mod agent;
+pub mod graph;
 pub mod messages;
 pub mod run;
+pub mod step;
+#[cfg(test)]
+mod step_tests;
