@@ -9,7 +9,9 @@
 //! | [`run`] | pure: a run, its counts, its legal transitions |
 //! | [`messages`] | what may be said to the agent |
 //! | [`agent`] | the shell |
+//! | [`executors`] | where an attempt at a task runs: a process, a sandbox, a batch queue |
 
 pub mod agent;
+pub mod executors;
 pub mod messages;
 pub mod run;
