@@ -153,12 +153,20 @@ impl Topology {
     /// Nodes that `node` waits for, with the cut.
     pub fn ancestors(&self, node: NodeId) -> &[NodeId] {
         // A start that was chosen has none; a root has none anyway.
-        if self.start.contains(&node) { &[] } else { &self.parents[node] }
+        if self.start.contains(&node) {
+            &[]
+        } else {
+            &self.parents[node]
+        }
     }
 
     /// Nodes that wait for `node`, with the cut.
     pub fn descendants(&self, node: NodeId) -> &[NodeId] {
-        if self.end == Some(node) { &[] } else { &self.children[node] }
+        if self.end == Some(node) {
+            &[]
+        } else {
+            &self.children[node]
+        }
     }
 
     /// Every node on a path from the loop's start to its end, in order of the indices.
@@ -246,7 +254,11 @@ impl Topology {
             path.push(node);
             node = *self.parents[node].iter().find(|&&p| !done[p])?;
         }
-        let mut circle: Vec<String> = path.iter().skip_while(|&&n| n != node).map(|&n| self.names[n].clone()).collect();
+        let mut circle: Vec<String> = path
+            .iter()
+            .skip_while(|&&n| n != node)
+            .map(|&n| self.names[n].clone())
+            .collect();
         circle.push(self.names[node].clone());
         circle.reverse();
         Some(circle)
@@ -261,12 +273,19 @@ impl Topology {
         }
         for (node, children) in self.children.iter().enumerate() {
             for &child in children {
-                text.push_str(&format!("  {} -> {};\n", quoted(&self.names[node]), quoted(&self.names[child])));
+                text.push_str(&format!(
+                    "  {} -> {};\n",
+                    quoted(&self.names[node]),
+                    quoted(&self.names[child])
+                ));
             }
         }
         for of in &self.loops {
             let (end, start) = (quoted(&self.names[of.end]), quoted(&self.names[of.start]));
-            text.push_str(&format!("  {end} -> {start} [style=dashed, label={}];\n", quoted(&of.name)));
+            text.push_str(&format!(
+                "  {end} -> {start} [style=dashed, label={}];\n",
+                quoted(&of.name)
+            ));
         }
         text.push_str("}\n");
         text
@@ -278,7 +297,12 @@ impl Topology {
         for _ in 0..self.names.len() {
             let before = rank.clone();
             for (node, parents) in self.parents.iter().enumerate() {
-                rank[node] = parents.iter().map(|&p| before[p] + 1).max().unwrap_or(0).min(self.names.len());
+                rank[node] = parents
+                    .iter()
+                    .map(|&p| before[p] + 1)
+                    .max()
+                    .unwrap_or(0)
+                    .min(self.names.len());
             }
             if before == rank {
                 break;
@@ -382,7 +406,10 @@ mod tests {
         text.chain("b | c").unwrap();
         text.set_start("a").unwrap();
         assert_eq!(text.parents[text.find("c").unwrap()].len(), 2);
-        assert!(text.reach().iter().all(|r| *r), "the second root is reached through what needs it");
+        assert!(
+            text.reach().iter().all(|r| *r),
+            "the second root is reached through what needs it"
+        );
     }
 
     #[test]
@@ -392,7 +419,10 @@ mod tests {
         topology.chain("d | b").unwrap();
         topology.start_at_roots();
         let faults = topology.faults();
-        assert!(matches!(&faults[..], [TopologyFault::Cycle(names)] if names.len() == 4), "{faults:?}");
+        assert!(
+            matches!(&faults[..], [TopologyFault::Cycle(names)] if names.len() == 4),
+            "{faults:?}"
+        );
     }
 
     #[test]
@@ -412,7 +442,11 @@ mod tests {
         topology.chain("b | side").unwrap();
         topology.start_at_roots();
         topology.add_loop("l", "s", "e", OnFailure::Continue).unwrap();
-        let body: Vec<_> = topology.body(&topology.loops[0]).iter().map(|&n| topology.names[n].clone()).collect();
+        let body: Vec<_> = topology
+            .body(&topology.loops[0])
+            .iter()
+            .map(|&n| topology.names[n].clone())
+            .collect();
         assert_eq!(body, ["s", "b", "e", "c"]);
         topology.add_loop("nowhere", "e", "a", OnFailure::Continue).unwrap();
         assert!(matches!(topology.faults()[..], [TopologyFault::NoPath { .. }]));

@@ -27,8 +27,14 @@ pub enum Input {
     /// The run begins.
     Begin,
     /// The iterator of a loop was asked: there is an item, or there is none any more.
-    Drawn { of: usize, more: bool },
-    Finished { node: NodeId, outcome: Outcome },
+    Drawn {
+        of: usize,
+        more: bool,
+    },
+    Finished {
+        node: NodeId,
+        outcome: Outcome,
+    },
     /// Nothing new is started.
     Cancel,
 }
@@ -225,7 +231,9 @@ impl Plan {
         if self.inside[node].is_none() {
             return Vec::new();
         }
-        (0..self.rounds.len()).filter(|&of| self.rounds[of].body.contains(&node)).collect()
+        (0..self.rounds.len())
+            .filter(|&of| self.rounds[of].body.contains(&node))
+            .collect()
     }
 
     /// Asks for the next item once nothing of the body runs.
@@ -240,7 +248,11 @@ impl Plan {
             return;
         }
         let round = &mut self.rounds[of];
-        let index = if round.turn == Turn::NotBegun { 0 } else { round.index + 1 };
+        let index = if round.turn == Turn::NotBegun {
+            0
+        } else {
+            round.index + 1
+        };
         round.turn = Turn::Asked;
         effects.push(Effect::Draw { of, index });
     }
@@ -270,7 +282,10 @@ impl Plan {
         }
         // Loops within begin anew.
         for inner in 0..self.rounds.len() {
-            if inner != of && nodes.contains(&self.rounds[inner].spec.start) && self.rounds[inner].body.len() < nodes.len() {
+            if inner != of
+                && nodes.contains(&self.rounds[inner].spec.start)
+                && self.rounds[inner].body.len() < nodes.len()
+            {
                 self.rounds[inner].turn = Turn::NotBegun;
                 self.rounds[inner].index = 0;
             }
@@ -282,7 +297,10 @@ impl Plan {
     fn over(&mut self, of: usize, effects: &mut Vec<Effect>) {
         let (end, fails) = {
             let round = &self.rounds[of];
-            (round.spec.end, round.failures > 0 && round.spec.on_failure == OnFailure::Fail)
+            (
+                round.spec.end,
+                round.failures > 0 && round.spec.on_failure == OnFailure::Fail,
+            )
         };
         self.partial |= self.rounds[of].failures > 0;
         if fails {
@@ -292,7 +310,10 @@ impl Plan {
         }
         // The end of an inner loop may be the end of the outer one's body.
         let outer = self.loops_around(end).into_iter().find(|&o| {
-            o != of && self.rounds[o].spec.end == end && self.rounds[o].turn == Turn::Going && self.inside[end] == Some(of)
+            o != of
+                && self.rounds[o].spec.end == end
+                && self.rounds[o].turn == Turn::Going
+                && self.inside[end] == Some(of)
         });
         match outer {
             Some(outer) => self.ask(outer, effects),
@@ -358,7 +379,8 @@ impl Plan {
         if parents.len() <= FEW || !self.expanded[node] {
             self.expanded[node] = true;
             // One that has failed stays failed: putting it there again would only be skipped.
-            self.stack.extend(unmet.iter().filter(|&&p| self.phase[p] == Phase::Pending));
+            self.stack
+                .extend(unmet.iter().filter(|&&p| self.phase[p] == Phase::Pending));
         }
         false
     }
@@ -374,7 +396,12 @@ impl Plan {
                 continue;
             }
             any_blocked = true;
-            let by = self.topology.ancestors(node).iter().copied().find(|&p| !self.met(node, p));
+            let by = self
+                .topology
+                .ancestors(node)
+                .iter()
+                .copied()
+                .find(|&p| !self.met(node, p));
             effects.push(Effect::Blocked { node, by });
         }
         effects.push(Effect::Done(if self.cancelled {

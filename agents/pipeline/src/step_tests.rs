@@ -16,7 +16,10 @@ fn rows(topology: &Topology, items: u64, fails: impl Fn(&str, Option<u64>) -> bo
     while !queue.is_empty() {
         let effect = queue.remove(0);
         match effect {
-            Effect::Draw { of, index } => queue.extend(plan.step(Input::Drawn { of, more: index < items })),
+            Effect::Draw { of, index } => queue.extend(plan.step(Input::Drawn {
+                of,
+                more: index < items,
+            })),
             Effect::Reset { .. } => {}
             Effect::Start { node, iteration } => {
                 let name = &topology.names[node];
@@ -94,7 +97,10 @@ fn a_loop_inside_a_loop_begins_anew_for_every_item_of_the_outer_one() {
     t.add_loop("inner", "b", "c", OnFailure::Continue).unwrap();
     let (rows, verdict) = rows(&t, 2, |_, _| false);
     let count = |name: &str| rows.iter().filter(|r| r.starts_with(name)).count();
-    assert_eq!([count("a"), count("b"), count("c"), count("d"), count("e")], [2, 4, 4, 2, 1]);
+    assert_eq!(
+        [count("a"), count("b"), count("c"), count("d"), count("e")],
+        [2, 4, 4, 2, 1]
+    );
     assert_eq!(verdict, Verdict::Ok);
 }
 
@@ -114,7 +120,10 @@ fn ten_thousand_dependencies_are_met_in_linear_time() {
     while let Some(effect) = open.pop_front() {
         if let Effect::Start { node, .. } = effect {
             started += 1;
-            open.extend(plan.step(Input::Finished { node, outcome: Outcome::Ok }));
+            open.extend(plan.step(Input::Finished {
+                node,
+                outcome: Outcome::Ok,
+            }));
         }
     }
     assert_eq!(started, 10_002);

@@ -52,7 +52,11 @@ fn respell(value: &mut Value, file: &str, pointer: &mut String, faults: &mut Vec
             {
                 fields.insert("identifier".into(), taken);
                 let at = format!("{pointer}/{MISSPELT}");
-                faults.push(Fault::warning(file, at, "taken for \"identifier\"; please mend the spelling"));
+                faults.push(Fault::warning(
+                    file,
+                    at,
+                    "taken for \"identifier\"; please mend the spelling",
+                ));
             }
             for (key, inner) in fields.iter_mut() {
                 pointer.push('/');
@@ -114,15 +118,25 @@ pub fn cross(pipeline: Option<(&str, &PipelineDescriptor)>, plugins: &[(String, 
                 if made.contains_key(&(input.identifier.as_str(), input.version.as_str())) {
                     continue;
                 }
-                let other = made.keys().find(|(id, _)| *id == input.identifier).map(|(_, version)| *version);
+                let other = made
+                    .keys()
+                    .find(|(id, _)| *id == input.identifier)
+                    .map(|(_, version)| *version);
                 let said = match other {
                     Some(version) => format!(
                         "dataset {} version {} is not declared: there is version {version}",
                         input.identifier, input.version
                     ),
-                    None => format!("dataset {} version {} is declared nowhere", input.identifier, input.version),
+                    None => format!(
+                        "dataset {} version {} is declared nowhere",
+                        input.identifier, input.version
+                    ),
                 };
-                faults.push(Fault::error(file, format!("/tasks/{i}/inputs/{}/identifier", escaped(name)), said));
+                faults.push(Fault::error(
+                    file,
+                    format!("/tasks/{i}/inputs/{}/identifier", escaped(name)),
+                    said,
+                ));
             }
         }
     }
@@ -147,7 +161,10 @@ fn pipeline_references(file: &str, pipeline: &PipelineDescriptor, plugins: &BTre
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, database) in pipeline.databases.iter().enumerate() {
         if let Some(first) = seen.insert(&database.identifier, i) {
-            let said = format!("database {} stands also at /pipeline/databases/{first}", database.identifier);
+            let said = format!(
+                "database {} stands also at /pipeline/databases/{first}",
+                database.identifier
+            );
             faults.push(Fault::error(file, format!("/pipeline/databases/{i}/identifier"), said));
         }
     }
@@ -221,7 +238,11 @@ mod tests {
             .map(|f| f.pointer.as_str())
             .collect();
         assert_eq!(errors.len(), 3, "{faults:?}");
-        for pointer in ["/identification/identifier", "/tasks/2/outputs/xml_test_log/level", "/release"] {
+        for pointer in [
+            "/identification/identifier",
+            "/tasks/2/outputs/xml_test_log/level",
+            "/release",
+        ] {
             assert!(errors.contains(&pointer), "{errors:?}");
         }
     }
@@ -231,7 +252,10 @@ mod tests {
         let mut bad = manual();
         bad["tasks"][1]["inputs"]["xml_test_log"]["version"] = json!("02");
         let faults = judged(&bad);
-        assert!(faults.iter().any(|f| f.message.contains("there is version 01")), "{faults:?}");
+        assert!(
+            faults.iter().any(|f| f.message.contains("there is version 01")),
+            "{faults:?}"
+        );
     }
 
     /// Deletes, or gives another type to, every value of a valid descriptor in turn.
@@ -262,7 +286,9 @@ mod tests {
             let faults = judged(&bad);
             let wanted = pointer.replace("identrifier", "identifier");
             assert!(
-                faults.iter().any(|f| f.pointer == wanted && f.severity == crate::descriptor::Severity::Error),
+                faults
+                    .iter()
+                    .any(|f| f.pointer == wanted && f.severity == crate::descriptor::Severity::Error),
                 "{pointer}: {faults:?}"
             );
         }

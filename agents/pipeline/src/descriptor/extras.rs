@@ -50,11 +50,17 @@ fn process() -> String {
 #[serde(untagged)]
 pub enum Over {
     Items(Vec<Value>),
-    Range { range: u64 },
+    Range {
+        range: u64,
+    },
     /// A list that an earlier task has put into the shared context.
-    Property { property: String },
+    Property {
+        property: String,
+    },
     /// The inputs of the run whose names end so.
-    Inputs { inputs: String },
+    Inputs {
+        inputs: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +152,12 @@ impl PipelineText {
         }
         if faults.is_empty() || !topology.names.is_empty() {
             let no_start_said = topology.start.is_empty() && !faults.is_empty();
-            faults.extend(topology.faults().into_iter().filter(|f| !(no_start_said && *f == TopologyFault::NoStart)));
+            faults.extend(
+                topology
+                    .faults()
+                    .into_iter()
+                    .filter(|f| !(no_start_said && *f == TopologyFault::NoStart)),
+            );
             // Without roots there is a circle, and that is what is wrong.
             if faults.iter().any(|f| matches!(f, TopologyFault::Cycle(_))) {
                 faults.retain(|f| *f != TopologyFault::NoStart);
