@@ -9,6 +9,7 @@ pub mod device;
 pub mod ephemeris;
 pub mod guard;
 pub mod image;
+pub mod pipeline;
 pub mod remote;
 pub mod replay;
 pub mod request;
@@ -66,6 +67,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Calibrate, combine, measure and show images
     Image(image::ImageArgs),
+    /// Describe, run and follow pipelines; plugins add commands of their own
+    Pipeline(pipeline::PipelineArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -118,6 +121,10 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, &mut stdout),
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
+        Command::Pipeline(args) => {
+            drop(stdout);
+            pipeline::run(&args)
+        }
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

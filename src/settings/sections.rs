@@ -755,6 +755,8 @@ pub struct StorageSettings {
     pub min_free_mb: u64,
     /// Index of `alidade image index build`: plate solutions, zero points and candidates need it.
     pub catalogue: Option<PathBuf>,
+    /// Plugins of the pipelines, a folder each.
+    pub pipelines: PathBuf,
 }
 
 impl Default for StorageSettings {
@@ -763,6 +765,7 @@ impl Default for StorageSettings {
             data_dir: "var".into(),
             min_free_mb: 500,
             catalogue: None,
+            pipelines: "config/pipelines".into(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `schema`, `rows` | tables, and rows from and to the vocabulary |
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
+//! | [`pipelines`] | runs of processing: the store side of the pipeline engine |
 //! | [`queries`] | what gateways and commands ask |
 //! | [`accounts`] | users, telescopes, instruments and strategies: what people set up |
 //!
@@ -20,6 +21,7 @@ pub mod accounts;
 mod connection;
 mod error;
 pub mod migrations;
+pub mod pipelines;
 mod project;
 pub mod queries;
 pub mod restore;

@@ -16,7 +16,11 @@ use super::{
     check::{self, Kind},
     extras::{Extras, PipelineText},
 };
-use crate::migrate::Revision;
+use crate::{
+    migrate::Revision,
+    port::{DatasetRow, ReleaseRow},
+};
+use alidade_model::time::UtcTime;
 use sha2::{Digest, Sha256};
 use std::{
     fs,
@@ -131,6 +135,68 @@ impl Collection {
             })?;
             Some((plugin, text))
         })
+    }
+
+    /// What [`crate::port::RunWrites::register`] takes: every release with the datasets that its tasks make.
+    pub fn releases(&self, now: UtcTime) -> Vec<(ReleaseRow, Vec<DatasetRow>)> {
+        let row = |kind: &str, id: &str, release: &super::Release, descriptor: serde_json::Value| ReleaseRow {
+            identifier: id.into(),
+            kind: kind.into(),
+            version: release.version.clone(),
+            date: release.date.clone(),
+            author: release.author.clone(),
+            digest: crate::commit::hex(&Sha256::digest(descriptor.to_string())),
+            descriptor,
+            registered: now,
+        };
+        let mut all = Vec::new();
+        if let Some((_, pipeline)) = &self.pipeline {
+            let text = serde_json::to_value(pipeline).unwrap_or_default();
+            all.push((
+                row("pipeline", &pipeline.identifier, &pipeline.release, text),
+                Vec::new(),
+            ));
+            for database in &pipeline.databases {
+                let text = serde_json::to_value(database).unwrap_or_default();
+                all.push((
+                    row("database", &database.identifier, &database.release, text),
+                    Vec::new(),
+                ));
+            }
+        }
+        for plugin in &self.plugins {
+            let text = serde_json::to_value(&plugin.descriptor).unwrap_or_default();
+            let release = row("plugin", plugin.id(), &plugin.descriptor.release, text);
+            let made = plugin.descriptor.tasks.iter().flat_map(|task| {
+                task.outputs.values().map(|output| DatasetRow {
+                    identifier: output.identifier.clone(),
+                    version: output.release.version.clone(),
+                    level: output.level.clone(),
+                    name: output.name.clone(),
+                    plugin: plugin.id().into(),
+                    plugin_version: plugin.descriptor.release.version.clone(),
+                    task: task.name.clone(),
+                })
+            });
+            all.push((release, made.collect()));
+        }
+        all
+    }
+
+    /// Everything that can be run, for machines.
+    pub fn summary(&self) -> Vec<serde_json::Value> {
+        let of = |plugin: &Plugin| -> Vec<serde_json::Value> {
+            let one = |p: &PipelineText| {
+                serde_json::json!({
+                    "name": p.name, "title": p.title, "description": p.description, "plugin": plugin.id(),
+                    "version": plugin.descriptor.release.version, "short_name": p.short(), "flags": p.flags,
+                    "needs_target": p.needs_target, "needs_inputs": p.needs_inputs,
+                    "topology": p.topology(None, None).ok(),
+                })
+            };
+            plugin.extras.pipelines.iter().map(one).collect()
+        };
+        self.plugins.iter().flat_map(of).collect()
     }
 
     /// `task` as a node of one of `home`'s topologies names it: `PLUGIN.task`, or a task of its own.

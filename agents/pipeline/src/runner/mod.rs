@@ -167,8 +167,13 @@ pub fn execute(
         cause: e.to_string(),
     })?;
     let mut runner = Runner::new(around, store, record, plan, cancel.clone(), folder.clone());
-    runner.begin()?;
-    runner.turn()?;
+    let worked = runner.begin().and_then(|()| runner.turn());
+    if worked.is_err() {
+        // Nothing of it may go on behind the back of whoever takes the run up again.
+        cancel.store(true, Ordering::Relaxed);
+        runner.pool.drain();
+    }
+    worked?;
     let record = runner.record;
     drop(lock);
     // An empty folder says nothing; what failed has left its attempt there.

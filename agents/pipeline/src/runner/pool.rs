@@ -75,6 +75,13 @@ impl Pool {
         drop(self.work.send(order));
     }
 
+    /// Waits until nothing is under way, whatever comes of it.
+    pub fn drain(&mut self) {
+        while self.busy > 0 {
+            drop(self.next(Duration::from_secs(1)));
+        }
+    }
+
     /// The next thing that is told, if any comes in time.
     pub fn next(&mut self, at_most: Duration) -> Option<Event> {
         let event = if at_most.is_zero() {
