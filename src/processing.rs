@@ -204,7 +204,8 @@ impl Workshop {
         };
         let root = self.surroundings().root;
         let mut all = store.runs(&filter)?;
-        all.retain(|run| !runner::is_owned(&root, &run.id));
+        // The nightly frames have no plan: their agent goes on with them.
+        all.retain(|run| run.plan.is_object() && !runner::is_owned(&root, &run.id));
         all.reverse();
         Ok(all)
     }

@@ -280,6 +280,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
                 board: boards,
                 packets: past_packets(&settings),
             }),
+            pipelines: Some(super::pipelines::conduct(&settings)),
             token,
         };
         let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;

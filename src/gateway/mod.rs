@@ -6,6 +6,7 @@
 //! | [`alerts`] | every alert event, the latencies, the strategies |
 //! | [`command`] | what may be asked: commands with one answer each |
 //! | [`http`] | dashboard, JSON interface, event stream |
+//! | [`runs`] | what may be asked about runs of pipelines |
 //! | [`mqtt`] | the retained feed for everything else on the mountain |
 //!
 //! Both gateways run in threads of their own: the daemon's runtime may have a paused clock, and a slow browser or a
@@ -15,6 +16,7 @@ pub mod alerts;
 pub mod command;
 pub mod http;
 pub mod mqtt;
+pub mod runs;
 pub mod snapshot;
 
 use serde::Deserialize;

@@ -200,6 +200,7 @@ async fn night(
                     board: boards,
                     packets: past_packets(store.clone()),
                 }),
+                pipelines: None,
                 token: None,
             };
             let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;

@@ -27,6 +27,9 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
     asset!("/alerts", HTML, "alerts.html"),
+    asset!("/pipelines", HTML, "pipelines.html"),
+    asset!("/assets/pipelines.css", STYLE, "pipelines.css"),
+    asset!("/assets/pipelines.js", SCRIPT, "pipelines.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),

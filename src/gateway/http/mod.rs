@@ -15,6 +15,10 @@
 //! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
 //! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
+//! /api/v1/pipelines          what can be run; /pipelines the page of the runs
+//! /api/v1/runs               ?pipeline=&target=&limit=; POST {"pipeline": NAME, "target": ..., "inputs": [...]} starts one
+//! /api/v1/runs/{id}          the run with its attempts and products; /cancel POST
+//! /api/v1/runs/{id}/log      ?from=N&limit=N; /log/stream the same as server-sent events until the run has ended
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -31,6 +35,7 @@ mod assets;
 mod commands;
 mod events;
 mod hub;
+mod pipelines;
 mod problem;
 mod products;
 mod reads;
@@ -81,6 +86,8 @@ pub struct HttpPorts {
     pub product_path: Option<ProductPath>,
     /// Without it there are no pages about alerts.
     pub alerts: Option<AlertDesk>,
+    /// Without it there are no pipelines.
+    pub pipelines: Option<Arc<dyn super::runs::RunDesk>>,
     /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
     pub token: Option<String>,
 }
@@ -271,6 +278,17 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(alerts::apply))
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
+        .service(read_only("/api/v1/pipelines", pipelines::pipelines))
+        .service(
+            web::resource("/api/v1/runs")
+                .route(web::get().to(pipelines::list))
+                .route(web::post().to(pipelines::start))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
+        .service(read_only("/api/v1/runs/{id}", pipelines::show))
+        .service(read_only("/api/v1/runs/{id}/log", pipelines::log))
+        .service(read_only("/api/v1/runs/{id}/log/stream", pipelines::stream))
+        .service(write_only("/api/v1/runs/{id}/cancel", pipelines::cancel))
         .service(read_only("/metrics", alerts::metrics))
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))

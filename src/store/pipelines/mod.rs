@@ -8,8 +8,9 @@ use super::{
     ReadError, Store, StoreError,
     connection::{Address, AnyConnection, ROWS_PER_STATEMENT, in_transaction, on_either},
     error::database_error,
-    rows::{naive, whole},
+    rows::{naive, utc, whole},
 };
+use alidade_model::states::RunState;
 use alidade_pipeline::{migrate::Statements, port::*};
 use diesel::{connection::SimpleConnection, prelude::*};
 use tables::*;
@@ -159,7 +160,13 @@ impl RunReads for Store {
                 }
                 query.order((runs::created_at.desc(), runs::id.desc())).limit(filter.limit.max(1)).load(c)?
             });
-            rows.into_iter().map(RunRow::read).collect()
+            let mut all: Vec<RunRecord> = rows.into_iter().map(RunRow::read).collect::<Result<_, _>>()?;
+            if !filter.open && filter.subject.is_none() {
+                all.extend(nightly(c, filter)?);
+                all.sort_by_key(|run| std::cmp::Reverse(run.created));
+                all.truncate(usize::try_from(filter.limit.max(1)).unwrap_or(usize::MAX));
+            }
+            Ok(all)
         })
     }
 
@@ -347,6 +354,52 @@ impl RunWrites for Store {
             Ok(stand_at(c, plugin, after)?)
         })
     }
+}
+
+/// Runs of the nightly frames, as the journal tells of them: they have no plan and no attempts of their own.
+fn nightly(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<RunRecord>, ReadError> {
+    use super::schema::pipeline_runs as night;
+    type Row = (
+        String,
+        String,
+        String,
+        String,
+        chrono::NaiveDateTime,
+        chrono::NaiveDateTime,
+    );
+    let rows: Vec<Row> = on_either!(c, c => {
+        let mut query = night::table
+            .select((night::id, night::pipeline, night::state, night::cause, night::created_at, night::moved_at))
+            .into_boxed();
+        if let Some(pipeline) = &filter.pipeline {
+            query = query.filter(night::pipeline.eq(pipeline));
+        }
+        query.order(night::created_at.desc()).limit(filter.limit.max(1)).load(c)?
+    });
+    let read = |(id, pipeline, state, cause, created, moved): Row| {
+        let state: RunState = state
+            .parse()
+            .map_err(|_| ReadError::Garbled("pipeline_runs", format!("{state:?} is no state")))?;
+        let over = matches!(state, RunState::Done | RunState::Failed | RunState::Canceled);
+        Ok(RunRecord {
+            id,
+            short_name: pipeline.clone(),
+            pipeline,
+            plugin: "ALIDADE".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            subject: None,
+            product_group: None,
+            state,
+            status: state.to_string(),
+            cause,
+            plan: serde_json::Value::Null,
+            properties: serde_json::Map::new(),
+            created: utc(created),
+            started: Some(utc(created)),
+            ended: over.then(|| utc(moved)),
+        })
+    };
+    rows.into_iter().map(read).collect()
 }
 
 fn stand_at(c: &mut AnyConnection, plugin: &str, revision: Option<&str>) -> QueryResult<()> {
