@@ -9,6 +9,7 @@
 //! | [`daemon`] | the agents wired together |
 //! | [`simulate`] | simulated nights |
 //! | [`gateway`] | HTTP and MQTT |
+//! | [`processing`] | the pipeline engine with this program's database and folders |
 //! | [`store`] | the database; the only place that names Diesel |
 //! | [`clock`] | the live clock and the simulated one |
 
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod daemon;
 pub mod error;
 pub mod gateway;
+pub mod processing;
 pub mod settings;
 pub mod simulate;
 pub mod store;

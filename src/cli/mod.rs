@@ -9,6 +9,7 @@ pub mod device;
 pub mod ephemeris;
 pub mod guard;
 pub mod image;
+pub mod pipeline;
 pub mod remote;
 pub mod replay;
 pub mod request;
@@ -69,6 +70,8 @@ enum Command {
     Image(image::ImageArgs),
     /// Accounts, roles, tokens, observing time, and what was done to them
     User(user::UserArgs),
+    /// Describe, run and follow pipelines; plugins add commands of their own
+    Pipeline(pipeline::PipelineArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -122,6 +125,10 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
         Command::User(args) => user::run(&args, &mut stdout),
+        Command::Pipeline(args) => {
+            drop(stdout);
+            pipeline::run(&args)
+        }
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

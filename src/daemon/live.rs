@@ -288,6 +288,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             records: Some(Arc::new(
                 Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?,
             )),
+            pipelines: Some(super::pipelines::conduct(&settings)),
             token,
             at_the_machine: settings.accounts.at_the_machine,
             https: settings.http.https,

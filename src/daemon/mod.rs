@@ -10,6 +10,7 @@
 //! | [`live`] | the daemon of the telescope host: real clock, signals, supervisor, listeners |
 //! | [`translate`] | the configuration in the agents' own terms |
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
+//! | [`pipelines`] | runs of processing: started by request, taken up after a death |
 //! | [`outbox`] | reports of alert events, for others |
 //! | [`strategies`] | strategies that are changed while it runs, and what the journal says of them |
 //! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
@@ -33,6 +34,7 @@ mod mail;
 pub mod outbox;
 pub mod panorama;
 mod people;
+pub mod pipelines;
 pub mod report;
 pub mod strategies;
 pub mod translate;

@@ -8,6 +8,7 @@
 //! | [`http`] | dashboard, JSON interface, event stream |
 //! | [`people`] | the accounts, as the doors ask them |
 //! | [`records`] | what is kept, as it is read from outside |
+//! | [`runs`] | what may be asked about runs of pipelines |
 //! | [`mqtt`] | the retained feed for everything else on the mountain |
 //!
 //! Both gateways run in threads of their own: the daemon's runtime may have a paused clock, and a slow browser or a
@@ -19,6 +20,7 @@ pub mod http;
 pub mod mqtt;
 pub mod people;
 pub mod records;
+pub mod runs;
 pub mod snapshot;
 
 use serde::Deserialize;

@@ -798,6 +798,8 @@ pub struct StorageSettings {
     pub minor_planets: Option<PathBuf>,
     /// astrometry.net's solve-field is tried where the own solver finds nothing.
     pub astrometry_net: bool,
+    /// Plugins of the pipelines, a folder each.
+    pub pipelines: PathBuf,
 }
 
 impl Default for StorageSettings {
@@ -808,6 +810,7 @@ impl Default for StorageSettings {
             catalogue: None,
             minor_planets: None,
             astrometry_net: false,
+            pipelines: "config/pipelines".into(),
         }
     }
 }

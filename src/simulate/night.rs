@@ -204,6 +204,7 @@ async fn night(
                 }),
                 people: None,
                 records: None,
+                pipelines: None,
                 token: None,
                 at_the_machine: Role::Operator,
                 https: false,

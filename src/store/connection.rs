@@ -64,6 +64,9 @@ pub(super) const ROWS_PER_STATEMENT: usize = 1000;
 pub enum Durability {
     /// Survives loss of power: every append is on disk before it returns.
     Durable,
+    /// Survives the death of this process; a loss of power may take back the last transactions, but not spoil the
+    /// file. For what is merely done again.
+    Process,
     /// Survives the death of this process, not of the machine; for simulations.
     Relaxed,
 }
@@ -140,9 +143,10 @@ impl Address {
         let statements = match (&*connection, durability) {
             // `busy_timeout` comes first (in `sqlite`): changing the journal mode takes a lock.
             (AnyConnection::Sqlite(_), Durability::Durable) => "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+            (AnyConnection::Sqlite(_), Durability::Process) => "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
             (AnyConnection::Sqlite(_), Durability::Relaxed) => "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF",
             (AnyConnection::Postgres(_), Durability::Durable) => "SET synchronous_commit TO on",
-            (AnyConnection::Postgres(_), Durability::Relaxed) => "SET synchronous_commit TO off",
+            (AnyConnection::Postgres(_), Durability::Process | Durability::Relaxed) => "SET synchronous_commit TO off",
         };
         connection
             .batch_execute(statements)

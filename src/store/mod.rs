@@ -11,6 +11,7 @@
 //! | `schema`, `rows` | tables, and rows from and to the vocabulary |
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
+//! | [`pipelines`] | runs of processing: the store side of the pipeline engine |
 //! | [`queries`] | what gateways and commands ask |
 //! | [`installation`] | telescopes, instruments and strategies: what people set up |
 //! | [`people`] | accounts, sessions, tokens and their audit |
@@ -22,6 +23,7 @@ mod error;
 pub mod installation;
 pub mod migrations;
 pub mod people;
+pub mod pipelines;
 mod project;
 pub mod queries;
 pub mod restore;

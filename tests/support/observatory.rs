@@ -484,6 +484,7 @@ impl Observatory {
             alerts: Some(desk()),
             people: None,
             records: None,
+            pipelines: None,
             token: Some("correct horse".into()),
             at_the_machine: Role::Operator,
             https: false,

@@ -1,15 +1,43 @@
-//! Pipeline: which processing is under way, on what, and how it ended.
+//! Pipeline: processing on data, as runs of task graphs that survive the death of the process.
 //!
-//! Terms: a *run* is the processing of all frames of one sequence by the `frame` pipeline (calibrate, extract,
-//! preview). It begins with the first reduced frame and is finished when no frame has come for a while; then its
-//! products are handed to the delivery.
+//! Terms: a *task* is one step of processing; a *topology* says which tasks follow which; a *run* is one execution of
+//! a topology on a subject; an *attempt* is one try of one task in it, fenced by an identifier; a *product* is a file
+//! that an attempt has made and that has been committed: hashed, on the disk, renamed to its place and recorded with
+//! the end of its attempt in one transaction.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`run`] | pure: a run, its counts, its legal transitions |
-//! | [`messages`] | what may be said to the agent |
-//! | [`agent`] | the shell |
+//! | [`descriptor`] | what pipelines and plugins say of themselves, held against schemas and each other |
+//! | [`graph`] | pure: topologies, cuts, loops |
+//! | [`step`] | pure: the planner as a step machine |
+//! | [`plan`] | what is wanted, frozen into a plan |
+//! | [`task`], [`target`], [`signals`] | tasks in Rust, what they are given, who hears of them |
+//! | [`port`], [`memory`] | what the engine needs of a store; one without a database |
+//! | [`runner`], [`worker`], [`commit`] | the shell: waves, attempts on threads, the commit rule, recovery |
+//! | [`migrate`], [`commands`] | pure: revisions of plugins' tables, plugins' command line |
+//! | [`provenance`], [`report`] | W3C PROV; activity report; why a task runs |
+//! | [`executors`] | where an attempt runs: processes and their limits |
+//! | [`run`], [`messages`], [`agent`] | the nightly frames as runs: one a sequence |
 
 pub mod agent;
+pub mod commands;
+pub mod commit;
+pub mod descriptor;
+pub mod executors;
+pub mod graph;
+pub mod memory;
 pub mod messages;
+pub mod migrate;
+pub mod plan;
+pub mod port;
+pub mod provenance;
+pub mod report;
 pub mod run;
+pub mod runner;
+pub mod signals;
+pub mod step;
+#[cfg(test)]
+mod step_tests;
+pub mod target;
+pub mod task;
+pub mod worker;

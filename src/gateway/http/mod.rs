@@ -18,6 +18,10 @@
 //! /api/v1/requests           observing requests; /api/v1/quotas what each account has left
 //! /api/v1/session            log in, log out, who am I; /api/v1/me one's own account; /api/v1/accounts everybody's
 //! /api/v1/audit              what was done to accounts
+//! /api/v1/pipelines          what can be run; /pipelines the page of the runs
+//! /api/v1/runs               ?pipeline=&target=&limit=; POST {"pipeline": NAME, "target": ..., "inputs": [...]} starts one
+//! /api/v1/runs/{id}          the run with its attempts and products; /cancel POST
+//! /api/v1/runs/{id}/log      ?from=N&limit=N; /log/stream the same as server-sent events until the run has ended
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -35,6 +39,7 @@ mod commands;
 mod events;
 mod hub;
 mod openapi;
+mod pipelines;
 mod policy;
 mod problem;
 mod products;
@@ -101,6 +106,8 @@ pub struct HttpPorts {
     pub people: Option<Arc<People>>,
     /// What is kept in the database; without it requests and quotas cannot be read.
     pub records: Option<Arc<Records>>,
+    /// Without it there are no pipelines.
+    pub pipelines: Option<Arc<dyn super::runs::RunDesk>>,
     /// Bearer token of the configuration, an operator's.
     pub token: Option<String>,
     /// What somebody at this machine is who has not logged in.
@@ -301,6 +308,17 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(alerts::apply))
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
+        .service(read_only("/api/v1/pipelines", pipelines::pipelines))
+        .service(
+            web::resource("/api/v1/runs")
+                .route(web::get().to(pipelines::list))
+                .route(web::post().to(pipelines::start))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+        )
+        .service(read_only("/api/v1/runs/{id}", pipelines::show))
+        .service(read_only("/api/v1/runs/{id}/log", pipelines::log))
+        .service(read_only("/api/v1/runs/{id}/log/stream", pipelines::stream))
+        .service(write_only("/api/v1/runs/{id}/cancel", pipelines::cancel))
         .service(read_only("/metrics", alerts::metrics))
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))

@@ -70,12 +70,12 @@ fn open(root: &Path, wanted: &Path) -> Option<Opened> {
 }
 
 /// Previews are for everybody; everything else is for those whose data it is, and for those who may see all.
-async fn belongs(opened: &Opened, caller: &Caller, shared: &Shared) -> Result<(), Problem> {
-    if opened.content_type.starts_with("image/") || caller.0.may(Permission::ReadAllData).is_ok() {
+async fn belongs(wanted: &Path, picture: bool, caller: &Caller, shared: &Shared) -> Result<(), Problem> {
+    if picture || caller.0.may(Permission::ReadAllData).is_ok() {
         return Ok(());
     }
     caller.must(Permission::ReadOwnData)?;
-    let path = opened.path.to_string_lossy().into_owned();
+    let path = wanted.to_string_lossy().into_owned();
     match records::ask(shared, move |store| store.owner_of_file(&path)).await? {
         // Calibrations serve all.
         Some(None) => Ok(()),
@@ -83,6 +83,17 @@ async fn belongs(opened: &Opened, caller: &Caller, shared: &Shared) -> Result<()
         // Somebody else's is not told apart from none.
         _ => Err(no_such_product()),
     }
+}
+
+/// The real place of a product that the caller may read, from its path below the data folder.
+pub async fn readable(wanted: &str, caller: &Caller, shared: &Shared) -> Result<PathBuf, Problem> {
+    let (root, path) = (shared.ports.data_dir.clone(), PathBuf::from(wanted));
+    let asked = path.clone();
+    let place = block(move || resolve(&root, &asked).filter(|place| content_type(place).is_some()));
+    let place = place.await.map_err(|cause| Problem::internal(cause.to_string()))?;
+    let gone = || Problem::not_found(format!("there is no product {wanted}"));
+    belongs(&path, false, caller, shared).await.map_err(|_| gone())?;
+    place.ok_or_else(gone)
 }
 
 fn no_such_product() -> Problem {
@@ -108,7 +119,8 @@ pub async fn product(path: UrlPath<String>, caller: Caller, shared: Data<Shared>
     .map_err(|cause| Problem::internal(cause.to_string()))?
     .map_err(Problem::internal)?
     .ok_or_else(no_such_product)?;
-    belongs(&opened, &caller, &shared).await?;
+    let picture = opened.content_type.starts_with("image/");
+    belongs(&opened.path, picture, &caller, &shared).await?;
 
     let (chunks, body) = mpsc::channel(4);
     let Opened { file, size, .. } = opened;

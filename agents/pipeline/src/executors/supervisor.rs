@@ -1,0 +1,573 @@
+//! The supervisor: a few lines of shell between us and the command.
+//!
+//! It is a child of the daemon in a process group of its own, holds no pipe to it, and outlives it. It writes down its
+//! process number before it starts the command and the exit status after, so whoever comes later finds both. Only one
+//! supervisor can ever win an attempt's folder: the number is written with `noclobber`.
+//!
+//! Files in `control/`: `pid` (number, start time, boot), `started` (microseconds of Unix time), `cgroups` (groups that
+//! the command joins), `pauses`, `end` (who asked for the end, when), `exit`, `times`, `ending.json` (the ending once told).
+
+use super::{AttemptSpec, AttemptState, Ending, ExecutorError, Handle, Limits, Outcome, Signal, Ticket, attempt::keep};
+use alidade_model::time::UtcTime;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal as Kill, kill_process, kill_process_group, pidfd_open},
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// Arguments: the control folder, the boot, seconds of processor time, kilobytes of address space (`-` for none), the
+/// command. The redirection of `/proc/self` is opened by the shell itself; writing 0 to a group moves the writer.
+const SCRIPT: &str = r#"
+control=$1; boot=$2; cpu=$3; memory=$4; shift 4
+read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ started _ < /proc/self/stat
+set -C
+printf '%s %s %s\n' $$ "$started" "$boot" > "$control/pid" || exit 125
+set +C
+trap : TERM INT HUP
+(
+  if [ -e "$control/cgroups" ]; then
+    while read -r group; do echo 0 > "$group" || exit 125; done < "$control/cgroups"
+  fi
+  echo 500 > /proc/self/oom_score_adj
+  [ "$cpu" = - ] || ulimit -t "$cpu"
+  [ "$memory" = - ] || ulimit -v "$memory"
+  exec "$@"
+) < /dev/null
+code=$?
+times > "$control/times"
+echo "$code" > "$control/exit"
+"#;
+
+/// Between asking to end and ending by force, seconds.
+pub const GRACE_S: f64 = 3.0;
+
+/// What the supervisor is to run.
+pub(super) struct Launch<'a> {
+    pub argv: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub directory: &'a Path,
+    /// Bound the address space, for want of something better.
+    pub address_space: Option<u64>,
+    /// Files of control groups that the command joins by writing to them.
+    pub groups: Vec<PathBuf>,
+}
+
+/// The marker that every process of an attempt inherits in its environment.
+pub(super) const MARKER: &str = "ALIDADE_ATTEMPT";
+
+/// Variables of every command; nothing comes from the daemon's own environment.
+pub(super) fn bare_environment(spec: &AttemptSpec) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("LANG", "C.UTF-8"),
+        ("HOME", "/tmp"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.into(), value.into()))
+    .collect();
+    environment.extend(spec.environment.clone());
+    environment.insert(MARKER.into(), spec.id.clone());
+    environment
+}
+
+pub(super) fn boot() -> Result<String, ExecutorError> {
+    let file = "/proc/sys/kernel/random/boot_id";
+    let text = fs::read_to_string(file).map_err(ExecutorError::io(format!("cannot read {file}")))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Starts the supervisor, unless there has been one.
+pub(super) fn start(
+    executor: &'static str,
+    spec: &AttemptSpec,
+    launch: &Launch<'_>,
+    now: UtcTime,
+) -> Result<Ticket, ExecutorError> {
+    if let Some(ticket) = find(executor, &spec.folder)? {
+        return Ok(ticket);
+    }
+    let control = spec.folder.join("control");
+    keep(&control.join("started"), now.unix_micros().to_string().as_bytes())?;
+    if !launch.groups.is_empty() {
+        let lines: String = launch.groups.iter().map(|g| format!("{}\n", g.display())).collect();
+        keep(&control.join("cgroups"), lines.as_bytes())?;
+    }
+    let log = |name: &str| {
+        let file = spec.logs_dir().join(name);
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .map_err(ExecutorError::io(format!("cannot write {}", file.display())))
+    };
+    let boot = boot()?;
+    let number = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", SCRIPT, "alidade-attempt"])
+        .arg(&control)
+        .arg(&boot)
+        .arg(number(spec.limits.cpu_s.map(whole_seconds)))
+        .arg(number(launch.address_space.map(|bytes| bytes.div_ceil(1024))))
+        .args(&launch.argv)
+        .env_clear()
+        .envs(&launch.environment)
+        .current_dir(launch.directory)
+        .stdin(Stdio::null())
+        .stdout(log("out.log")?)
+        .stderr(log("err.log")?)
+        .process_group(0)
+        .spawn()
+        .map_err(ExecutorError::io("cannot start /bin/sh"))?;
+    let pid = child.id();
+    let started = stat_of(pid).map(|stat| stat.started);
+    // Takes the exit status as soon as there is one, so that no zombie stays.
+    let reaper = std::thread::Builder::new()
+        .name("reaper".into())
+        .stack_size(64 * 1024)
+        .spawn(move || drop(child.wait()));
+    reaper.map_err(ExecutorError::io("cannot start a thread"))?;
+    Ok(Ticket {
+        executor: executor.into(),
+        attempt: spec.id.clone(),
+        folder: spec.folder.clone(),
+        handle: Handle::Process {
+            pid,
+            started: started.unwrap_or(0),
+            boot,
+        },
+    })
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be positive"
+)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds.ceil().max(1.0) as u64
+}
+
+pub(super) fn find(executor: &'static str, folder: &Path) -> Result<Option<Ticket>, ExecutorError> {
+    let Some(spec) = AttemptSpec::of_folder(folder)? else {
+        return Ok(None);
+    };
+    let text = read(&folder.join("control/pid"))?;
+    let Some((pid, started, boot)) = text.as_deref().and_then(pid_line) else {
+        return Ok(None);
+    };
+    Ok(Some(Ticket {
+        executor: executor.into(),
+        attempt: spec.id,
+        folder: folder.into(),
+        handle: Handle::Process { pid, started, boot },
+    }))
+}
+
+/// A line without its end is still being written.
+fn pid_line(text: &str) -> Option<(u32, u64, String)> {
+    let mut words = text.strip_suffix('\n')?.split(' ');
+    let parsed = (
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+        words.next()?.to_owned(),
+    );
+    Some(parsed)
+}
+
+fn read(file: &Path) -> Result<Option<String>, ExecutorError> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ExecutorError::io(format!("cannot read {}", file.display()))(cause)),
+    }
+}
+
+/// What `/proc/PID/stat` says of a process.
+pub(super) struct Stat {
+    pub zombie: bool,
+    pub group: u32,
+    /// Clock ticks since boot.
+    pub started: u64,
+    /// Own processor time, clock ticks (100 a second on every Linux).
+    pub ticks: u64,
+}
+
+pub(super) fn stat_of(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and parentheses; it ends at the last one.
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+    Some(Stat {
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        group: fields.get(2)?.parse().ok()?,
+        started: number(19)?,
+        ticks: number(11)? + number(12)?,
+    })
+}
+
+/// The supervisor of a ticket as it is now.
+pub(super) struct Supervised<'a> {
+    pub ticket: &'a Ticket,
+    pid: u32,
+    started: u64,
+    boot: &'a str,
+}
+
+impl<'a> Supervised<'a> {
+    pub fn of(ticket: &'a Ticket) -> Result<Self, ExecutorError> {
+        match &ticket.handle {
+            Handle::Process { pid, started, boot } => Ok(Self {
+                ticket,
+                pid: *pid,
+                started: *started,
+                boot,
+            }),
+            Handle::Slurm { .. } => Err(ExecutorError::BadSpec("a ticket of another executor".into())),
+        }
+    }
+
+    pub fn control(&self, file: &str) -> PathBuf {
+        self.ticket.folder.join("control").join(file)
+    }
+
+    /// True while the supervisor runs. A start time of 0 was too short-lived to be read.
+    pub fn is_alive(&self) -> bool {
+        let here = boot().is_ok_and(|boot| boot == self.boot);
+        here && stat_of(self.pid).is_some_and(|stat| !stat.zombie && stat.started == self.started)
+    }
+
+    /// Every process of the attempt but the supervisor: of its group, or with its marker.
+    pub fn processes(&self) -> Vec<u32> {
+        let alive = self.is_alive();
+        let marker = format!("{MARKER}={}", self.ticket.attempt);
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            if pid == self.pid {
+                continue;
+            }
+            let Some(stat) = stat_of(pid) else { continue };
+            if stat.zombie {
+                continue;
+            }
+            let marked = || {
+                fs::read(entry.path().join("environ"))
+                    .is_ok_and(|text| text.split(|&b| b == 0).any(|variable| variable == marker.as_bytes()))
+            };
+            if (alive && stat.group == self.pid) || marked() {
+                found.push(pid);
+            }
+        }
+        found
+    }
+
+    pub fn kill(&self, kill: Kill) {
+        for pid in self.processes() {
+            send(pid, kill);
+        }
+    }
+
+    /// Asks the whole group to end; the supervisor itself stays to write down how.
+    fn ask_to_end(&self) {
+        if self.is_alive()
+            && let Some(group) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process_group(group, Kill::TERM);
+        }
+    }
+
+    /// Elapsed seconds since the start, pauses not counted.
+    pub fn elapsed_s(&self, now: UtcTime) -> Result<f64, ExecutorError> {
+        let instant = |text: &str| text.trim().parse().ok().and_then(UtcTime::from_unix_micros);
+        let Some(started) = read(&self.control("started"))?.as_deref().and_then(instant) else {
+            return Ok(0.0);
+        };
+        let mut elapsed = now.seconds_since(started);
+        let mut since = None;
+        for line in read(&self.control("pauses"))?.unwrap_or_default().lines() {
+            match line.split_once(' ') {
+                Some(("pause", at)) => since = since.or(instant(at)),
+                Some(("resume", at)) => {
+                    if let (Some(from), Some(to)) = (since.take(), instant(at)) {
+                        elapsed -= to.seconds_since(from);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(from) = since {
+            elapsed -= now.seconds_since(from);
+        }
+        Ok(elapsed)
+    }
+
+    pub fn is_paused(&self) -> Result<bool, ExecutorError> {
+        let pauses = read(&self.control("pauses"))?.unwrap_or_default();
+        Ok(pauses.lines().last().is_some_and(|line| line.starts_with("pause ")))
+    }
+
+    pub fn note_pause(&self, word: &str, now: UtcTime) -> Result<(), ExecutorError> {
+        let file = self.control("pauses");
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .and_then(|mut f| writeln!(f, "{word} {}", now.unix_micros()))
+            .map_err(ExecutorError::io(format!("cannot write {}", file.display())))
+    }
+
+    /// Asks for the end, once: the first cause counts.
+    pub fn end(&self, cause: &Outcome, now: UtcTime) -> Result<(), ExecutorError> {
+        let file = self.control("end");
+        if !file.exists() {
+            let text = serde_json::json!({ "at": now.unix_micros(), "cause": cause });
+            keep(&file, text.to_string().as_bytes())?;
+        }
+        self.ask_to_end();
+        Ok(())
+    }
+
+    /// Who asked for the end, and when.
+    pub fn end_asked(&self) -> Result<Option<(Outcome, UtcTime)>, ExecutorError> {
+        let Some(text) = read(&self.control("end"))? else {
+            return Ok(None);
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| ExecutorError::BadSpec(format!("control/end: {e}")))?;
+        let at = value
+            .get("at")
+            .and_then(serde_json::Value::as_i64)
+            .and_then(UtcTime::from_unix_micros);
+        let cause = value
+            .get("cause")
+            .and_then(|cause| serde_json::from_value(cause.clone()).ok());
+        Ok(cause.zip(at))
+    }
+
+    /// The exit status that the supervisor wrote.
+    fn exit_code(&self) -> Result<Option<i32>, ExecutorError> {
+        let text = read(&self.control("exit"))?;
+        Ok(text
+            .as_deref()
+            .and_then(|text| text.strip_suffix('\n')?.trim().parse().ok()))
+    }
+
+    /// The limit of time that has been passed.
+    pub fn over_time(&self, limits: &Limits, cpu_s: f64, now: UtcTime) -> Result<Option<Outcome>, ExecutorError> {
+        if let Some(limit_s) = limits.wall_s
+            && self.elapsed_s(now)? > limit_s
+        {
+            return Ok(Some(Outcome::OutOfTime { limit_s }));
+        }
+        Ok(limits
+            .cpu_s
+            .filter(|&limit_s| cpu_s > limit_s)
+            .map(|limit_s| Outcome::OutOfCpuTime { limit_s }))
+    }
+
+    /// Processor time of the processes that run now, seconds.
+    pub fn cpu_now_s(&self) -> f64 {
+        let ticks: u64 = self
+            .processes()
+            .into_iter()
+            .filter_map(stat_of)
+            .map(|stat| stat.ticks)
+            .sum();
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let seconds = ticks as f64 / 100.0;
+        seconds
+    }
+
+    /// How it stands, by the files and the supervisor's own life; `out_of_memory` is what a control group knows.
+    pub fn poll(&self, limits: &Limits, out_of_memory: bool) -> Result<Option<Ending>, ExecutorError> {
+        if let Some(told) = read(&self.control("ending.json"))? {
+            return serde_json::from_str(&told)
+                .map(Some)
+                .map_err(|e| ExecutorError::BadSpec(format!("control/ending.json: {e}")));
+        }
+        // Life is looked at before the exit status: the other way round, what ends in between would seem lost.
+        let alive = self.is_alive();
+        let exit = self.exit_code()?;
+        if alive && exit.is_none() {
+            return Ok(None);
+        }
+        let outcome = match (self.end_asked()?, exit) {
+            (Some((cause, _)), _) => cause,
+            (None, Some(code)) => classify(code, limits, out_of_memory),
+            (None, None) if out_of_memory => Outcome::OutOfMemory { limit: limits.memory },
+            (None, None) => Outcome::Lost {
+                cause: if boot()? == self.boot {
+                    "its supervisor was killed".into()
+                } else {
+                    "the machine was restarted".into()
+                },
+            },
+        };
+        let mut ending = Ending::of(outcome);
+        ending.cpu_s = read(&self.control("times"))?.as_deref().and_then(times_of_children);
+        Ok(Some(ending))
+    }
+
+    /// Keeps the ending, so that it is told the same for ever.
+    pub fn keep_ending(&self, ending: &Ending) -> Result<(), ExecutorError> {
+        let text = serde_json::to_vec(ending).map_err(|e| ExecutorError::BadSpec(e.to_string()))?;
+        keep(&self.control("ending.json"), &text)
+    }
+
+    /// Waits for the end of the supervisor.
+    pub fn wait(&self, at_most: Duration) {
+        let Some(pid) = i32::try_from(self.pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .filter(|_| self.is_alive())
+        else {
+            return;
+        };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+            std::thread::sleep(at_most.min(Duration::from_millis(5)));
+            return;
+        };
+        let timeout = Timespec {
+            tv_sec: i64::try_from(at_most.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(at_most.subsec_nanos()),
+        };
+        let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&timeout));
+    }
+}
+
+/// A shell tells the death by signal N as 128 + N; 24 is SIGXCPU.
+fn classify(code: i32, limits: &Limits, out_of_memory: bool) -> Outcome {
+    match code {
+        _ if out_of_memory && code != 0 => Outcome::OutOfMemory { limit: limits.memory },
+        152 | 137 if limits.cpu_s.is_some() && code == 152 => Outcome::OutOfCpuTime {
+            limit_s: limits.cpu_s.unwrap_or_default(),
+        },
+        129..=192 => Outcome::Killed { signal: code - 128 },
+        _ => Outcome::Exited { code },
+    }
+}
+
+/// The second line of the shell's `times`: user and system time of its children, as `0m0.010s`.
+fn times_of_children(text: &str) -> Option<f64> {
+    let mut words = text.lines().nth(1)?.split_whitespace();
+    let mut seconds = || {
+        let (minutes, rest) = words.next()?.split_once('m')?;
+        Some(minutes.parse::<f64>().ok()? * 60.0 + rest.strip_suffix('s')?.parse::<f64>().ok()?)
+    };
+    Some(seconds()? + seconds()?)
+}
+
+pub(super) fn send(pid: u32, kill: Kill) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, kill);
+    }
+}
+
+/// The signals of an attempt whose processes are found by group and marker.
+pub(super) fn signal(ticket: &Ticket, signal: Signal, now: UtcTime) -> Result<(), ExecutorError> {
+    let it = Supervised::of(ticket)?;
+    let ended = it.poll(&Limits::default(), false)?;
+    match (signal, ended) {
+        (Signal::Stop, Some(_)) => Ok(()),
+        (_, Some(ending)) => Err(ExecutorError::HasEnded(ending.outcome)),
+        (Signal::Pause, None) => {
+            // What was forked between two looks is found by the next.
+            for _ in 0..3 {
+                it.kill(Kill::STOP);
+            }
+            if it.is_paused()? {
+                Ok(())
+            } else {
+                it.note_pause("pause", now)
+            }
+        }
+        (Signal::Resume, None) => {
+            it.kill(Kill::CONT);
+            if it.is_paused()? {
+                it.note_pause("resume", now)
+            } else {
+                Ok(())
+            }
+        }
+        (Signal::Stop, None) => {
+            it.end(&Outcome::Stopped, now)?;
+            it.kill(Kill::CONT);
+            Ok(())
+        }
+    }
+}
+
+/// The state of an attempt without a control group; passes on what time demands.
+pub(super) fn poll_plain(ticket: &Ticket, now: UtcTime) -> Result<AttemptState, ExecutorError> {
+    let it = Supervised::of(ticket)?;
+    let limits = AttemptSpec::of_folder(&ticket.folder)?
+        .map(|spec| spec.limits)
+        .unwrap_or_default();
+    if let Some(ending) = it.poll(&limits, false)? {
+        // What ran into the background does not outlive its attempt.
+        if !it.control("ending.json").exists() {
+            it.kill(Kill::KILL);
+            it.keep_ending(&ending)?;
+        }
+        return Ok(AttemptState::Ended(ending));
+    }
+    if let Some((_, asked)) = it.end_asked()? {
+        if now.seconds_since(asked) > GRACE_S {
+            it.kill(Kill::KILL);
+        }
+        return Ok(AttemptState::Running);
+    }
+    let cpu_s = if limits.cpu_s.is_some() { it.cpu_now_s() } else { 0.0 };
+    if let Some(cause) = it.over_time(&limits, cpu_s, now)? {
+        it.end(&cause, now)?;
+        it.kill(Kill::CONT);
+    }
+    Ok(if it.is_paused()? {
+        AttemptState::Paused
+    } else {
+        AttemptState::Running
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shells_times_are_minutes_and_seconds() {
+        assert_eq!(times_of_children("0m0.00s 0m0.00s\n1m2.50s 0m0.25s\n"), Some(62.75));
+        assert_eq!(times_of_children("0m0.00s 0m0.00s\n"), None);
+    }
+
+    #[test]
+    fn a_number_without_the_end_of_its_line_is_still_being_written() {
+        assert_eq!(pid_line("12 345 abc\n"), Some((12, 345, "abc".into())));
+        assert_eq!(pid_line("12 345 ab"), None);
+        assert_eq!(pid_line("12\n"), None);
+    }
+
+    #[test]
+    fn a_death_by_signal_is_told_apart_from_an_exit_status() {
+        let none = Limits::default();
+        let cpu = Limits {
+            cpu_s: Some(1.0),
+            ..none
+        };
+        assert_eq!(classify(3, &none, false), Outcome::Exited { code: 3 });
+        assert_eq!(classify(137, &none, false), Outcome::Killed { signal: 9 });
+        assert_eq!(classify(137, &none, true), Outcome::OutOfMemory { limit: None });
+        assert_eq!(classify(152, &cpu, false), Outcome::OutOfCpuTime { limit_s: 1.0 });
+    }
+}

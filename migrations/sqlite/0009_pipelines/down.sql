@@ -1,0 +1,11 @@
+DROP VIEW job_exception;
+DROP VIEW job_log;
+DROP TABLE run_log;
+DROP TABLE run_draws;
+DROP TABLE run_targets;
+DROP TABLE run_exceptions;
+DROP TABLE run_attempts;
+DROP TABLE runs;
+DROP TABLE plugin_revisions;
+DROP TABLE dataset_definitions;
+DROP TABLE software_releases;
