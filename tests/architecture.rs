@@ -15,7 +15,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("fits", &[]),
     ("drivers", &["model"]),
-    ("delivery", &["model"]),
+    ("delivery", &["model", "fits"]),
     ("pipeline", &["model", "delivery"]),
     ("analysis", &["model", "fits", "observation", "pipeline", "scheduling"]),
     ("observation", &["model", "fits", "drivers", "scheduling"]),

@@ -12,12 +12,14 @@
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
 //! | [`queries`] | what gateways and commands ask |
+//! | [`delivery`] | the books of the data's life: units, message bus, records, metadata |
 //! | [`accounts`] | users, telescopes, instruments and strategies: what people set up |
 //!
 //! All calls block; the caller keeps them off the agents' thread. Nothing outside this module names the database.
 
 pub mod accounts;
 mod connection;
+pub mod delivery;
 mod error;
 pub mod migrations;
 mod project;
