@@ -4,6 +4,9 @@ pub mod alert;
 pub mod alert_records;
 pub mod alert_strategy;
 pub mod check;
+pub mod data;
+mod data_movie;
+mod data_show;
 pub mod db;
 pub mod device;
 pub mod ephemeris;
@@ -66,6 +69,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Calibrate, combine, measure and show images
     Image(image::ImageArgs),
+    /// The life of the data: launch, review, replicate, ingest, deliver
+    Data(data::DataArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -118,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, &mut stdout),
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
+        Command::Data(args) => data::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

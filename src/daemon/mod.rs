@@ -22,6 +22,7 @@ pub mod abort;
 pub mod alarms;
 pub mod commands;
 pub mod consult;
+pub mod delivery;
 pub mod devices;
 pub mod guard;
 pub mod journal;

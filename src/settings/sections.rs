@@ -755,6 +755,8 @@ pub struct StorageSettings {
     pub min_free_mb: u64,
     /// Index of `alidade image index build`: plate solutions, zero points and candidates need it.
     pub catalogue: Option<PathBuf>,
+    /// File of the delivery's station; without it one site in the daemon's database, below the data folder.
+    pub station: Option<PathBuf>,
 }
 
 impl Default for StorageSettings {
@@ -763,6 +765,7 @@ impl Default for StorageSettings {
             data_dir: "var".into(),
             min_free_mb: 500,
             catalogue: None,
+            station: None,
         }
     }
 }

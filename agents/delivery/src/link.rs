@@ -92,6 +92,9 @@ pub fn carry(
     for message in &waiting {
         arrived.push(decode(to, encode(message)?.as_bytes()));
     }
-    let ids: Vec<String> = receive(to, to_ledger, &arrived)?.into_iter().map(|(_, id)| id).collect();
+    let ids: Vec<String> = receive(to, to_ledger, &arrived)?
+        .into_iter()
+        .map(|(_, id)| id)
+        .collect();
     acknowledged(from, from_ledger, &ids)
 }

@@ -103,7 +103,8 @@ struct Line {
     since: Instant,
 }
 
-type Events = mpsc::Receiver<Result<Event, String>>;
+/// Not bounded: the one who sends must never wait for the one who reads, who may be sending himself.
+type Events = mpsc::UnboundedReceiver<Result<Event, String>>;
 
 impl Line {
     async fn run(mut self) {
@@ -139,12 +140,12 @@ impl Line {
             options.set_credentials(username, self.broker.password.as_deref().unwrap_or(""));
         }
         let (client, mut connection) = AsyncClient::new(options, 1000);
-        let (forward, events) = mpsc::channel(1000);
+        let (forward, events) = mpsc::unbounded_channel();
         let poller = tokio::spawn(async move {
             loop {
                 let event = connection.poll().await.map_err(|cause| cause.to_string());
                 let lost = event.is_err();
-                if forward.send(event).await.is_err() || lost {
+                if forward.send(event).is_err() || lost {
                     return;
                 }
             }
@@ -194,7 +195,10 @@ impl Line {
     async fn greet(&mut self, client: &AsyncClient) -> Result<(), String> {
         let here = &self.station.sites.here;
         for topic in [format!("alidade/bus/{here}/+"), format!("alidade/ack/{here}")] {
-            client.subscribe(topic, QoS::AtLeastOnce).await.map_err(|e| e.to_string())?;
+            client
+                .subscribe(topic, QoS::AtLeastOnce)
+                .await
+                .map_err(|e| e.to_string())?;
         }
         (self.sent, self.since) = (0, Instant::now());
         self.report.send_replace(true);

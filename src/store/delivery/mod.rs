@@ -294,8 +294,7 @@ impl Books for Open<'_> {
     }
 
     fn record(&mut self, kind: &str, id: &str) -> Result<Option<Record>, Fault> {
-        let row: Option<RecordRow> =
-            ask!(self, c => delivery_records::table.find((kind, id)).first(c).optional())?;
+        let row: Option<RecordRow> = ask!(self, c => delivery_records::table.find((kind, id)).first(c).optional())?;
         row.map(RecordRow::record).transpose()
     }
 
