@@ -54,7 +54,7 @@ pub struct MovieArgs {
     #[arg(long, default_value_t = 10)]
     fails_one_in: u32,
     /// Shortest and longest pipeline run, seconds (the seed's: 3,8)
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.0, 0.0])]
+    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.0])]
     lasts_s: Vec<f64>,
 }
 

@@ -12,6 +12,7 @@ use crate::{
 use alidade_delivery::{
     bell,
     books::{Fault, Ledger},
+    launcher::{Launch, launch},
     recipes::{House, Mock},
     scrub,
     sites::{SiteSpec, Sites},
@@ -248,6 +249,35 @@ impl Drop for Running {
             }
         }
     }
+}
+
+/// Takes finished runs of the night over: each becomes a unit of its program, made of the run's own products.
+pub fn intake(opened: &Opened) -> Result<alidade_delivery::agent::Intake, OpenError> {
+    let (sender, arrivals) = std::sync::mpsc::channel::<alidade_delivery::messages::ProductsReady>();
+    let (station, mut ledger) = (opened.station.clone(), opened.ledger()?);
+    let work = move || {
+        for ready in arrivals {
+            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            let wish = Launch {
+                program: ready.program.chars().map(|c| if legal(c) { c } else { '_' }).collect(),
+                unit: ready.unit,
+                recipe: Some("Frames".into()),
+                executive: Some(station.sites.here.clone()),
+                inputs: ready.paths.iter().map(PathBuf::from).collect(),
+            };
+            let launched = station.at_desk(ledger.as_mut(), |desk| launch(desk, &wish, "pipeline", None));
+            if let Err(fault) = launched {
+                tracing::error!(unit = wish.unit, %fault, "a finished run could not be taken over");
+            }
+        }
+    };
+    let spawned = thread::Builder::new().name("data-intake".into()).spawn(work);
+    spawned.map_err(|e| OpenError::Io("thread".into(), e))?;
+    Ok(std::rc::Rc::new(move |ready| {
+        if sender.send(ready).is_err() {
+            tracing::error!("the delivery's intake is gone");
+        }
+    }))
 }
 
 type Task = Box<dyn FnMut(&mut dyn Ledger) -> Result<bool, Fault> + Send>;

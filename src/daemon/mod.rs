@@ -87,6 +87,8 @@ pub struct Surroundings {
     pub analyse: bool,
     /// Catalogue for the analysis.
     pub sky: Option<std::sync::Arc<dyn alidade_analysis::astrometry::SkyStars>>,
+    /// The station that takes the night's products over.
+    pub station: Option<alidade_delivery::agent::Intake>,
 }
 
 /// What the agents publish; anyone may read.
@@ -140,6 +142,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let delivery = Delivery {
         recorder: recorder.clone(),
         units: Units::default(),
+        station: around.station,
     }
     .start();
     let pipeline = Pipeline::new(recorder.clone(), book.clone(), delivery.recipient()).start();

@@ -200,6 +200,7 @@ async fn night(
                     board: boards,
                     packets: past_packets(store.clone()),
                 }),
+                data: None,
                 token: None,
             };
             let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
@@ -488,6 +489,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             report,
             analyse: stage.plan.pixels,
             sky: survey(stage)?,
+            station: None,
         },
     ))
 }

@@ -440,6 +440,7 @@ impl Observatory {
             journal_page: None,
             product_path: None,
             alerts: Some(desk()),
+            data: None,
             token: Some("correct horse".into()),
         };
         Self {

@@ -75,11 +75,16 @@ pub fn asked(desk: &mut Desk, message: &Message, recipes: &dyn Recipes) -> Resul
     Ok(Ok(()))
 }
 
-/// Runs begun in the same millisecond get names of their own.
+/// Runs begun in the same millisecond get names of their own, also at different sites: each site has its own
+/// milliseconds, those whose remainder by the number of sites is its place among them.
 fn next_stamp(desk: &mut Desk) -> Result<UtcTime, Fault> {
     let now = desk.now.unix_micros() / 1000;
     let last = desk.books.record("meta", "stamp")?.and_then(|r| r.body.as_i64());
-    let stamp = last.map_or(now, |last| now.max(last + 1));
+    let first = last.map_or(now, |last| now.max(last + 1));
+    let count = i64::try_from(desk.sites.all.len().max(1)).unwrap_or(1);
+    let place = desk.sites.all.keys().position(|name| *name == desk.sites.here);
+    let place = i64::try_from(place.unwrap_or(0)).unwrap_or(0);
+    let stamp = first + (place - first).rem_euclid(count);
     desk.keep("meta", "stamp", "", "", json!(stamp))?;
     UtcTime::from_unix_micros(stamp * 1000).ok_or_else(|| Fault("the clock is outside the calendar".into()))
 }

@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod launcher;
 pub mod link;
 pub mod manifest;
+pub mod memory;
 pub mod messages;
 pub mod obscore;
 pub mod packages;

@@ -27,6 +27,9 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
     asset!("/alerts", HTML, "alerts.html"),
+    asset!("/data", HTML, "data.html"),
+    asset!("/assets/data.css", STYLE, "data.css"),
+    asset!("/assets/data.js", SCRIPT, "data.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),

@@ -15,6 +15,7 @@
 //! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
 //! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
+//! /data                      the page of the data; /api/v1/data and below: see `data`
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -29,6 +30,7 @@ mod access;
 mod alerts;
 mod assets;
 mod commands;
+mod data;
 mod events;
 mod hub;
 mod problem;
@@ -43,6 +45,7 @@ use super::{
     snapshot::Snapshot,
 };
 use actix_web::{App, HttpServer, dev::ServerHandle, guard, middleware::DefaultHeaders, web};
+pub use data::DataDesk;
 use hub::Hub;
 use problem::Problem;
 use std::{
@@ -81,6 +84,8 @@ pub struct HttpPorts {
     pub product_path: Option<ProductPath>,
     /// Without it there are no pages about alerts.
     pub alerts: Option<AlertDesk>,
+    /// Without it there are no pages about the data.
+    pub data: Option<DataDesk>,
     /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
     pub token: Option<String>,
 }
@@ -286,6 +291,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))
         .service(write_only("/status/command", status_page::carry_out));
+    data::routes(config);
     for path in assets::paths() {
         config.service(read_only(path, assets::serve));
     }
