@@ -282,7 +282,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
                 board: boards,
                 packets: past_packets(&settings),
             }),
-            data: data_desk,
+            data: Some(data_desk),
             token,
         };
         let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
