@@ -16,7 +16,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("fits", &[]),
     ("accounts", &["model"]),
     ("drivers", &["model"]),
-    ("delivery", &["model"]),
+    ("delivery", &["model", "fits"]),
     ("pipeline", &["model", "delivery"]),
     ("analysis", &["model", "fits", "observation", "pipeline", "scheduling"]),
     ("observation", &["model", "fits", "drivers", "scheduling"]),

@@ -4,6 +4,9 @@ pub mod alert;
 pub mod alert_records;
 pub mod alert_strategy;
 pub mod check;
+pub mod data;
+mod data_movie;
+mod data_show;
 pub mod db;
 pub mod device;
 pub mod ephemeris;
@@ -72,6 +75,8 @@ enum Command {
     User(user::UserArgs),
     /// Describe, run and follow pipelines; plugins add commands of their own
     Pipeline(pipeline::PipelineArgs),
+    /// The life of the data: launch, review, replicate, ingest, deliver
+    Data(data::DataArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -129,6 +134,7 @@ pub fn main() -> ExitCode {
             drop(stdout);
             pipeline::run(&args)
         }
+        Command::Data(args) => data::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),

@@ -3,7 +3,7 @@
 use super::{
     Daemon, Surroundings,
     alarms::{AlarmDesk, escalate},
-    commands,
+    commands, delivery,
     hearing::{self, Hearing},
     host::Host,
     journal::{Gathered, Outlets, commit},
@@ -229,6 +229,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             recorder.record(fact);
         }) as Rc<dyn Fn(Night)>
     };
+    let (station, intake, data_desk) = delivery(&settings)?;
     let daemon = super::start(
         &settings,
         Surroundings {
@@ -248,6 +249,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             analyse: true,
             sky: catalogue(&settings, observatory.is_some())?,
             planets: minor_planets(&settings)?,
+            station: Some(intake),
         },
     );
     let mode = if observatory.is_some() {
@@ -289,6 +291,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
                 Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?,
             )),
             pipelines: Some(super::pipelines::conduct(&settings)),
+            data: Some(data_desk),
             token,
             at_the_machine: settings.accounts.at_the_machine,
             https: settings.http.https,
@@ -342,10 +345,28 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         () = obey => Err("unreachable".to_owned()),
     };
     supervisor.tell("STOPPING=1");
+    drop(station);
     match end {
         Ok(cause) => shut_down(&daemon, &gathered, cause).await,
         Err(cause) => Err(CliError::failed(format!("journal: {cause}"))),
     }
+}
+
+/// The delivery's station, what hands it the night's products, and what the pages about the data are made of.
+fn delivery(
+    settings: &Settings,
+) -> Result<(delivery::Running, alidade_delivery::agent::Intake, http::DataDesk), CliError> {
+    let file = crate::cli::data::of_settings(settings)?;
+    let opened = delivery::Opened::open(file, &settings.storage.data_dir, Durability::Durable)?;
+    let running = delivery::run(&opened)?;
+    let intake = delivery::intake(&opened)?;
+    let books = opened.clone();
+    let desk = http::DataDesk {
+        station: opened.station.clone(),
+        ledger: Arc::new(move || books.ledger().map_err(|e| e.to_string())),
+        reviewers: opened.file.reviewers.clone(),
+    };
+    Ok((running, intake, desk))
 }
 
 /// Reads packets over a connection of its own: a long look back must not hold up the journal.

@@ -23,6 +23,7 @@ pub mod abort;
 pub mod alarms;
 pub mod commands;
 pub mod consult;
+pub mod delivery;
 pub mod devices;
 pub mod guard;
 pub mod hearing;
@@ -100,6 +101,8 @@ pub struct Surroundings {
     pub sky: Option<std::sync::Arc<dyn alidade_analysis::astrometry::SkyStars>>,
     /// Elements of minor planets.
     pub planets: Vec<alidade_analysis::minor_planets::Elements>,
+    /// The station that takes the night's products over.
+    pub station: Option<alidade_delivery::agent::Intake>,
 }
 
 /// What the agents publish; anyone may read.
@@ -154,6 +157,7 @@ pub fn start(settings: &Settings, around: Surroundings) -> Daemon {
     let delivery = Delivery {
         recorder: recorder.clone(),
         units: Units::default(),
+        station: around.station,
     }
     .start();
     let pipeline = Pipeline::new(recorder.clone(), book.clone(), delivery.recipient()).start();

@@ -800,6 +800,8 @@ pub struct StorageSettings {
     pub astrometry_net: bool,
     /// Plugins of the pipelines, a folder each.
     pub pipelines: PathBuf,
+    /// File of the delivery's station; without it one site in the daemon's database, below the data folder.
+    pub station: Option<PathBuf>,
 }
 
 impl Default for StorageSettings {
@@ -811,6 +813,7 @@ impl Default for StorageSettings {
             minor_planets: None,
             astrometry_net: false,
             pipelines: "config/pipelines".into(),
+            station: None,
         }
     }
 }

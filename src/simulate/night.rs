@@ -205,6 +205,7 @@ async fn night(
                 people: None,
                 records: None,
                 pipelines: None,
+                data: None,
                 token: None,
                 at_the_machine: Role::Operator,
                 https: false,
@@ -500,6 +501,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             analyse: stage.plan.pixels,
             sky: survey(stage)?,
             planets: crate::daemon::live::minor_planets(&stage.plan.settings)?,
+            station: None,
         },
     ))
 }

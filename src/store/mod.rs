@@ -15,10 +15,12 @@
 //! | [`queries`] | what gateways and commands ask |
 //! | [`installation`] | telescopes, instruments and strategies: what people set up |
 //! | [`people`] | accounts, sessions, tokens and their audit |
+//! | [`delivery`] | the books of the data's life: units, message bus, records, metadata |
 //!
 //! All calls block; the caller keeps them off the agents' thread. Nothing outside this module names the database.
 
 mod connection;
+pub mod delivery;
 mod error;
 pub mod installation;
 pub mod migrations;

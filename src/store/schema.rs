@@ -400,5 +400,124 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    units (uid) {
+        uid -> Text,
+        program -> Text,
+        recipe -> Nullable<Text>,
+        executive -> Nullable<Text>,
+        state -> Text,
+        step -> Nullable<Text>,
+        created_at -> Timestamp,
+        changed_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    unit_events (uid, number) {
+        uid -> Text,
+        number -> BigInt,
+        at -> Timestamp,
+        what -> Text,
+        from_value -> Nullable<Text>,
+        to_value -> Nullable<Text>,
+        author -> Text,
+        cause -> Text,
+    }
+}
+
+diesel::table! {
+    bus_messages (id) {
+        id -> Text,
+        number -> BigInt,
+        from_site -> Text,
+        to_site -> Text,
+        selector -> Text,
+        body -> Text,
+        reply_to -> Nullable<Text>,
+        answers -> Nullable<Text>,
+        author -> Text,
+        created_at -> Timestamp,
+        expires_at -> Nullable<Timestamp>,
+        state -> Text,
+        token -> Nullable<Text>,
+        lease_until -> Nullable<Timestamp>,
+        attempts -> Integer,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    bus_groups (name, member) {
+        name -> Text,
+        member -> Text,
+    }
+}
+
+diesel::table! {
+    bus_counter (id) {
+        id -> Integer,
+        next -> BigInt,
+        epoch -> Text,
+    }
+}
+
+diesel::table! {
+    delivery_records (kind, id) {
+        kind -> Text,
+        id -> Text,
+        unit -> Text,
+        state -> Text,
+        at -> Timestamp,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    delivery_log (number) {
+        number -> BigInt,
+        at -> Timestamp,
+        kind -> Text,
+        subject -> Text,
+        author -> Text,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    product_metadata (obs_publisher_did) {
+        obs_publisher_did -> Text,
+        name -> Text,
+        unit -> Text,
+        program -> Text,
+        sha256 -> Text,
+        recorded_at -> Timestamp,
+        dataproduct_type -> Nullable<Text>,
+        calib_level -> Integer,
+        obs_collection -> Text,
+        obs_id -> Text,
+        access_url -> Text,
+        access_format -> Text,
+        access_estsize -> BigInt,
+        target_name -> Nullable<Text>,
+        s_ra -> Nullable<Double>,
+        s_dec -> Nullable<Double>,
+        s_fov -> Nullable<Double>,
+        s_region -> Nullable<Text>,
+        s_resolution -> Nullable<Double>,
+        s_xel1 -> Nullable<BigInt>,
+        s_xel2 -> Nullable<BigInt>,
+        t_min -> Nullable<Double>,
+        t_max -> Nullable<Double>,
+        t_exptime -> Nullable<Double>,
+        em_min -> Nullable<Double>,
+        em_max -> Nullable<Double>,
+        o_ucd -> Nullable<Text>,
+        facility_name -> Nullable<Text>,
+        instrument_name -> Nullable<Text>,
+        filter -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(schedules, schedule_sequences);
 diesel::allow_tables_to_appear_in_same_query!(products, sequences);

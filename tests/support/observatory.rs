@@ -485,6 +485,7 @@ impl Observatory {
             people: None,
             records: None,
             pipelines: None,
+            data: None,
             token: Some("correct horse".into()),
             at_the_machine: Role::Operator,
             https: false,

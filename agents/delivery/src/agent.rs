@@ -6,12 +6,18 @@ use alidade_model::{
     journal::{Fact, Recorder},
     states::UnitState,
 };
+use std::rc::Rc;
 
 /// See the module's text.
 pub struct Delivery {
     pub recorder: Recorder,
     pub units: Units,
+    /// The station that takes the units over; without one (a simulated night) they end at their review.
+    pub station: Option<Intake>,
 }
+
+/// Hands finished runs to a station. Must not block: the agents' thread calls it.
+pub type Intake = Rc<dyn Fn(ProductsReady)>;
 
 impl Delivery {
     fn moved(&self, unit: &str, program: &str, from: Option<UnitState>, to: UnitState, cause: &str) {
@@ -43,6 +49,10 @@ impl Handler<ProductsReady> for Delivery {
                 });
                 return;
             }
+        }
+        if let Some(station) = &self.station {
+            // From here on the station's own books say where the unit stands.
+            return station(ready);
         }
         let cause = format!("{} products processed", ready.products);
         for to in [UnitState::Processing, UnitState::ReadyForReview] {

@@ -11,5 +11,33 @@
 //! | [`agent`] | the shell |
 
 pub mod agent;
+pub mod archive;
+pub mod bell;
+pub mod books;
+pub mod desk;
+pub mod driver;
+pub mod evict;
+pub mod ingest;
+pub mod launcher;
+pub mod link;
+pub mod manifest;
+pub mod memory;
 pub mod messages;
+pub mod obscore;
+pub mod packages;
+pub mod products;
+pub mod pulls;
+pub mod recipes;
+pub mod replica;
+pub mod report;
+pub mod review;
+pub mod scrub;
+pub mod selector;
 pub mod service;
+pub mod sites;
+pub mod station;
+pub mod transfer;
+pub mod unit;
+pub mod votable;
+pub mod weblog;
+pub mod xtss;

@@ -10,4 +10,6 @@ pub struct ProductsReady {
     /// The account that the data belongs to.
     pub program: String,
     pub products: usize,
+    /// Paths of the products, relative to the data folder.
+    pub paths: Vec<String>,
 }

@@ -154,14 +154,16 @@ life_cycle!(
 life_cycle!(
     /// The life of an observation-unit set, from processed data to delivery.
     UnitState, "observation unit set", {
+    FullyObserved = "FullyObserved" => [ReadyForProcessing],
     ReadyForProcessing = "ReadyForProcessing" => [Processing],
-    Processing = "Processing" => [ReadyForReview, ProcessingProblem],
+    Processing = "Processing" => [ReadyForReview, ProcessingProblem, ReadyForProcessing],
     ProcessingProblem = "ProcessingProblem" => [ReadyForProcessing],
     ReadyForReview = "ReadyForReview" => [Reviewing],
     Reviewing = "Reviewing" => [Verified, ReadyForReview, ReadyForProcessing],
     Verified = "Verified" => [DeliveryInProgress],
     DeliveryInProgress = "DeliveryInProgress" => [Delivered],
-    Delivered = "Delivered" => [],
+    Delivered = "Delivered" => [QA3InProgress],
+    QA3InProgress = "QA3InProgress" => [Delivered, ReadyForProcessing],
 });
 
 life_cycle!(

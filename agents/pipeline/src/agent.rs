@@ -69,6 +69,7 @@ impl Pipeline {
                 unit: run.id,
                 program,
                 products: run.products.len(),
+                paths: run.products,
             });
         }
     }

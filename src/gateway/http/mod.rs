@@ -22,6 +22,7 @@
 //! /api/v1/runs               ?pipeline=&target=&limit=; POST {"pipeline": NAME, "target": ..., "inputs": [...]} starts one
 //! /api/v1/runs/{id}          the run with its attempts and products; /cancel POST
 //! /api/v1/runs/{id}/log      ?from=N&limit=N; /log/stream the same as server-sent events until the run has ended
+//! /data                      the page of the data; /api/v1/data and below: see `data`
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -36,6 +37,7 @@ mod account;
 mod alerts;
 mod assets;
 mod commands;
+mod data;
 mod events;
 mod hub;
 mod openapi;
@@ -63,6 +65,7 @@ use actix_web::{
     web,
 };
 use alidade_accounts::Role;
+pub use data::DataDesk;
 use hub::Hub;
 pub use policy::{Needs as RouteNeeds, Route};
 use problem::Problem;
@@ -108,6 +111,8 @@ pub struct HttpPorts {
     pub records: Option<Arc<Records>>,
     /// Without it there are no pipelines.
     pub pipelines: Option<Arc<dyn super::runs::RunDesk>>,
+    /// Without it there are no pages about the data.
+    pub data: Option<DataDesk>,
     /// Bearer token of the configuration, an operator's.
     pub token: Option<String>,
     /// What somebody at this machine is who has not logged in.
@@ -349,6 +354,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/status", status_page::page))
         .service(read_only("/status/confirm", status_page::confirm))
         .service(write_only("/status/command", status_page::carry_out));
+    data::routes(config);
     for path in assets::paths() {
         config.service(read_only(path, assets::serve));
     }

@@ -313,7 +313,7 @@ fn operation(route: &Route) -> Value {
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
-        let path = route.path.replace(":.*", "");
+        let path = route.path.replace(":.*}", "}");
         let here = paths.entry(path).or_insert_with(|| json!({}));
         here[route.method.to_lowercase()] = operation(route);
     }

@@ -33,7 +33,7 @@ fn content_type(path: &Path) -> Option<&'static str> {
 }
 
 /// The file that `wanted` means, if it is one that may be served.
-fn resolve(root: &Path, wanted: &Path) -> Option<PathBuf> {
+pub(super) fn resolve(root: &Path, wanted: &Path) -> Option<PathBuf> {
     let plain = wanted
         .components()
         .all(|part| matches!(part, Component::Normal(name) if !name.to_string_lossy().starts_with('.')));

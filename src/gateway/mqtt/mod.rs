@@ -17,6 +17,7 @@
 //! tells repetitions), states are published anew. That also frees the feed from a known livelock of the client
 //! library, which can wait for ever for an acknowledgement that a dead session owes it.
 
+pub mod bus;
 mod outbox;
 mod topics;
 

@@ -1,0 +1,9 @@
+DROP VIEW obscore;
+DROP TABLE product_metadata;
+DROP TABLE delivery_log;
+DROP TABLE delivery_records;
+DROP TABLE bus_counter;
+DROP TABLE bus_groups;
+DROP TABLE bus_messages;
+DROP TABLE unit_events;
+DROP TABLE units;
