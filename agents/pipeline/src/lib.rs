@@ -10,8 +10,10 @@
 //! | [`messages`] | what may be said to the agent |
 //! | [`agent`] | the shell |
 //! | [`executors`] | where an attempt at a task runs: a process, a sandbox, a batch queue |
+//! | [`packages`] | programs of others: archive, manifest, form, root file system, shelf |
 
 pub mod agent;
 pub mod executors;
 pub mod messages;
+pub mod packages;
 pub mod run;

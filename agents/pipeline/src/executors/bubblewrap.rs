@@ -12,6 +12,7 @@ use super::{
     supervisor::{self, Launch},
     watch,
 };
+use crate::packages::manifest::PROGRAM_PLACE;
 use alidade_model::time::UtcTime;
 use std::{
     collections::BTreeMap,
@@ -169,6 +170,9 @@ fn shown(spec: &AttemptSpec) -> Vec<Shown> {
     ];
     for input in &spec.inputs {
         all.push(part(input.source.clone(), &spec.places.inputs.join(&input.name), false));
+    }
+    if let Some(program) = &spec.program {
+        all.push(part(program.clone(), Path::new(PROGRAM_PLACE), false));
     }
     if let Some(databases) = &spec.databases {
         all.push(part(databases.clone(), &spec.places.databases, false));

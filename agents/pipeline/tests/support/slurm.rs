@@ -126,7 +126,7 @@ impl Slurm {
              SlurmdSpoolDir={}\nSlurmctldPidFile={}\nSlurmdPidFile={}\nProctrackType=proctrack/linuxproc\n\
              TaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/none\nAccountingStorageType=accounting_storage/none\n\
              SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nSchedulerType=sched/builtin\nReturnToService=2\n\
-             MpiDefault=none\nSwitchType=switch/none\nKillWait=2\n\
+             MpiDefault=none\nSwitchType=switch/none\nKillWait=2\nSchedulerParameters=batch_sched_delay=0,sched_interval=1\n\
              NodeName={name} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN\n\
              PartitionName=main Nodes={name} Default=YES MaxTime=INFINITE State=UP\n",
             free_port(),
