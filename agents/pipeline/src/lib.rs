@@ -10,6 +10,7 @@
 //! | [`messages`] | what may be said to the agent |
 //! | [`agent`] | the shell |
 //! | [`executors`] | where an attempt at a task runs: a process, a sandbox, a batch queue |
+//! | [`upload`] | resumable upload by tus, below HTTP |
 //! | [`packages`] | programs of others: archive, manifest, form, root file system, shelf |
 
 pub mod agent;
@@ -17,3 +18,4 @@ pub mod executors;
 pub mod messages;
 pub mod packages;
 pub mod run;
+pub mod upload;
