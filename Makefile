@@ -25,7 +25,8 @@ tools-build:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, or Debian's cargo of version 1.95 or later"; exit 1; }
 
 tools-test: tools-build
-	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core systemd rsync stilts)
+	$(call need,indi-bin postgresql mosquitto mosquitto-clients chromium fonts-dejavu-core systemd bubblewrap busybox-static \
+	  slurmctld slurmd slurm-client munge rsync stilts)
 	@# The peers from PyPI; a Python of one's own often has venv without Debian's package.
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory tools-python
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 or later with npm is missing"; exit 1; }

@@ -85,6 +85,14 @@ fn open(archive: &Path) -> Result<ZipArchive<File>, Refused> {
     ZipArchive::new(file).map_err(|e| Refused::NotAZip(name, e.to_string()))
 }
 
+/// The name of an entry, if it can be read.
+fn named<R: Read>(entry: &zip::read::ZipFile<'_, R>, archive: &str) -> Result<String, Refused> {
+    let name = entry
+        .name()
+        .map_err(|e| Refused::NotAZip(archive.into(), e.to_string()))?;
+    Ok(name.into_owned())
+}
+
 fn judge<R: Read + Seek>(zip: &mut ZipArchive<R>, name: &str) -> Result<(), Refused> {
     let mut total = 0_u64;
     if zip.len() > ENTRY_LIMIT {
@@ -94,17 +102,18 @@ fn judge<R: Read + Seek>(zip: &mut ZipArchive<R>, name: &str) -> Result<(), Refu
         let entry = zip
             .by_index_raw(index)
             .map_err(|e| Refused::NotAZip(name.into(), e.to_string()))?;
-        if !is_plain(entry.name()) {
+        let inside = named(&entry, name)?;
+        if !is_plain(&inside) {
             return Err(Refused::Escape {
                 archive: name.into(),
-                name: entry.name().into(),
+                name: inside,
             });
         }
         // S_IFLNK of stat(2).
         if entry.unix_mode().is_some_and(|mode| mode & 0o170_000 == 0o120_000) {
             return Err(Refused::Link {
                 archive: name.into(),
-                name: entry.name().into(),
+                name: inside,
             });
         }
         total = total.saturating_add(entry.size());
@@ -123,7 +132,7 @@ fn write_all<R: Read + Seek>(zip: &mut ZipArchive<R>, staging: &Path, name: &str
         let mut entry = zip
             .by_index(index)
             .map_err(|e| Refused::NotAZip(name.into(), e.to_string()))?;
-        let path = staging.join(entry.name());
+        let path = staging.join(named(&entry, name)?);
         if entry.is_dir() {
             fs::create_dir_all(&path).map_err(io)?;
             continue;

@@ -18,6 +18,8 @@
 //! | [`provenance`], [`report`] | W3C PROV; activity report; why a task runs |
 //! | [`executors`] | where an attempt runs: processes and their limits |
 //! | [`run`], [`messages`], [`agent`] | the nightly frames as runs: one a sequence |
+//! | [`upload`] | resumable upload by tus, below HTTP |
+//! | [`packages`] | programs of others: archive, manifest, form, root file system, shelf |
 
 pub mod agent;
 pub mod commands;
@@ -28,6 +30,7 @@ pub mod graph;
 pub mod memory;
 pub mod messages;
 pub mod migrate;
+pub mod packages;
 pub mod plan;
 pub mod port;
 pub mod provenance;
@@ -40,4 +43,5 @@ pub mod step;
 mod step_tests;
 pub mod target;
 pub mod task;
+pub mod upload;
 pub mod worker;

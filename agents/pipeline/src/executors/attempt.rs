@@ -48,6 +48,9 @@ pub struct AttemptSpec {
     pub network: bool,
     #[serde(default)]
     pub root: Root,
+    /// A folder with the program's own files, read-only at `/pipeline/package` in a sandbox.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// Where a sandbox shows the parts; a plain process sees the folder itself.
     #[serde(default)]
     pub places: Places,
@@ -125,6 +128,7 @@ impl AttemptSpec {
             limits: Limits::default(),
             network: false,
             root: Root::Host,
+            program: None,
             places: Places::default(),
         }
     }

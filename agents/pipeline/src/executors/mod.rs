@@ -10,7 +10,11 @@
 //! |---|---|
 //! | [`attempt`] | what an attempt is given: folder, command, limits, view of the file system |
 //! | [`supervisor`] | the few lines of shell between us and the command, that outlive the daemon and keep the exit status |
+//! | [`watch`] | what is done with a supervised attempt: poll, signal, wait, clean up |
+//! | [`cgroup`] | control groups, version 2 or 1 |
 //! | [`process`] | the plain process: own process group, no isolation |
+//! | [`bubblewrap`] | the sandbox: nothing but its inputs, outputs and logs, no network |
+//! | [`slurm`] | a batch queue over many machines |
 //!
 //! All calls block, shortly (but [`Executor::wait`]); keep them off the agents' thread. No call reads a clock: `now` is passed in.
 //!
@@ -19,11 +23,17 @@
 //! attempt of a folder had been started, also when the daemon died before it could store the ticket.
 
 pub mod attempt;
+pub mod bubblewrap;
+pub mod cgroup;
 pub mod process;
+pub mod slurm;
 pub mod supervisor;
+pub mod watch;
 
 pub use attempt::{AttemptSpec, Input, Limits, Places, Root};
+pub use bubblewrap::BubblewrapExecutor;
 pub use process::ProcessExecutor;
+pub use slurm::SlurmExecutor;
 
 use alidade_model::time::UtcTime;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,8 @@
 
 use super::{
     AttemptSpec, AttemptState, Capabilities, Executor, ExecutorError, Root, Signal, Ticket,
-    supervisor::{self, Launch, Supervised},
+    supervisor::{self, Launch},
+    watch,
 };
 use alidade_model::time::UtcTime;
 use std::{fs, io, os::unix::fs::symlink, path::Path, time::Duration};
@@ -15,6 +16,28 @@ use std::{fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 pub struct ProcessExecutor;
 
 const NAME: &str = "process";
+
+impl ProcessExecutor {
+    pub(super) fn launch(spec: &AttemptSpec) -> Launch {
+        let mut environment = supervisor::bare_environment(spec);
+        let mut tell = |key: &str, place: &Path| environment.insert(key.into(), place.to_string_lossy().into_owned());
+        tell("ALIDADE_INPUTS", &spec.inputs_dir());
+        tell("ALIDADE_OUTPUTS", &spec.outputs_dir());
+        tell("ALIDADE_LOGS", &spec.logs_dir());
+        tell("ALIDADE_CONFIG", &spec.config_file());
+        tell("ALIDADE_PROGRESS", &spec.progress_dir().join("progress.ndjson"));
+        if let Some(databases) = &spec.databases {
+            tell("ALIDADE_DATABASES", databases);
+        }
+        Launch {
+            argv: spec.argv.clone(),
+            environment,
+            directory: spec.outputs_dir(),
+            address_space: spec.limits.memory,
+            groups: None,
+        }
+    }
+}
 
 impl Executor for ProcessExecutor {
     fn name(&self) -> &'static str {
@@ -56,25 +79,7 @@ impl Executor for ProcessExecutor {
     }
 
     fn start(&self, spec: &AttemptSpec, now: UtcTime) -> Result<Ticket, ExecutorError> {
-        let mut environment = supervisor::bare_environment(spec);
-        let mut tell = |key: &str, place: &Path| environment.insert(key.into(), place.to_string_lossy().into_owned());
-        tell("ALIDADE_INPUTS", &spec.inputs_dir());
-        tell("ALIDADE_OUTPUTS", &spec.outputs_dir());
-        tell("ALIDADE_LOGS", &spec.logs_dir());
-        tell("ALIDADE_CONFIG", &spec.config_file());
-        tell("ALIDADE_PROGRESS", &spec.progress_dir().join("progress.ndjson"));
-        if let Some(databases) = &spec.databases {
-            tell("ALIDADE_DATABASES", databases);
-        }
-        let outputs = spec.outputs_dir();
-        let launch = Launch {
-            argv: spec.argv.clone(),
-            environment,
-            directory: &outputs,
-            address_space: spec.limits.memory,
-            groups: Vec::new(),
-        };
-        supervisor::start(NAME, spec, &launch, now)
+        supervisor::start(NAME, spec, &Self::launch(spec), now)
     }
 
     fn find(&self, folder: &Path) -> Result<Option<Ticket>, ExecutorError> {
@@ -82,40 +87,18 @@ impl Executor for ProcessExecutor {
     }
 
     fn poll(&self, ticket: &Ticket, now: UtcTime) -> Result<AttemptState, ExecutorError> {
-        supervisor::poll_plain(ticket, now)
+        watch::poll(ticket, now)
     }
 
     fn wait(&self, ticket: &Ticket, now: UtcTime, at_most: Duration) -> Result<AttemptState, ExecutorError> {
-        wait_by(ticket, now, at_most, |now| self.poll(ticket, now))
+        watch::wait(ticket, now, at_most)
     }
 
     fn signal(&self, ticket: &Ticket, signal: Signal, now: UtcTime) -> Result<(), ExecutorError> {
-        supervisor::signal(ticket, signal, now)
+        watch::signal(ticket, signal, now)
     }
 
     fn cleanup(&self, ticket: &Ticket) -> Result<(), ExecutorError> {
-        let it = Supervised::of(ticket)?;
-        it.kill(rustix::process::Signal::KILL);
-        Ok(())
-    }
-}
-
-/// Wakes at the end of the supervisor, and every 200 ms for the limits of time.
-pub(super) fn wait_by(
-    ticket: &Ticket,
-    now: UtcTime,
-    at_most: Duration,
-    poll: impl Fn(UtcTime) -> Result<AttemptState, ExecutorError>,
-) -> Result<AttemptState, ExecutorError> {
-    let mut waited = Duration::ZERO;
-    loop {
-        let state = poll(now.plus_seconds(waited.as_secs_f64()))?;
-        if matches!(state, AttemptState::Ended(_)) || waited >= at_most {
-            return Ok(state);
-        }
-        let nap = Duration::from_millis(200).min(at_most - waited);
-        Supervised::of(ticket)?.wait(nap);
-        // Counted as if it had been waited for whole: an end that came sooner is told by the next look.
-        waited += nap;
+        watch::cleanup(ticket)
     }
 }

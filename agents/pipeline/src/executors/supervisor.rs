@@ -7,7 +7,7 @@
 //! Files in `control/`: `pid` (number, start time, boot), `started` (microseconds of Unix time), `cgroups` (groups that
 //! the command joins), `pauses`, `end` (who asked for the end, when), `exit`, `times`, `ending.json` (the ending once told).
 
-use super::{AttemptSpec, AttemptState, Ending, ExecutorError, Handle, Limits, Outcome, Signal, Ticket, attempt::keep};
+use super::{AttemptSpec, Ending, ExecutorError, Handle, Limits, Outcome, Ticket, attempt::keep, cgroup::Groups};
 use alidade_model::time::UtcTime;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -37,7 +37,7 @@ trap : TERM INT HUP
     while read -r group; do echo 0 > "$group" || exit 125; done < "$control/cgroups"
   fi
   echo 500 > /proc/self/oom_score_adj
-  [ "$cpu" = - ] || ulimit -t "$cpu"
+  [ "$cpu" = - ] || { ulimit -S -t "$cpu"; ulimit -H -t $((cpu + 1)); }
   [ "$memory" = - ] || ulimit -v "$memory"
   exec "$@"
 ) < /dev/null
@@ -46,18 +46,21 @@ times > "$control/times"
 echo "$code" > "$control/exit"
 "#;
 
+/// Where the control groups of an attempt are written down, within its folder.
+const GROUPS: &str = "control/groups.json";
+
 /// Between asking to end and ending by force, seconds.
 pub const GRACE_S: f64 = 3.0;
 
 /// What the supervisor is to run.
-pub(super) struct Launch<'a> {
+pub(super) struct Launch {
     pub argv: Vec<String>,
     pub environment: BTreeMap<String, String>,
-    pub directory: &'a Path,
+    pub directory: PathBuf,
     /// Bound the address space, for want of something better.
     pub address_space: Option<u64>,
-    /// Files of control groups that the command joins by writing to them.
-    pub groups: Vec<PathBuf>,
+    /// Control groups that the command joins.
+    pub groups: Option<Groups>,
 }
 
 /// The marker that every process of an attempt inherits in its environment.
@@ -88,7 +91,7 @@ pub(super) fn boot() -> Result<String, ExecutorError> {
 pub(super) fn start(
     executor: &'static str,
     spec: &AttemptSpec,
-    launch: &Launch<'_>,
+    launch: &Launch,
     now: UtcTime,
 ) -> Result<Ticket, ExecutorError> {
     if let Some(ticket) = find(executor, &spec.folder)? {
@@ -96,8 +99,10 @@ pub(super) fn start(
     }
     let control = spec.folder.join("control");
     keep(&control.join("started"), now.unix_micros().to_string().as_bytes())?;
-    if !launch.groups.is_empty() {
-        let lines: String = launch.groups.iter().map(|g| format!("{}\n", g.display())).collect();
+    if let Some(groups) = &launch.groups {
+        let text = serde_json::to_vec(groups).map_err(|e| ExecutorError::BadSpec(e.to_string()))?;
+        keep(&spec.folder.join(GROUPS), &text)?;
+        let lines: String = groups.doors().iter().map(|g| format!("{}\n", g.display())).collect();
         keep(&control.join("cgroups"), lines.as_bytes())?;
     }
     let log = |name: &str| {
@@ -109,17 +114,12 @@ pub(super) fn start(
             .map_err(ExecutorError::io(format!("cannot write {}", file.display())))
     };
     let boot = boot()?;
-    let number = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let mut child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "alidade-attempt"])
-        .arg(&control)
-        .arg(&boot)
-        .arg(number(spec.limits.cpu_s.map(whole_seconds)))
-        .arg(number(launch.address_space.map(|bytes| bytes.div_ceil(1024))))
-        .args(&launch.argv)
+        .args(arguments(spec, launch, &boot))
         .env_clear()
         .envs(&launch.environment)
-        .current_dir(launch.directory)
+        .current_dir(&launch.directory)
         .stdin(Stdio::null())
         .stdout(log("out.log")?)
         .stderr(log("err.log")?)
@@ -144,6 +144,43 @@ pub(super) fn start(
             boot,
         },
     })
+}
+
+/// What [`SCRIPT`] is given.
+fn arguments(spec: &AttemptSpec, launch: &Launch, boot: &str) -> Vec<String> {
+    let number = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let mut all = vec![
+        spec.folder.join("control").to_string_lossy().into_owned(),
+        boot.to_owned(),
+        number(spec.limits.cpu_s.map(whole_seconds)),
+        number(launch.address_space.map(|bytes| bytes.div_ceil(1024))),
+    ];
+    all.extend(launch.argv.iter().cloned());
+    all
+}
+
+/// The supervisor as a line for a shell on another machine that shares the folder.
+pub(super) fn shell_line(spec: &AttemptSpec, launch: &Launch) -> String {
+    let mut line = format!("cd {} && exec env -i", quoted(&launch.directory.to_string_lossy()));
+    for (key, value) in &launch.environment {
+        line.push_str(&format!(" {}", quoted(&format!("{key}={value}"))));
+    }
+    line.push_str(&format!(" /bin/sh -c {} alidade-attempt", quoted(SCRIPT)));
+    for (index, word) in arguments(spec, launch, "").iter().enumerate() {
+        line.push(' ');
+        // The boot is the node's own.
+        line.push_str(&if index == 1 {
+            "\"$(cat /proc/sys/kernel/random/boot_id)\"".into()
+        } else {
+            quoted(word)
+        });
+    }
+    line
+}
+
+/// A word that a POSIX shell takes literally.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[allow(
@@ -220,6 +257,8 @@ pub(super) struct Supervised<'a> {
     pid: u32,
     started: u64,
     boot: &'a str,
+    /// The control groups of the command, where it has some.
+    pub groups: Option<Groups>,
 }
 
 impl<'a> Supervised<'a> {
@@ -230,8 +269,20 @@ impl<'a> Supervised<'a> {
                 pid: *pid,
                 started: *started,
                 boot,
+                groups: read(&ticket.folder.join(GROUPS))?.and_then(|text| serde_json::from_str(&text).ok()),
             }),
             Handle::Slurm { .. } => Err(ExecutorError::BadSpec("a ticket of another executor".into())),
+        }
+    }
+
+    /// The files of an attempt whose supervisor runs on another machine, or has not begun.
+    pub fn of_folder(ticket: &'a Ticket) -> Self {
+        Self {
+            ticket,
+            pid: 0,
+            started: 0,
+            boot: "",
+            groups: None,
         }
     }
 
@@ -249,13 +300,13 @@ impl<'a> Supervised<'a> {
     pub fn processes(&self) -> Vec<u32> {
         let alive = self.is_alive();
         let marker = format!("{MARKER}={}", self.ticket.attempt);
-        let mut found = Vec::new();
+        let mut found = self.groups.as_ref().map(Groups::processes).unwrap_or_default();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            if pid == self.pid {
+            if pid == self.pid || found.contains(&pid) {
                 continue;
             }
             let Some(stat) = stat_of(pid) else { continue };
@@ -330,12 +381,18 @@ impl<'a> Supervised<'a> {
 
     /// Asks for the end, once: the first cause counts.
     pub fn end(&self, cause: &Outcome, now: UtcTime) -> Result<(), ExecutorError> {
+        self.note_end(cause, now)?;
+        self.ask_to_end();
+        Ok(())
+    }
+
+    /// Writes down why it is to end, unless that has been written.
+    pub fn note_end(&self, cause: &Outcome, now: UtcTime) -> Result<(), ExecutorError> {
         let file = self.control("end");
         if !file.exists() {
             let text = serde_json::json!({ "at": now.unix_micros(), "cause": cause });
             keep(&file, text.to_string().as_bytes())?;
         }
-        self.ask_to_end();
         Ok(())
     }
 
@@ -357,7 +414,7 @@ impl<'a> Supervised<'a> {
     }
 
     /// The exit status that the supervisor wrote.
-    fn exit_code(&self) -> Result<Option<i32>, ExecutorError> {
+    pub fn exit_code(&self) -> Result<Option<i32>, ExecutorError> {
         let text = read(&self.control("exit"))?;
         Ok(text
             .as_deref()
@@ -392,10 +449,8 @@ impl<'a> Supervised<'a> {
 
     /// How it stands, by the files and the supervisor's own life; `out_of_memory` is what a control group knows.
     pub fn poll(&self, limits: &Limits, out_of_memory: bool) -> Result<Option<Ending>, ExecutorError> {
-        if let Some(told) = read(&self.control("ending.json"))? {
-            return serde_json::from_str(&told)
-                .map(Some)
-                .map_err(|e| ExecutorError::BadSpec(format!("control/ending.json: {e}")));
+        if let Some(told) = self.kept_ending()? {
+            return Ok(Some(told));
         }
         // Life is looked at before the exit status: the other way round, what ends in between would seem lost.
         let alive = self.is_alive();
@@ -416,8 +471,20 @@ impl<'a> Supervised<'a> {
             },
         };
         let mut ending = Ending::of(outcome);
-        ending.cpu_s = read(&self.control("times"))?.as_deref().and_then(times_of_children);
+        ending.cpu_s = self.times()?;
         Ok(Some(ending))
+    }
+
+    /// Processor time by the shell's own count.
+    pub fn times(&self) -> Result<Option<f64>, ExecutorError> {
+        Ok(read(&self.control("times"))?.as_deref().and_then(times_of_children))
+    }
+
+    /// The ending as it was told before.
+    pub fn kept_ending(&self) -> Result<Option<Ending>, ExecutorError> {
+        let told = read(&self.control("ending.json"))?;
+        let ending = told.map(|told| serde_json::from_str(&told)).transpose();
+        ending.map_err(|e| ExecutorError::BadSpec(format!("control/ending.json: {e}")))
     }
 
     /// Keeps the ending, so that it is told the same for ever.
@@ -448,10 +515,10 @@ impl<'a> Supervised<'a> {
 }
 
 /// A shell tells the death by signal N as 128 + N; 24 is SIGXCPU.
-fn classify(code: i32, limits: &Limits, out_of_memory: bool) -> Outcome {
+pub(super) fn classify(code: i32, limits: &Limits, out_of_memory: bool) -> Outcome {
     match code {
         _ if out_of_memory && code != 0 => Outcome::OutOfMemory { limit: limits.memory },
-        152 | 137 if limits.cpu_s.is_some() && code == 152 => Outcome::OutOfCpuTime {
+        152 if limits.cpu_s.is_some() => Outcome::OutOfCpuTime {
             limit_s: limits.cpu_s.unwrap_or_default(),
         },
         129..=192 => Outcome::Killed { signal: code - 128 },
@@ -473,72 +540,6 @@ pub(super) fn send(pid: u32, kill: Kill) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, kill);
     }
-}
-
-/// The signals of an attempt whose processes are found by group and marker.
-pub(super) fn signal(ticket: &Ticket, signal: Signal, now: UtcTime) -> Result<(), ExecutorError> {
-    let it = Supervised::of(ticket)?;
-    let ended = it.poll(&Limits::default(), false)?;
-    match (signal, ended) {
-        (Signal::Stop, Some(_)) => Ok(()),
-        (_, Some(ending)) => Err(ExecutorError::HasEnded(ending.outcome)),
-        (Signal::Pause, None) => {
-            // What was forked between two looks is found by the next.
-            for _ in 0..3 {
-                it.kill(Kill::STOP);
-            }
-            if it.is_paused()? {
-                Ok(())
-            } else {
-                it.note_pause("pause", now)
-            }
-        }
-        (Signal::Resume, None) => {
-            it.kill(Kill::CONT);
-            if it.is_paused()? {
-                it.note_pause("resume", now)
-            } else {
-                Ok(())
-            }
-        }
-        (Signal::Stop, None) => {
-            it.end(&Outcome::Stopped, now)?;
-            it.kill(Kill::CONT);
-            Ok(())
-        }
-    }
-}
-
-/// The state of an attempt without a control group; passes on what time demands.
-pub(super) fn poll_plain(ticket: &Ticket, now: UtcTime) -> Result<AttemptState, ExecutorError> {
-    let it = Supervised::of(ticket)?;
-    let limits = AttemptSpec::of_folder(&ticket.folder)?
-        .map(|spec| spec.limits)
-        .unwrap_or_default();
-    if let Some(ending) = it.poll(&limits, false)? {
-        // What ran into the background does not outlive its attempt.
-        if !it.control("ending.json").exists() {
-            it.kill(Kill::KILL);
-            it.keep_ending(&ending)?;
-        }
-        return Ok(AttemptState::Ended(ending));
-    }
-    if let Some((_, asked)) = it.end_asked()? {
-        if now.seconds_since(asked) > GRACE_S {
-            it.kill(Kill::KILL);
-        }
-        return Ok(AttemptState::Running);
-    }
-    let cpu_s = if limits.cpu_s.is_some() { it.cpu_now_s() } else { 0.0 };
-    if let Some(cause) = it.over_time(&limits, cpu_s, now)? {
-        it.end(&cause, now)?;
-        it.kill(Kill::CONT);
-    }
-    Ok(if it.is_paused()? {
-        AttemptState::Paused
-    } else {
-        AttemptState::Running
-    })
 }
 
 #[cfg(test)]
