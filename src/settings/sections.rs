@@ -6,11 +6,11 @@ use alidade_drivers::modbus::{
     map::{Map, Point, WordOrder},
 };
 use alidade_model::journal::Severity;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// Where the observatory stands.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SiteSettings {
     /// Short name for topics and file names.
@@ -46,7 +46,7 @@ impl Default for SiteSettings {
 }
 
 /// The telescope.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnitSettings {
     /// Short name for topics.
@@ -57,7 +57,7 @@ pub struct UnitSettings {
     pub focal_length_mm: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     /// The observatory's controller: weather, roof, people, heartbeat.
@@ -86,7 +86,7 @@ impl DeviceKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     Plc,
@@ -115,7 +115,7 @@ impl Protocol {
 }
 
 /// One device and the way to it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSettings {
     pub kind: DeviceKind,
@@ -142,7 +142,7 @@ pub struct DeviceSettings {
 }
 
 /// How a controller's registers are read.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusSettings {
     /// Without it: `tcp` on a TCP link, `rtu` on a serial line.
@@ -180,7 +180,7 @@ fn three_seconds() -> f64 {
 }
 
 /// A camera with what stands in its beam.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSettings {
     /// Name of the camera device.
@@ -228,7 +228,7 @@ fn twenty_below() -> f64 {
     -20.0
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sense {
     /// Unsafe above the limit.
@@ -238,7 +238,7 @@ pub enum Sense {
 }
 
 /// When one input makes the site unsafe.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     pub sense: Sense,
@@ -265,7 +265,7 @@ fn thirty_seconds() -> f64 {
     30.0
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SafetySettings {
     /// Seconds between two strokes of the controller's dead-man switch.
@@ -309,7 +309,7 @@ impl Default for SafetySettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clearance {
     /// The telescope is clear of the enclosure in every position.
@@ -318,7 +318,7 @@ pub enum Clearance {
     ParkFirst,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnclosureSettings {
     pub clearance: Clearance,
@@ -354,7 +354,7 @@ impl Default for EnclosureSettings {
 }
 
 /// The second process that owns the line to the enclosure.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardSettings {
     /// The daemon reaches the controller through `alidade guard`, and not by the link of the plc.
@@ -379,7 +379,7 @@ impl Default for GuardSettings {
 }
 
 /// Who is told of alarms.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmSettings {
     /// By name, e.g. `night_assistant`.
@@ -387,7 +387,7 @@ pub struct AlarmSettings {
 }
 
 /// One step of the escalation.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct AlarmWaySettings {
     #[serde(flatten)]
     pub way: AlarmWay,
@@ -406,7 +406,7 @@ pub struct AlarmWaySettings {
 }
 
 /// How somebody is told.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum AlarmWay {
     /// A program is run; the alarm is in its environment (`ALIDADE_ALARM_TEXT` ...).
@@ -447,7 +447,7 @@ fn twenty_seconds() -> f64 {
 }
 
 /// The night by the altitude of the Sun, degrees.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NightSettings {
     pub prepare_sun_alt_deg: f64,
@@ -478,7 +478,7 @@ impl Default for NightSettings {
 }
 
 /// Calibration frames of every evening, per channel.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationSettings {
     pub bias_count: u32,
@@ -502,7 +502,7 @@ impl Default for CalibrationSettings {
 }
 
 /// Weights of the planner's objective (see the scheduling agent).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulingSettings {
     /// What a change of target takes beyond the movements, seconds.
@@ -534,7 +534,7 @@ pub struct SchedulingSettings {
 }
 
 /// How the mount's axes stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AxesSettings {
     Equatorial,
@@ -542,7 +542,7 @@ pub enum AxesSettings {
 }
 
 /// How fast the telescope changes from target to target.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OverheadsSettings {
     pub axes: AxesSettings,
@@ -597,7 +597,7 @@ impl Default for SchedulingSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObservationSettings {
     /// On target within this, degrees.
@@ -624,7 +624,7 @@ impl Default for ObservationSettings {
 }
 
 /// Where alert packets come from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
 pub enum ListenerSettings {
     /// Packets appear as files.
@@ -641,7 +641,7 @@ pub enum ListenerSettings {
     Kafka(KafkaListenerSettings),
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
     /// Where authors submit.
@@ -660,7 +660,7 @@ fn this_machine() -> Vec<String> {
     vec!["127.0.0.0/8".into(), "::1".into()]
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaListenerSettings {
     /// `HOST:PORT`, separated by commas.
@@ -699,7 +699,7 @@ fn one_minute() -> f64 {
     60.0
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertSettings {
     /// Folder of strategy files; without it the ones that the daemon carries are used.
@@ -728,7 +728,7 @@ impl Default for AlertSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
     /// `sqlite://PATH` or `postgres://USER@HOST/NAME`.
@@ -743,7 +743,7 @@ impl Default for DatabaseSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSettings {
     /// Frames, catalogues, previews, reports.
@@ -764,7 +764,7 @@ impl Default for StorageSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     pub enabled: bool,
@@ -786,7 +786,7 @@ impl Default for HttpSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MqttSettings {
     pub enabled: bool,
@@ -811,7 +811,7 @@ impl Default for MqttSettings {
 }
 
 /// An account and its quota for one night's schedule.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserSettings {
     pub name: String,
@@ -821,7 +821,7 @@ pub struct UserSettings {
 }
 
 /// A quota that the users of an institute share.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstituteSettings {
     /// Hours of observing time, for all its members together.

@@ -21,6 +21,7 @@ mod connection;
 mod error;
 pub mod installation;
 pub mod migrations;
+pub mod nights;
 pub mod people;
 mod project;
 pub mod queries;

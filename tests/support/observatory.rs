@@ -443,6 +443,7 @@ impl Observatory {
             alerts: Some(desk()),
             people: None,
             records: None,
+            settings: None,
             token: Some("correct horse".into()),
             at_the_machine: Role::Operator,
             https: false,

@@ -27,6 +27,16 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
     asset!("/alerts", HTML, "alerts.html"),
+    asset!("/night", HTML, "night.html"),
+    asset!("/requests", HTML, "requests.html"),
+    asset!("/system", HTML, "system.html"),
+    asset!("/assets/curves.js", SCRIPT, "curves.js"),
+    asset!("/assets/nav.js", SCRIPT, "nav.js"),
+    asset!("/assets/night.js", SCRIPT, "night.js"),
+    asset!("/assets/pages.css", STYLE, "pages.css"),
+    asset!("/assets/requests.js", SCRIPT, "requests.js"),
+    asset!("/assets/draft.js", SCRIPT, "draft.js"),
+    asset!("/assets/system.js", SCRIPT, "system.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),
@@ -45,6 +55,14 @@ const ASSETS: &[Asset] = &[
 
 pub fn paths() -> impl Iterator<Item = &'static str> {
     ASSETS.iter().map(|asset| asset.path)
+}
+
+/// Addresses of the pages among them.
+pub fn pages() -> impl Iterator<Item = &'static str> {
+    ASSETS
+        .iter()
+        .filter(|asset| asset.content_type == HTML)
+        .map(|asset| asset.path)
 }
 
 /// Always revalidated, never sent twice unchanged.
