@@ -36,6 +36,7 @@ const ASSETS: &[Asset] = &[
     asset!("/assets/pages.css", STYLE, "pages.css"),
     asset!("/assets/requests.js", SCRIPT, "requests.js"),
     asset!("/assets/draft.js", SCRIPT, "draft.js"),
+    asset!("/assets/shell.js", SCRIPT, "shell.js"),
     asset!("/assets/system.js", SCRIPT, "system.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
