@@ -275,23 +275,24 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let token = settings.http.token_file.as_deref().map(read_secret).transpose();
     let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
     let _http = if settings.http.enabled {
+        let records = Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?;
+        let records = Arc::new(records);
         let ports = http::HttpPorts {
             snapshot: snapshots.clone(),
             journal: lines.clone(),
             commands: calls,
             data_dir,
-            journal_page: None,
+            journal_page: Some(http::journal_of(records.clone())),
             product_path: None,
             alerts: Some(http::AlertDesk {
                 board: boards,
                 packets: past_packets(&settings),
             }),
             people: Some(people::open(&settings)?),
-            records: Some(Arc::new(
-                Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?,
-            )),
+            records: Some(records),
             pipelines: Some(super::pipelines::conduct(&settings)),
             data: Some(data_desk),
+            settings: Some(Arc::new(settings.clone())),
             token,
             at_the_machine: settings.accounts.at_the_machine,
             https: settings.http.https,

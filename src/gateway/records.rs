@@ -2,10 +2,10 @@
 //! daemon for no reader.
 
 use crate::store::{Durability, OpenOptions, Store, StoreError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The reader's connection.
-pub struct Records(Mutex<Store>);
+pub struct Records(Arc<Mutex<Store>>);
 
 impl Records {
     /// `url` is the database's, whose schema is of this build already.
@@ -14,7 +14,12 @@ impl Records {
             migrate: false,
             durability: Durability::Durable,
         };
-        Ok(Self(Mutex::new(Store::open(url, options)?)))
+        Ok(Self::sharing(Arc::new(Mutex::new(Store::open(url, options)?))))
+    }
+
+    /// The writer's own connection: a database in memory, as simulated nights have, takes no second one.
+    pub fn sharing(store: Arc<Mutex<Store>>) -> Self {
+        Self(store)
     }
 
     /// Asks; blocks.

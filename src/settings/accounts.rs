@@ -1,11 +1,11 @@
 //! Who may use the doors.
 
 use alidade_accounts::Role;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Who may read without an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     #[default]
@@ -13,7 +13,7 @@ pub enum Reading {
     Members,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountsSettings {
     /// What somebody at this machine is who has not logged in; `visitor` means that everybody has to.
@@ -37,7 +37,7 @@ impl Default for AccountsSettings {
 }
 
 /// A mail server to submit to.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MailSettings {
     pub server: String,

@@ -17,7 +17,7 @@ pub use accounts::*;
 pub use link::Link;
 pub use sections::*;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Everything that is configured.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     pub site: SiteSettings,

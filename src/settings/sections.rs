@@ -7,11 +7,11 @@ use alidade_drivers::modbus::{
     map::{Map, Point, WordOrder},
 };
 use alidade_model::journal::Severity;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 /// Where the observatory stands.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SiteSettings {
     /// Short name for topics and file names.
@@ -47,7 +47,7 @@ impl Default for SiteSettings {
 }
 
 /// The telescope.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnitSettings {
     /// Short name for topics.
@@ -58,7 +58,7 @@ pub struct UnitSettings {
     pub focal_length_mm: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     /// The observatory's controller: weather, roof, people, heartbeat.
@@ -90,7 +90,7 @@ impl DeviceKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     Plc,
@@ -122,7 +122,7 @@ impl Protocol {
 }
 
 /// One device and the way to it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceSettings {
     pub kind: DeviceKind,
@@ -152,7 +152,7 @@ pub struct DeviceSettings {
 }
 
 /// How a controller's registers are read.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModbusSettings {
     /// Without it: `tcp` on a TCP link, `rtu` on a serial line.
@@ -190,7 +190,7 @@ fn three_seconds() -> f64 {
 }
 
 /// A camera with what stands in its beam.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSettings {
     /// Name of the camera device.
@@ -249,7 +249,7 @@ fn twenty_below() -> f64 {
     -20.0
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sense {
     /// Unsafe above the limit.
@@ -259,7 +259,7 @@ pub enum Sense {
 }
 
 /// When one input makes the site unsafe.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSettings {
     pub sense: Sense,
@@ -286,7 +286,7 @@ fn thirty_seconds() -> f64 {
     30.0
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SafetySettings {
     /// Seconds between two strokes of the controller's dead-man switch.
@@ -333,7 +333,7 @@ impl Default for SafetySettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clearance {
     /// The telescope is clear of the enclosure in every position.
@@ -342,7 +342,7 @@ pub enum Clearance {
     ParkFirst,
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnclosureSettings {
     pub clearance: Clearance,
@@ -381,7 +381,7 @@ impl Default for EnclosureSettings {
 }
 
 /// The second process that owns the line to the enclosure.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardSettings {
     /// The daemon reaches the controller through `alidade guard`, and not by the link of the plc.
@@ -406,7 +406,7 @@ impl Default for GuardSettings {
 }
 
 /// Who is told of alarms.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmSettings {
     /// By name, e.g. `night_assistant`.
@@ -414,7 +414,7 @@ pub struct AlarmSettings {
 }
 
 /// One step of the escalation.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct AlarmWaySettings {
     #[serde(flatten)]
     pub way: AlarmWay,
@@ -433,7 +433,7 @@ pub struct AlarmWaySettings {
 }
 
 /// How somebody is told.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum AlarmWay {
     /// A program is run; the alarm is in its environment (`ALIDADE_ALARM_TEXT` ...).
@@ -474,7 +474,7 @@ fn twenty_seconds() -> f64 {
 }
 
 /// The night by the altitude of the Sun, degrees.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NightSettings {
     pub prepare_sun_alt_deg: f64,
@@ -505,7 +505,7 @@ impl Default for NightSettings {
 }
 
 /// Calibration frames of every evening, per channel.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationSettings {
     pub bias_count: u32,
@@ -529,7 +529,7 @@ impl Default for CalibrationSettings {
 }
 
 /// Weights of the planner's objective (see the scheduling agent).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulingSettings {
     /// What a change of target takes beyond the movements, seconds.
@@ -561,7 +561,7 @@ pub struct SchedulingSettings {
 }
 
 /// How the mount's axes stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AxesSettings {
     Equatorial,
@@ -569,7 +569,7 @@ pub enum AxesSettings {
 }
 
 /// How fast the telescope changes from target to target.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OverheadsSettings {
     pub axes: AxesSettings,
@@ -624,7 +624,7 @@ impl Default for SchedulingSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObservationSettings {
     /// On target within this, degrees.
@@ -663,7 +663,7 @@ impl Default for ObservationSettings {
 }
 
 /// Where alert packets come from.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
 pub enum ListenerSettings {
     /// Packets appear as files.
@@ -680,7 +680,7 @@ pub enum ListenerSettings {
     Kafka(KafkaListenerSettings),
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
     /// Where authors submit.
@@ -699,7 +699,7 @@ fn this_machine() -> Vec<String> {
     vec!["127.0.0.0/8".into(), "::1".into()]
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaListenerSettings {
     /// `HOST:PORT`, separated by commas.
@@ -738,7 +738,7 @@ fn one_minute() -> f64 {
     60.0
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertSettings {
     /// Folder of strategy files; without it the ones that the daemon carries are used.
@@ -770,7 +770,7 @@ impl Default for AlertSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
     /// `sqlite://PATH` or `postgres://USER@HOST/NAME`.
@@ -785,7 +785,7 @@ impl Default for DatabaseSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSettings {
     /// Frames, catalogues, previews, reports.
@@ -818,7 +818,7 @@ impl Default for StorageSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpSettings {
     pub enabled: bool,
@@ -840,7 +840,7 @@ impl Default for HttpSettings {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MqttSettings {
     pub enabled: bool,
@@ -865,7 +865,7 @@ impl Default for MqttSettings {
 }
 
 /// An account and its quota for one night's schedule.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserSettings {
     pub name: String,
@@ -875,7 +875,7 @@ pub struct UserSettings {
 }
 
 /// A quota that the users of an institute share.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstituteSettings {
     /// Hours of observing time, for all its members together.

@@ -24,6 +24,7 @@ pub mod delivery;
 mod error;
 pub mod installation;
 pub mod migrations;
+pub mod nights;
 pub mod people;
 pub mod pipelines;
 mod project;

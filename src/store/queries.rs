@@ -122,7 +122,7 @@ pub struct Packet {
     pub event: Option<String>,
 }
 
-fn number(seq: i64) -> u64 {
+pub(super) fn number(seq: i64) -> u64 {
     u64::try_from(seq).unwrap_or_default()
 }
 
@@ -613,7 +613,7 @@ fn into_products(rows: Vec<ProductRow>) -> Result<Vec<Product>, ReadError> {
         .collect()
 }
 
-fn sample(row: WeatherRow) -> Result<WeatherSample, String> {
+pub(super) fn sample(row: WeatherRow) -> Result<WeatherSample, String> {
     let value = match (row.value, row.reason) {
         (Some(value), _) => Ok(value),
         (None, Some(reason)) => Err(from_word(&reason)?),

@@ -521,3 +521,4 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(schedules, schedule_sequences);
 diesel::allow_tables_to_appear_in_same_query!(products, sequences);
+diesel::allow_tables_to_appear_in_same_query!(requests, sequences);

@@ -486,6 +486,7 @@ impl Observatory {
             records: None,
             pipelines: None,
             data: None,
+            settings: None,
             token: Some("correct horse".into()),
             at_the_machine: Role::Operator,
             https: false,

@@ -39,6 +39,17 @@ const ASSETS: &[Asset] = &[
     asset!("/data", HTML, "data.html"),
     asset!("/assets/data.css", STYLE, "data.css"),
     asset!("/assets/data.js", SCRIPT, "data.js"),
+    asset!("/night", HTML, "night.html"),
+    asset!("/requests", HTML, "requests.html"),
+    asset!("/system", HTML, "system.html"),
+    asset!("/assets/curves.js", SCRIPT, "curves.js"),
+    asset!("/assets/nav.js", SCRIPT, "nav.js"),
+    asset!("/assets/night.js", SCRIPT, "night.js"),
+    asset!("/assets/pages.css", STYLE, "pages.css"),
+    asset!("/assets/requests.js", SCRIPT, "requests.js"),
+    asset!("/assets/draft.js", SCRIPT, "draft.js"),
+    asset!("/assets/shell.js", SCRIPT, "shell.js"),
+    asset!("/assets/system.js", SCRIPT, "system.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),
@@ -57,6 +68,14 @@ const ASSETS: &[Asset] = &[
 
 pub fn paths() -> impl Iterator<Item = &'static str> {
     ASSETS.iter().map(|asset| asset.path)
+}
+
+/// Addresses of the pages among them.
+pub fn pages() -> impl Iterator<Item = &'static str> {
+    ASSETS
+        .iter()
+        .filter(|asset| asset.content_type == HTML)
+        .map(|asset| asset.path)
 }
 
 /// Always revalidated, never sent twice unchanged.

@@ -24,7 +24,11 @@
 //! /api/v1/runs/{id}/log      ?from=N&limit=N; /log/stream the same as server-sent events until the run has ended
 //! /data                      the page of the data; /api/v1/data and below: see `data`
 //! /metrics                   counters and latencies for Prometheus
-//! /alerts                    the page of the alerts
+//! /alerts                    the page of the alerts; /night, /requests, /system the others
+//! /api/v1/nights             past nights; /api/v1/nights/{night} one of them, planned and as it went; .../sky its ephemerides
+//! /api/v1/weather            weather samples and their limits
+//! /api/v1/instruments        channels and filters; POST /api/v1/requests/preview what a request would ask of the sky
+//! /api/v1/log, /api/v1/system, /api/v1/configuration what the daemon says of itself; /api/v1/pages which pages it has
 //! /api/v1/alarms/{id}/acknowledge POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
@@ -40,14 +44,17 @@ mod commands;
 mod data;
 mod events;
 mod hub;
+mod nights;
 mod openapi;
 mod pipelines;
+mod planning;
 mod policy;
 mod problem;
 mod products;
 mod reads;
 mod records;
 mod status_page;
+mod system;
 
 use super::{
     JournalLine,
@@ -57,6 +64,7 @@ use super::{
     records::Records,
     snapshot::Snapshot,
 };
+use crate::settings::Settings;
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
@@ -81,6 +89,16 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 /// Reads journal lines with numbers above `after`, at most `limit`, in order. Called on a blocking thread.
 pub type JournalPage = Arc<dyn Fn(u64, usize) -> Result<Vec<JournalLine>, String> + Send + Sync>;
+
+/// The journal as the records have it.
+pub fn journal_of(records: Arc<Records>) -> JournalPage {
+    Arc::new(move |after, limit| {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let page = records.ask(|store| store.journal_page(after, limit));
+        page.map(|lines| lines.into_iter().map(|line| line.json.into()).collect())
+            .map_err(|cause| cause.to_string())
+    })
+}
 
 /// Tells the path of a product (relative to the data folder) from its identifier. Called on a blocking thread.
 pub type ProductPath = Arc<dyn Fn(&str) -> Result<Option<PathBuf>, String> + Send + Sync>;
@@ -113,6 +131,8 @@ pub struct HttpPorts {
     pub pipelines: Option<Arc<dyn super::runs::RunDesk>>,
     /// Without it there are no pages about the data.
     pub data: Option<DataDesk>,
+    /// What is configured; without it there are no ephemerides, no instruments to choose from and no limits.
+    pub settings: Option<Arc<Settings>>,
     /// Bearer token of the configuration, an operator's.
     pub token: Option<String>,
     /// What somebody at this machine is who has not logged in.
@@ -174,6 +194,7 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 struct Shared {
     ports: HttpPorts,
     hub: Hub,
+    skies: planning::Skies,
     stop: watch::Receiver<bool>,
 }
 
@@ -205,6 +226,7 @@ pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayEr
                 let hub = Hub::new(ports.snapshot.borrow().clone());
                 let shared = Arc::new(Shared {
                     hub,
+                    skies: planning::Skies::default(),
                     ports,
                     stop: stopped,
                 });
@@ -333,7 +355,17 @@ fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(commands::submit_request))
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
+        .service(write_only("/api/v1/requests/preview", planning::preview))
         .service(read_only("/api/v1/requests/{id}", records::request))
+        .service(read_only("/api/v1/instruments", planning::instruments))
+        .service(read_only("/api/v1/nights", nights::list))
+        .service(read_only("/api/v1/nights/{night}", nights::show))
+        .service(read_only("/api/v1/nights/{night}/sky", nights::sky))
+        .service(read_only("/api/v1/weather", nights::weather))
+        .service(read_only("/api/v1/log", system::log))
+        .service(read_only("/api/v1/system", system::state))
+        .service(read_only("/api/v1/configuration", system::configuration))
+        .service(read_only("/api/v1/pages", system::pages))
         .service(read_only("/api/v1/quotas", records::quotas))
         .service(
             web::resource("/api/v1/quotas/{account}")

@@ -137,6 +137,14 @@ fn input(route: &Route) -> Input {
             query.push(page(at_most));
             None
         }
+        ("GET", "/api/v1/nights" | "/api/v1/nights/{night}/sky" | "/api/v1/weather" | "/api/v1/log") => {
+            query.extend(kept(route.path));
+            None
+        }
+        ("POST", "/api/v1/requests/preview") => {
+            let format = json!({ "enum": ["json", "toml", "yaml"] });
+            json_body(object(&[("text", text(262_144))], &[("format", format)]))
+        }
         ("GET", "/status/confirm") => {
             query.push(parameter(
                 "command",
@@ -222,6 +230,64 @@ fn input(route: &Route) -> Input {
         _ => None,
     };
     Input { query, body }
+}
+
+/// The queries of what is kept of nights, weather and log.
+fn kept(path: &str) -> Vec<Value> {
+    let word = || json!({ "type": "string", "minLength": 1, "maxLength": 100 });
+    let instant = || json!({ "type": "string", "format": "date-time" });
+    let limit = |most: u64| parameter("limit", "query", number(1, most), "How many at most");
+    match path {
+        "/api/v1/nights" => vec![
+            parameter(
+                "before",
+                "query",
+                json!({ "type": "string", "format": "date" }),
+                "Nights before this evening date",
+            ),
+            limit(366),
+        ],
+        "/api/v1/nights/{night}/sky" => vec![parameter(
+            "step_s",
+            "query",
+            number(60, 3600),
+            "Seconds from one sample to the next",
+        )],
+        "/api/v1/weather" => vec![
+            parameter("quantity", "query", word(), "Of this quantity alone"),
+            parameter(
+                "from",
+                "query",
+                instant(),
+                "From this instant on; a day before the end if absent",
+            ),
+            parameter(
+                "until",
+                "query",
+                instant(),
+                "Up to, not including, this instant; now if absent",
+            ),
+            parameter(
+                "every_s",
+                "query",
+                number(1, 86_400),
+                "Of so many seconds only the sample nearest to its limit",
+            ),
+            limit(50_000),
+        ],
+        _ => vec![
+            parameter("severity", "query", word(), "Of this severity alone"),
+            parameter("source", "query", word(), "Of this source alone"),
+            parameter("text", "query", word(), "With this in the message, whatever its case"),
+            parameter(
+                "before",
+                "query",
+                number(1, i64::MAX.unsigned_abs()),
+                "Before this number",
+            ),
+            limit(1000),
+        ],
+    }
 }
 
 /// The media type of what a route answers when all is well.

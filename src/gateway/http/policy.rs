@@ -117,6 +117,16 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/v1/accounts/{id}/enable", Needs::One(P::ManageAccounts), "people", "Enables an account"),
     route("POST", "/api/v1/accounts/{id}/code", Needs::One(P::ManageAccounts), "people", "A code for a new password, to hand over"),
     route("GET", "/api/v1/audit", Needs::One(P::ReadAudit), "people", "What was done to accounts, and whether the chain of lines is whole"),
+    route("GET", "/api/v1/nights", Needs::One(P::Read), "nights", "Past nights, the newest first"),
+    route("GET", "/api/v1/nights/{night}", Needs::One(P::Read), "nights", "A night as planned and as it went: sequences, unsafe spans, reasons, report"),
+    route("GET", "/api/v1/nights/{night}/sky", Needs::One(P::Read), "nights", "Altitudes of the night's targets, of the Moon and of the Sun"),
+    route("GET", "/api/v1/weather", Needs::One(P::Read), "nights", "Weather samples with their limits"),
+    route("GET", "/api/v1/instruments", Needs::One(P::Read), "requests", "Channels and filters that exist here, and the limits of the site"),
+    route("POST", "/api/v1/requests/preview", Needs::One(P::Submit), "requests", "What a request would ask of the sky and of the quota; changes nothing"),
+    route("GET", "/api/v1/log", Needs::One(P::Read), "system", "Log lines, the newest first"),
+    route("GET", "/api/v1/system", Needs::One(P::Read), "system", "Versions, devices and counters"),
+    route("GET", "/api/v1/configuration", Needs::One(P::Operate), "system", "The configuration that is in force, without secrets"),
+    route("GET", "/api/v1/pages", Needs::Nothing, "system", "Which pages there are"),
     route("GET", "/api/v1/openapi.json", Needs::Nothing, "state", "This description"),
 ];
 

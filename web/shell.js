@@ -1,0 +1,82 @@
+// What the pages about nights, requests and the daemon share: asking, the link to the daemon, and its honest word.
+
+import { byId, setText } from "./elements.js";
+import { Feed } from "./feed.js";
+
+// Asks the interface; what it refuses is thrown as an error whose message is the reason.
+export async function ask(path, body) {
+  const options = body === undefined ? {} : {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  };
+  const response = await fetch(path, options);
+  const text = await response.text();
+  let answer = {};
+  try {
+    answer = text ? JSON.parse(text) : {};
+  } catch {
+    throw new Error(`${response.status}: the answer cannot be read`);
+  }
+  if (!response.ok) {
+    const refused = new Error(answer.detail ?? answer.title ?? String(response.status));
+    refused.status = response.status;
+    throw refused;
+  }
+  return answer;
+}
+
+export function say(text, kind = "") {
+  const node = byId("said");
+  setText(node, text);
+  node.dataset.kind = kind;
+}
+
+function showLink(link, age) {
+  const chip = byId("link");
+  chip.dataset.link = link;
+  setText(chip, link);
+  const banner = byId("stale");
+  const trouble = link === "stale" || link === "lost";
+  document.documentElement.classList.toggle("is-stale", trouble);
+  banner.hidden = !trouble;
+  if (!trouble) return;
+  const since = Number.isFinite(age) ? `${Math.round(age)} s` : "some time";
+  setText(banner, link === "stale"
+    ? `STALE: the daemon has said nothing for ${since}. What you see is what it said last.`
+    : `LINK LOST: nothing is heard from the daemon since ${since}. What you see is what it said last.`);
+}
+
+// Follows the daemon. `onLive` is called whenever the link is live again.
+export function follow({ onState = () => {}, onJournal = () => {}, onLive = () => {} }) {
+  let live = false;
+  return new Feed({
+    onState,
+    onJournal,
+    onLink: (link, age) => {
+      showLink(link, age);
+      if (link === "live" && !live) onLive();
+      live = link === "live";
+    },
+  });
+}
+
+// Calls `act` at most once in `wait_ms`, and once after the last wish.
+export function calmly(act, wait_ms) {
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      act();
+    }, wait_ms);
+  };
+}
+
+export const stamp = (iso) => (iso ? `${iso.slice(0, 10)} ${iso.slice(11, 19)}` : "–");
+export const words = (text) => String(text).replaceAll("_", " ");
+export const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
