@@ -36,7 +36,6 @@ async function refresh() {
   const session = await ask("GET", "/api/v1/session");
   const inside = session.via === "session";
   setText(byId("who"), inside ? `${session.account} (${session.role})` : `not logged in (${session.role})`);
-  byId("people-link").hidden = !session.permissions.includes("manage_accounts");
   byId("first").hidden = !session.first;
   byId("login").hidden = inside || session.first || !session.accounts;
   byId("signup").hidden = inside || session.first || !session.accounts;
