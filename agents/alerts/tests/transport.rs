@@ -448,6 +448,7 @@ async fn files_dropped_in_a_folder_are_read_once_and_moved() {
         1 << 20,
         clock(),
         sink,
+        watch::channel(LinkState::Connecting).0,
     ));
     assert_eq!(seen.recv().await.unwrap(), whole.as_bytes());
     assert_eq!(seen.recv().await.unwrap(), b"<VOEvent></VOEvent>");
@@ -473,6 +474,24 @@ async fn files_dropped_in_a_folder_are_read_once_and_moved() {
     assert!(seen.try_recv().is_err(), "a file that grows is left alone");
     std::fs::write(&growing, &whole).unwrap();
     assert_eq!(seen.recv().await.unwrap(), whole.as_bytes());
+    task.abort();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_read_is_a_line_that_is_down_until_it_is_there_again() {
+    let folder = fresh("lost-spool");
+    let spool = Spool::open(&folder).unwrap();
+    let (sink, _seen) = mpsc::channel(4);
+    let (link, mut state) = watch::channel(LinkState::Connecting);
+    let every = Duration::from_secs(1);
+    let task = tokio::spawn(watch_folder(spool, every, 1 << 20, clock(), sink, link));
+    state.wait_for(|state| *state == LinkState::Up).await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let down = |state: &LinkState| matches!(state, LinkState::Down { reason, .. } if reason.contains("cannot be read"));
+    state.wait_for(down).await.unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    state.wait_for(|state| *state == LinkState::Up).await.unwrap();
     task.abort();
     std::fs::remove_dir_all(folder).unwrap();
 }
