@@ -57,6 +57,11 @@ blocking = false
     );
     text.replacen("[channels.vis]\n", &more, 1)
         .replacen("width_px = 1024", "width_px = 1280", 1)
+        // Nobody waits here for movements that the plan foresees.
+        .replacen("overhead_s = 10.0", "overhead_s = 0.0", 1)
+        .replacen("slew_deg_s = 6.0", "slew_deg_s = 60.0", 1)
+        .replacen("dome_deg_s = 6.0", "dome_deg_s = 60.0", 1)
+        .replacen("filter_s = 4.0", "filter_s = 0.5", 1)
         // The simulated mount aims at where the target was when its slew began.
         .replacen("pointing_tolerance_deg = 0.05", "pointing_tolerance_deg = 0.5", 1)
 }
