@@ -313,3 +313,57 @@ fn a_strategy_is_changed_by_command_kept_with_its_author_and_survives_a_kill() {
         "{change}"
     );
 }
+
+#[test]
+fn overrides_with_an_end_and_open_alarms_survive_kill_9() {
+    let mut service = Service::new("daemon-overrides", None);
+    let mut text = fs::read_to_string(&service.config).unwrap();
+    text = text.replacen("[safety]\n", "[safety]\nattended = true\n", 1);
+    fs::write(&service.config, text).unwrap();
+    let order = |service: &Service, body: Value| {
+        let answer = ureq::post(format!("{}/api/v1/commands", service.url))
+            .header("Content-Type", "application/json")
+            .send(body.to_string());
+        assert!(answer.is_ok(), "{body}: {answer:?}");
+    };
+    let overridden = |status: &Value| -> Vec<String> {
+        let list = status["safety"]["overrides"].as_array().unwrap();
+        list.iter().map(|o| o["input"].as_str().unwrap().to_owned()).collect()
+    };
+    let alarm = |status: &Value| -> Value {
+        let list = status["alarms"].as_array().unwrap();
+        list.iter()
+            .find(|a| a["text"].as_str().unwrap().contains("vane"))
+            .unwrap_or_else(|| panic!("{list:?}"))
+            .clone()
+    };
+    service.start();
+    let for_a_while = serde_json::json!({ "command": "override", "input": "gust_m_s", "reason": "the vane is iced", "for_s": 3600.0 });
+    let for_ever = serde_json::json!({ "command": "override", "input": "wind_m_s", "reason": "I watch" });
+    order(&service, for_a_while);
+    order(&service, for_ever);
+    let before = json(&service.ask(&["status", "--json"]));
+    assert_eq!(overridden(&before), ["gust_m_s", "wind_m_s"]);
+    service.signal("-KILL");
+    service.start();
+    service.told("WATCHDOG=1");
+    let after = json(&service.ask(&["status", "--json"]));
+    assert_eq!(overridden(&after), ["gust_m_s"], "nobody knows who still watches");
+    assert_eq!(after["safety"]["overrides"][0], before["safety"]["overrides"][0]);
+    assert_eq!(alarm(&after)["id"], alarm(&before)["id"]);
+    assert_eq!(alarm(&after)["acknowledged_by"], Value::Null);
+    order(
+        &service,
+        serde_json::json!({ "command": "acknowledge_alarm", "alarm": alarm(&after)["id"] }),
+    );
+    order(
+        &service,
+        serde_json::json!({ "command": "lift_override", "input": "gust_m_s" }),
+    );
+    service.signal("-KILL");
+    service.start();
+    service.told("WATCHDOG=1");
+    let last = json(&service.ask(&["status", "--json"]));
+    assert!(overridden(&last).is_empty(), "what was lifted stays lifted");
+    assert!(alarm(&last)["acknowledged_by"].is_string(), "{}", alarm(&last));
+}

@@ -57,6 +57,13 @@ blocking = false
     );
     text.replacen("[channels.vis]\n", &more, 1)
         .replacen("width_px = 1024", "width_px = 1280", 1)
+        // Nobody waits here for movements that the plan foresees.
+        .replacen("overhead_s = 10.0", "overhead_s = 0.0", 1)
+        .replacen("slew_deg_s = 6.0", "slew_deg_s = 60.0", 1)
+        .replacen("dome_deg_s = 6.0", "dome_deg_s = 60.0", 1)
+        .replacen("filter_s = 4.0", "filter_s = 0.5", 1)
+        // The simulated mount aims at where the target was when its slew began.
+        .replacen("pointing_tolerance_deg = 0.05", "pointing_tolerance_deg = 0.5", 1)
 }
 
 struct Night {
@@ -78,9 +85,10 @@ impl Night {
             .to_owned()
     }
 
-    fn request(&self) -> Value {
-        let said = say(&["request", "show", "short", "--json", "--config", &self.config]);
-        serde_json::from_str(&said.stdout).unwrap_or(Value::Null)
+    fn sequence(&self) -> Value {
+        let said = say(&["request", "why", "short-1", "--json", "--config", &self.config]);
+        let told: Value = serde_json::from_str(&said.stdout).unwrap_or(Value::Null);
+        told[0]["state"].clone()
     }
 }
 
@@ -117,7 +125,7 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
     let site = Settings::load_with(Path::new(&config), BTreeMap::new()).unwrap().site;
     let here = Site::new(site.latitude_deg, site.longitude_deg, site.height_m);
     // High in the east now.
-    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now().chrono()) + 20.0).rem_euclid(360.0);
+    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 20.0).rem_euclid(360.0);
     let wish = folder.join("wish.toml");
     let text = format!(
         "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 15.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"r\", exposure_s = 4.0, count = 2 }}, {{ filter = \"i\", exposure_s = 4.0, count = 2 }}] }}]\n"
@@ -142,10 +150,7 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
         night.status("camera_vis")["value"]["state"] == "exposing"
     });
     server.kill_driver("indi_simulator_ccd");
-    eventually("every frame is taken all the same", || {
-        let request = night.request().to_string();
-        request.contains("\"executed\"")
-    });
+    eventually("every frame is taken all the same", || night.sequence() == "executed");
     let frames = light_frames(&data);
     assert!(frames.len() >= 4, "{} frames", frames.len());
     for frame in &frames {

@@ -10,7 +10,7 @@ mod journal;
 use command::{Folder, say};
 use journal::{Journal, at, seconds, text};
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, thread};
 
 const GRB: &str = "simulations/nights/grb-over-ohp";
 
@@ -296,23 +296,44 @@ fn the_same_seed_gives_the_same_journal_byte_for_byte() {
     assert!(journals[0] != journals[2], "two seeds gave one night");
 }
 
+/// Nights with random weather and faults that continuous integration runs.
+const NIGHTS: u64 = 200;
+
+/// Several processes side by side, each with its share of the seeds: a night is one thread.
 #[test]
-fn random_faults_break_no_invariant() {
+fn two_hundred_nights_of_random_faults_break_no_invariant() {
     let folder = Folder::new("random-nights");
-    let out = folder.join("out");
-    let said = say(&[
-        "simulate", GRB, "--out", &out, "--nights", "12", "--faults", "random", "--seed", "1001", "--json",
-    ]);
-    assert_eq!(said.code, 0, "{}", said.stderr);
-    let report: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(report["broken"], serde_json::json!([]));
-    let totals = &report["totals"];
-    assert!(totals["faults_injected"].as_u64().unwrap() > 36, "{totals}");
-    assert!(
-        totals["boots"].as_u64().unwrap() > 12,
-        "no daemon was killed in twelve nights: {totals}"
+    let shards = thread::available_parallelism().map_or(2, |n| n.get() as u64).min(8);
+    let reports: Vec<Value> = thread::scope(|scope| {
+        let shard = |index: u64| {
+            let out = folder.join(&format!("shard-{index}"));
+            let (first, next) = (NIGHTS * index / shards, NIGHTS * (index + 1) / shards);
+            scope.spawn(move || {
+                let (seed, nights) = ((1001 + first).to_string(), (next - first).to_string());
+                let said = say(&[
+                    "simulate", GRB, "--out", &out, "--nights", &nights, "--faults", "random", "--seed", &seed,
+                    "--frames", "none", "--json",
+                ]);
+                assert_eq!(said.code, 0, "{}", said.stderr);
+                serde_json::from_str(&said.stdout).unwrap()
+            })
+        };
+        let running: Vec<_> = (0..shards).map(shard).collect();
+        running.into_iter().map(|shard| shard.join().unwrap()).collect()
+    });
+    let total = |name: &str| reports.iter().map(|r| r["totals"][name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(
+        reports.iter().map(|r| r["nights"].as_u64().unwrap()).sum::<u64>(),
+        NIGHTS
     );
-    assert!(totals["sequences_executed"].as_u64().unwrap() > 200, "{totals}");
+    assert!(reports.iter().all(|report| report["broken"] == serde_json::json!([])));
+    assert!(total("faults_injected") > 3 * NIGHTS, "{}", total("faults_injected"));
+    assert!(total("boots") > NIGHTS, "no daemon was killed in all those nights");
+    assert!(
+        total("sequences_executed") > 15 * NIGHTS,
+        "{}",
+        total("sequences_executed")
+    );
 }
 
 #[test]

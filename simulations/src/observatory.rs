@@ -67,6 +67,22 @@ pub struct ObservatoryConfig {
     pub best_focus: (f64, f64),
 }
 
+/// Between the first words to a camera that could not be reached and the end of its exposure: the state is read, and the
+/// order to stop follows, seconds.
+const SAYING_S: f64 = 3.0;
+
+/// How long after the end of a fault the line may take to be made again (the longest backoff of a driver and its greeting),
+/// seconds.
+const RETURN_S: f64 = 20.0;
+
+/// A device that this holds of cannot be told to stop.
+fn deafens(kind: &FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Hang | FaultKind::DropLink | FaultKind::Refuse | FaultKind::Delay { .. }
+    )
+}
+
 fn slit() -> f64 {
     8.0
 }
@@ -105,6 +121,8 @@ pub struct Observatory {
     faults: RefCell<Vec<Fault>>,
     /// What other clients have already said, by the place of the fault in the script.
     said: RefCell<BTreeSet<usize>>,
+    /// When each camera was first spoken to after it could last not be reached.
+    heard: RefCell<BTreeMap<String, UtcTime>>,
     tape: RefCell<Tape>,
     models: RefCell<Models>,
     sun: RefCell<ephemeris::SunPath>,
@@ -163,6 +181,7 @@ impl Observatory {
             renderer: RefCell::new(renderer),
             faults: RefCell::new(Vec::new()),
             said: RefCell::new(BTreeSet::new()),
+            heard: RefCell::default(),
             tape: RefCell::new(Tape::default()),
             models: RefCell::new(models),
             sun: RefCell::new(ephemeris::SunPath::new(site)),
@@ -383,17 +402,44 @@ impl Observatory {
         }
     }
 
-    /// False while a camera cannot be told anything, and until its line can have been made again.
+    /// False while a camera cannot be told anything: while its fault lasts, and from then on until somebody has spoken to it
+    /// again and had the time to say what is to be said. Who has not come back by then has given it up, and is to blame.
     fn hears(&self, channel: &str, now: UtcTime) -> bool {
         let device = format!("camera_{channel}");
-        let deaf = |fault: &Fault| {
-            let kinds = matches!(
-                fault.kind,
-                FaultKind::Hang | FaultKind::DropLink | FaultKind::Refuse | FaultKind::Delay { .. }
-            );
-            kinds && fault.device == device && fault.at <= now && now < fault.at.plus_seconds(fault.for_s + 30.0)
+        let heard = self.heard.borrow().get(&device).copied();
+        let unheard = |fault: &Fault| {
+            let end = fault.at.plus_seconds(fault.for_s);
+            let spoken = heard.filter(|heard| *heard >= end);
+            now < end
+                || match spoken {
+                    Some(spoken) => now < spoken.plus_seconds(SAYING_S),
+                    None => now < end.plus_seconds(RETURN_S),
+                }
         };
-        !self.faults.borrow().iter().any(deaf)
+        let faults = self.faults.borrow();
+        let mut own = faults
+            .iter()
+            .filter(|f| f.device == device && deafens(&f.kind) && f.at <= now);
+        !own.any(unheard)
+    }
+
+    /// Somebody speaks to a camera: the first words after a time when it could not be reached are kept.
+    fn note_hearing(&self, device: &str, now: UtcTime) {
+        if !device.starts_with("camera_") {
+            return;
+        }
+        let faults = self.faults.borrow();
+        let ends = faults
+            .iter()
+            .filter(|f| f.device == device && deafens(&f.kind))
+            .map(|f| f.at.plus_seconds(f.for_s));
+        let Some(end) = ends.filter(|end| *end <= now).max() else {
+            return;
+        };
+        let mut heard = self.heard.borrow_mut();
+        if heard.get(device).is_none_or(|before| *before < end) {
+            heard.insert(device.to_owned(), now);
+        }
     }
 
     fn respond<T>(&self, device: &str, act: impl FnOnce(&mut dyn Responder) -> T) -> Option<T> {
@@ -458,6 +504,9 @@ impl Observatory {
         }
         if holds.contains(&FaultKind::Hang) {
             return true;
+        }
+        if !holds.iter().any(deafens) {
+            self.note_hearing(device, now);
         }
         self.others_speak(device, now);
         self.advance(device);

@@ -151,8 +151,10 @@ pub fn config_with(folder: &Folder, name: &str, hardware: &Hardware, more: &str,
     ] {
         let head = format!("[devices.{device}]");
         let (before, after) = text.split_once(&head).unwrap();
-        let after = after.replacen("\"simulated\"", &format!("\"tcp://{}\"", hardware.tcp(there)), 1);
-        text = format!("{before}{head}{after}");
+        // What a test has put elsewhere stays there.
+        let (own, rest) = after.split_once("\n[").unwrap();
+        let own = own.replacen("\"simulated\"", &format!("\"tcp://{}\"", hardware.tcp(there)), 1);
+        text = format!("{before}{head}{own}\n[{rest}");
     }
     fs::write(folder.join(name), text + "\n" + more).unwrap();
 }

@@ -35,8 +35,11 @@ fn turned(width: usize, height: usize, at: impl Fn(usize, usize) -> u16) -> Pict
     Picture { width, height, pixels }
 }
 
+/// Makes a level of the bytes of one element.
+type Develop = fn(&[u8]) -> u16;
+
 /// Bytes of one element, and how it becomes a level.
-fn element(kind: i32) -> Option<(usize, fn(&[u8]) -> u16)> {
+fn element(kind: i32) -> Option<(usize, Develop)> {
     fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
         let mut array = [0; N];
         array.copy_from_slice(bytes);
