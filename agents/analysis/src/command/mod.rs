@@ -77,9 +77,12 @@ fn median(values: &[f32]) -> f64 {
     median_of(&mut |each| values.iter().for_each(|v| each(*v)))
 }
 
+/// Is called with every value.
+type Each<'a> = &'a mut dyn FnMut(f32);
+
 /// The same by counting, so that a large image is neither copied nor need be in memory: `all` shows every value, and is
 /// called twice.
-fn median_of(all: &mut dyn FnMut(&mut dyn FnMut(f32))) -> f64 {
+fn median_of(all: &mut dyn FnMut(Each<'_>)) -> f64 {
     // Whole numbers in the order of the values: the sign turned for positive ones, everything for negative ones.
     let key = |v: f32| {
         let bits = v.to_bits();
