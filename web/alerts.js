@@ -1,6 +1,7 @@
 // The page of the alerts: what came, what was decided and why, where the time went; and the strategies.
 
 import { budgetBar, duration, histogram, tilePicture, words } from "./budget.js";
+import { candidates, reports } from "./candidates.js";
 import { byId, fixed, h, hhmmss, setText, show } from "./elements.js";
 
 const EVERY_MS = 2000;
@@ -57,13 +58,29 @@ function candidates(record) {
   return h("details", { id: "candidates" }, h("summary", {}, `Candidates: ${looked}`), h("ul", { class: "plain" }, found));
 }
 
+let shown = null;
+let found = [];
+
+// What the frames show arrives after the rest and stays while it is of this event.
 function one(record) {
+  if (shown !== record.event) [shown, found] = [record.event, []];
+  reports(record).then((new_ones) => {
+    if (shown === record.event && new_ones.length > 0) {
+      found = new_ones;
+      drawn(record);
+    }
+  }, () => {});
+  drawn(record);
+}
+
+function drawn(record) {
   byId("one").hidden = false;
   setText(byId("one-title"), `${record.name} (${record.event}): ${record.state}`);
-  show(byId("one-body"), record, () => [
+  show(byId("one-body"), [record, found], () => [
     h("div", { class: "budget" }, budgetBar(record.budget)),
     h("ol", { class: "stages" }, record.budget.map((share) => h("li", {}, h("strong", {}, duration(share.seconds)), words(share.to)))),
     h("div", { class: "cols" }, h("div", {}, facts(record), published(record)), record.coverage ? h("div", { id: "tiles" }, tilePicture(record.coverage)) : null),
+    h("h3", {}, "What the frames show"), candidates(found),
     h("details", {}, h("summary", {}, `History: ${record.history.length}`),
       h("ol", { class: "plain journal", tabindex: 0, "aria-label": "History of the event" }, record.history.map((moment) => h("li", {}, h("time", { datetime: moment.at }, `${moment.at.slice(0, 10)} ${hhmmss(moment.at)}`), ` ${moment.text}`)))),
     h("details", {}, h("summary", {}, `Frames: ${record.frames.length}`),

@@ -102,6 +102,8 @@ pub struct Point {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Visit {
     pub filter: String,
+    /// Middle of the exposure, minutes since any time.
+    pub minutes: Option<f64>,
     pub points: Vec<Point>,
 }
 
@@ -141,6 +143,7 @@ impl Field<'_> {
         };
         Visit {
             filter: filter.into(),
+            minutes: None,
             points: self.sources.iter().filter_map(point).collect(),
         }
     }
@@ -154,6 +157,17 @@ fn sorted(visit: &Visit) -> Sorted {
         mag: p.mag,
     };
     Sorted::new(visit.points.iter().map(star).collect(), 0.05)
+}
+
+/// What the visits in one filter saw at a place, within a radius: minutes, magnitude and error.
+pub fn history(visits: &[Visit], filter: &str, (ra, dec): (f64, f64), radius_arcsec: f64) -> Vec<(f64, f64, f64)> {
+    let own = visits.iter().filter(|v| v.filter == filter);
+    own.filter_map(|visit| {
+        let apart = |p: &Point| separation(ra, dec, p.ra_deg, p.dec_deg) * 3600.0;
+        let near = visit.points.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)))?;
+        (apart(near) <= radius_arcsec).then_some((visit.minutes?, near.mag, near.error))
+    })
+    .collect()
 }
 
 /// Candidates of a frame, best first: within `area` where it is given, against the stars of a catalogue of this depth

@@ -4,7 +4,7 @@
 //! pixels at once: the same steps whatever the values, which is what processors do well.
 
 use crate::overscan::{Layout, TrimError, TrimmedRows};
-use alidade_fits::{Header, Image};
+use alidade_fits::{Bands, BandsError, Header, Image};
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
@@ -37,6 +37,8 @@ pub enum MasterError {
     NoFrames,
     #[error("{path}: {cause}")]
     Frame { path: PathBuf, cause: TrimError },
+    #[error("{path}: {cause}")]
+    Unwritten { path: PathBuf, cause: BandsError },
     #[error("{path}: {width} x {height}, the first frame is {first_width} x {first_height}")]
     Size {
         path: PathBuf,
@@ -211,60 +213,171 @@ fn alone(values: &[Lane], at: usize, method: Method) -> f32 {
     mean(&kept)
 }
 
-/// Combines files of one size, each without its overscan and changed by `prepare` on the way: called with its header, the
-/// first pixel's place in the trimmed frame, and the pixels. Holds a band of every frame in memory, never a whole one. The
-/// header is the first one's.
+/// Frames of one size, open, without their overscan.
+struct Opened<'a> {
+    paths: &'a [PathBuf],
+    frames: Vec<TrimmedRows>,
+    width: usize,
+    height: usize,
+    /// Rows of a band.
+    rows: usize,
+    steps: Vec<(usize, usize)>,
+}
+
+/// What one worker holds: the band of every frame.
+struct Bench {
+    desk: Desk,
+    bands: Vec<Vec<f32>>,
+    out: Vec<f32>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(paths: &'a [PathBuf], layout: &Layout) -> Result<Self, MasterError> {
+        let wrong = |path: &Path, cause| MasterError::Frame {
+            path: path.into(),
+            cause,
+        };
+        let frames: Vec<TrimmedRows> = paths
+            .iter()
+            .map(|p| TrimmedRows::open(p, layout).map_err(|e| wrong(p, e)))
+            .collect::<Result<_, _>>()?;
+        let first = frames.first().ok_or(MasterError::NoFrames)?;
+        let (width, height) = (first.width(), first.height());
+        for (frame, path) in frames.iter().zip(paths) {
+            if (frame.width(), frame.height()) != (width, height) {
+                return Err(MasterError::Size {
+                    path: path.clone(),
+                    width: frame.width(),
+                    height: frame.height(),
+                    first_width: width,
+                    first_height: height,
+                });
+            }
+        }
+        Ok(Self {
+            rows: (BAND_PIXELS / (width * frames.len()).max(1)).clamp(1, height),
+            steps: network(frames.len()),
+            paths,
+            frames,
+            width,
+            height,
+        })
+    }
+
+    fn bench(&self) -> Bench {
+        Bench {
+            desk: Desk::new(self.frames.len()),
+            bands: vec![Vec::new(); self.frames.len()],
+            out: vec![0.0; self.rows * self.width],
+        }
+    }
+
+    /// Combines the rows from `first` on that make up `out`.
+    fn band(
+        &self,
+        desk: &mut Desk,
+        bands: &mut [Vec<f32>],
+        first: usize,
+        out: &mut [f32],
+        method: Method,
+        prepare: &Prepare<'_>,
+    ) -> Result<(), MasterError> {
+        for ((frame, band), path) in self.frames.iter().zip(bands.iter_mut()).zip(self.paths) {
+            frame
+                .rows(first, out.len() / self.width, band)
+                .map_err(|e| MasterError::Frame {
+                    path: path.clone(),
+                    cause: e.into(),
+                })?;
+            prepare(frame.header(), first * self.width, band);
+        }
+        let slices: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
+        combine_piece(&slices, 0, out, desk, &self.steps, method);
+        Ok(())
+    }
+}
+
+/// Changes pixels of a frame on the way: called with its header and the first pixel's place in the trimmed frame.
+pub type Prepare<'a> = dyn Fn(&Header, usize, &mut [f32]) + Sync + 'a;
+
+/// Keeps the first failure of several workers.
+fn note(failed: &Mutex<Option<MasterError>>, outcome: Result<(), MasterError>) {
+    if let (Err(cause), Ok(mut failed)) = (outcome, failed.lock()) {
+        failed.get_or_insert(cause);
+    }
+}
+
+/// Combines files of one size, each without its overscan and changed by `prepare`. Holds a band of every frame in memory,
+/// never a whole one. The header is the first one's.
 pub fn combine_files(
     paths: &[PathBuf],
     method: Method,
     layout: &Layout,
-    prepare: &(dyn Fn(&Header, usize, &mut [f32]) + Sync),
+    prepare: &Prepare<'_>,
 ) -> Result<(Header, Image), MasterError> {
-    let wrong = |path: &Path, cause| MasterError::Frame {
-        path: path.into(),
-        cause,
-    };
-    let frames: Vec<TrimmedRows> = paths
-        .iter()
-        .map(|p| TrimmedRows::open(p, layout).map_err(|e| wrong(p, e)))
-        .collect::<Result<_, _>>()?;
-    let first = frames.first().ok_or(MasterError::NoFrames)?;
-    let (width, height) = (first.width(), first.height());
-    for (frame, path) in frames.iter().zip(paths) {
-        if (frame.width(), frame.height()) != (width, height) {
-            return Err(MasterError::Size {
-                path: path.clone(),
-                width: frame.width(),
-                height: frame.height(),
-                first_width: width,
-                first_height: height,
-            });
-        }
-    }
-    let rows = (BAND_PIXELS / (width * frames.len()).max(1)).clamp(1, height);
+    let opened = Opened::new(paths, layout)?;
+    let (width, height) = (opened.width, opened.height);
     let mut pixels = vec![0f32; width * height];
     // Every worker has a band of its own: one reads while another one sorts.
     let failed = Mutex::new(None);
-    let steps = network(frames.len());
-    let bands = pixels.chunks_mut(rows * width).enumerate();
-    let desk = || (Desk::new(frames.len()), vec![Vec::<f32>::new(); frames.len()]);
-    crate::parallel::each(bands, width * height, desk, |(desk, band), (number, out)| {
-        for ((frame, band), path) in frames.iter().zip(band.iter_mut()).zip(paths) {
-            if let Err(cause) = frame.rows(number * rows, out.len() / width, band) {
-                if let Ok(mut failed) = failed.lock() {
-                    failed.get_or_insert_with(|| wrong(path, cause.into()));
-                }
-                return;
-            }
-            prepare(frame.header(), number * rows * width, band);
-        }
-        let slices: Vec<&[f32]> = band.iter().map(Vec::as_slice).collect();
-        combine_piece(&slices, 0, out, desk, &steps, method);
-    });
+    let bands = pixels.chunks_mut(opened.rows * width).enumerate();
+    crate::parallel::each(
+        bands,
+        width * height,
+        || opened.bench(),
+        |bench, (number, out)| {
+            let first = number * opened.rows;
+            note(
+                &failed,
+                opened.band(&mut bench.desk, &mut bench.bands, first, out, method, prepare),
+            );
+        },
+    );
+    match failed.into_inner() {
+        Ok(Some(failed)) => Err(failed),
+        _ => Ok((opened.frames[0].trimmed_header(), Image { width, height, pixels })),
+    }
+}
+
+/// The same into a file, of which no more than bands are in memory either; `describe` changes the first frame's header.
+/// Width and height of the master.
+pub fn combine_into(
+    paths: &[PathBuf],
+    method: Method,
+    layout: &Layout,
+    out: &Path,
+    describe: impl FnOnce(&mut Header),
+) -> Result<(usize, usize), MasterError> {
+    let opened = Opened::new(paths, layout)?;
+    let (width, height) = (opened.width, opened.height);
+    let mut header = opened.frames[0].trimmed_header();
+    describe(&mut header);
+    let unwritten = |cause: BandsError| MasterError::Unwritten {
+        path: out.into(),
+        cause,
+    };
+    let file = Bands::create(out, &header, width, height).map_err(unwritten)?;
+    let failed = Mutex::new(None);
+    let bands = (0..height).step_by(opened.rows);
+    crate::parallel::each(
+        bands,
+        width * height,
+        || opened.bench(),
+        |bench, first| {
+            let rows = opened.rows.min(height - first);
+            let Bench { desk, bands, out } = bench;
+            let out = &mut out[..rows * width];
+            let done = opened
+                .band(desk, bands, first, out, method, &|_, _, _| {})
+                .and_then(|()| file.write(first, out).map_err(unwritten));
+            note(&failed, done);
+        },
+    );
     if let Ok(Some(failed)) = failed.into_inner() {
         return Err(failed);
     }
-    Ok((first.trimmed_header(), Image { width, height, pixels }))
+    file.finish().map_err(unwritten)?;
+    Ok((width, height))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::{
     measure::{Conditions, Measured, POINTING_DEG, measure, zenith_seeing},
     minor_planets::{self, Elements},
     overscan::{Layout, Section, TrimmedRows},
-    preview,
+    photometry::Brightness,
+    plot, preview,
     reduce::{ReduceError, Reduction, Wanted, reduce},
     solve_field,
 };
@@ -390,6 +391,9 @@ pub fn reduce_frame(job: &Job, made: &Made) -> Result<Reduced, String> {
         (Some(event), Some(measured)) => answer(job, event, &reduction, measured, None, &mut written)?,
         _ => None,
     };
+    if let (Some(event), None) = (&frame.event, &alert) {
+        written.push(unsearched(job, event, &reduction)?);
+    }
     if let Some(Err(cause)) = &reduction.measured {
         degradations.push(format!("no plate solution: {cause}"));
     }
@@ -418,6 +422,29 @@ pub fn reduce_frame(job: &Job, made: &Made) -> Result<Reduced, String> {
         rms: f64::from(reduction.rms),
         degradations,
     })
+}
+
+/// The report of an alert's frame that cannot be searched says why not.
+fn unsearched(job: &Job, event: &str, reduction: &Reduction) -> Result<Written, String> {
+    let cause = match &reduction.measured {
+        None => "no catalogue is configured".to_owned(),
+        Some(Err(cause)) => format!("no plate solution: {cause}"),
+        Some(Ok(_)) => "no sound zero point".to_owned(),
+    };
+    let report = serde_json::to_vec_pretty(&serde_json::json!({
+        "event": event,
+        "exposure": job.frame.exposure,
+        "obs_date": reduction.header.get("DATE-OBS"),
+        "exposure_s": job.frame.exposure_s,
+        "filter": job.frame.filter,
+        "not_searched": cause,
+        "limiting_mag": null,
+        "candidates": [],
+        "cutouts": [],
+    }));
+    let path = format!("{}/alerts/{}.json", job.night, job.frame.exposure);
+    let report = report.map_err(|e| e.to_string())?;
+    write(&job.data_dir, path, ProductKind::Report, &report)
 }
 
 /// Whether the target of a frame, or its sky, fills the wells.
@@ -471,6 +498,27 @@ fn second_engine(job: &Job, reduction: &mut Reduction) -> Option<String> {
     None
 }
 
+/// The light curve of the best candidate over the visits and this frame, as SVG; `None` before the third point.
+fn light_curve(job: &Job, event: &str, now: &Visit, candidates: &[Candidate], radius_arcsec: f64) -> Option<String> {
+    let best = candidates.iter().find(|c| c.known.is_none())?;
+    let visits: Vec<Visit> = job.before.iter().chain([now]).cloned().collect();
+    let points = candidates::history(&visits, &now.filter, (best.ra, best.dec), radius_arcsec);
+    let first = points.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
+    let seen: Vec<plot::Seen> = points
+        .iter()
+        .map(|(minutes, mag, error)| {
+            (
+                minutes - first,
+                Brightness::Detected {
+                    mag: *mag,
+                    error: *error,
+                },
+            )
+        })
+        .collect();
+    (seen.len() >= 3).then(|| plot::light_curve(&format!("{event}, best candidate, {}", now.filter), &seen))
+}
+
 /// Minor planets are looked for this far beyond the frame's edge, degrees: their places are not that certain.
 const KNOWN_MARGIN_DEG: f64 = 0.1;
 
@@ -522,6 +570,27 @@ fn answer(
         pictures.push(path.clone());
         written.push(write(&job.data_dir, path, ProductKind::Preview, &bytes)?);
     }
+    let visit = Visit {
+        minutes: reduction
+            .header
+            .get_f64("MJD-OBS")
+            .map(|d| d * 1440.0 + exposure_s / 120.0),
+        ..field.visit(filter)
+    };
+    let curve = light_curve(job, event, &visit, &candidates, 2.0 * fwhm_px * wcs.scale_arcsec());
+    let light_curve = match curve.filter(|_| area.is_none()) {
+        Some(drawn) => {
+            let path = format!("{stem}-light-curve.svg");
+            written.push(write(
+                &job.data_dir,
+                path.clone(),
+                ProductKind::Report,
+                drawn.as_bytes(),
+            )?);
+            Some(path)
+        }
+        None => None,
+    };
     let report = serde_json::to_vec_pretty(&serde_json::json!({
         "event": event,
         "searched": if area.is_some() { "error circle" } else { "whole frame" },
@@ -538,6 +607,7 @@ fn answer(
         "visits_before": job.before.len(),
         "candidates": candidates,
         "cutouts": pictures,
+        "light_curve": light_curve,
     }))
     .map_err(|e| e.to_string())?;
     let text = |key: &str| reduction.header.get(key).unwrap_or_default();
@@ -561,7 +631,7 @@ fn answer(
     written.push(write(&job.data_dir, path.clone(), ProductKind::Report, &report)?);
     Ok(Some(Answer {
         report: path,
-        visit: field.visit(filter),
+        visit,
         candidates,
     }))
 }

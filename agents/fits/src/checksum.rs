@@ -24,7 +24,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u32 {
     total as u32
 }
 
-fn add(a: u32, b: u32) -> u32 {
+pub(crate) fn add(a: u32, b: u32) -> u32 {
     let total = u64::from(a) + u64::from(b);
     ((total & 0xffff_ffff) + (total >> 32)) as u32
 }
@@ -55,10 +55,14 @@ fn encoded(value: u32) -> String {
 
 /// A header as blocks with both keywords right for the data that follow it.
 pub(crate) fn signed(header: &Header, mandatory: &[(&str, String)], data: &[u8]) -> Vec<u8> {
+    signed_sum(header, mandatory, sum(data))
+}
+
+/// The same, for data of which the sum is known.
+pub(crate) fn signed_sum(header: &Header, mandatory: &[(&str, String)], of_data: u32) -> Vec<u8> {
     let mut header = header.clone();
     header.remove("CHECKSUM");
     header.remove("DATASUM");
-    let of_data = sum(data);
     header.text("CHECKSUM", "0000000000000000", "of the header and data unit");
     header.text("DATASUM", &of_data.to_string(), "of the data unit");
     let whole = add(sum(&header.bytes(mandatory)), of_data);

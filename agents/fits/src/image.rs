@@ -163,7 +163,7 @@ fn with_data(
     width: usize,
     height: usize,
     zero: Option<i32>,
-    data: impl Iterator<Item = u8>,
+    fill: impl FnOnce(&mut [u8]),
 ) -> Vec<u8> {
     let mut mandatory = vec![
         ("SIMPLE", "T".to_owned()),
@@ -175,9 +175,9 @@ fn with_data(
     if let Some(zero) = zero {
         mandatory.extend([("BZERO", zero.to_string()), ("BSCALE", "1".to_owned())]);
     }
-    let mut content: Vec<u8> = Vec::with_capacity(width * height * bitpix.unsigned_abs() as usize / 8 + BLOCK);
-    content.extend(data);
-    content.resize(content.len().next_multiple_of(BLOCK), 0);
+    let size = width * height * bitpix.unsigned_abs() as usize / 8;
+    let mut content = vec![0u8; size.next_multiple_of(BLOCK)];
+    fill(&mut content[..size]);
     let mut bytes = checksum::signed(header, &mandatory, &content);
     bytes.append(&mut content);
     bytes
@@ -186,8 +186,11 @@ fn with_data(
 /// Unsigned 16-bit integers, by the usual BZERO of 32768.
 pub fn write_u16(header: &Header, width: usize, height: usize, pixels: &[u16]) -> Result<Vec<u8>, FitsError> {
     shaped(pixels.len(), width, height)?;
-    let data = pixels.iter().flat_map(|p| (p ^ 0x8000).to_be_bytes());
-    Ok(with_data(header, 16, width, height, Some(32_768), data))
+    Ok(with_data(header, 16, width, height, Some(32_768), |out| {
+        for (two, p) in out.chunks_exact_mut(2).zip(pixels) {
+            two.copy_from_slice(&(p ^ 0x8000).to_be_bytes());
+        }
+    }))
 }
 
 /// Values rounded to 16-bit integers; what does not fit is cut at the ends of the range.
@@ -196,11 +199,12 @@ pub fn write_i16(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
     let mut header = header.clone();
     header.remove("BZERO");
     header.remove("BSCALE");
-    let data = image
-        .pixels
-        .iter()
-        .flat_map(|p| (p.round().clamp(-32_768.0, 32_767.0) as i16).to_be_bytes());
-    Ok(with_data(&header, 16, image.width, image.height, None, data))
+    let whole = |p: &f32| p.round().clamp(-32_768.0, 32_767.0) as i16;
+    Ok(with_data(&header, 16, image.width, image.height, None, |out| {
+        for (two, p) in out.chunks_exact_mut(2).zip(&image.pixels) {
+            two.copy_from_slice(&whole(p).to_be_bytes());
+        }
+    }))
 }
 
 /// Single-precision values.
@@ -209,14 +213,11 @@ pub fn write_f32(header: &Header, image: &Image) -> Result<Vec<u8>, FitsError> {
     let mut header = header.clone();
     header.remove("BZERO");
     header.remove("BSCALE");
-    Ok(with_data(
-        &header,
-        -32,
-        image.width,
-        image.height,
-        None,
-        image.pixels.iter().flat_map(|p| p.to_be_bytes()),
-    ))
+    Ok(with_data(&header, -32, image.width, image.height, None, |out| {
+        for (four, p) in out.chunks_exact_mut(4).zip(&image.pixels) {
+            four.copy_from_slice(&p.to_be_bytes());
+        }
+    }))
 }
 
 /// Unsigned 16-bit integers, tile-compressed by Rice row by row, in the first extension (section 10 of the standard).

@@ -5,6 +5,7 @@
 //! before memory is taken. Read are the primary array or else the first image of an extension, plain or compressed by
 //! Rice; other tables and compressions are refused by name.
 
+mod bands;
 mod checksum;
 mod extension;
 mod header;
@@ -12,6 +13,7 @@ mod image;
 mod rice;
 mod rows;
 
+pub use bands::{Bands, BandsError};
 pub use checksum::{Checksum, verify};
 pub use extension::units;
 pub use header::Header;

@@ -364,7 +364,7 @@ mod tests {
             offset_arcsec: Some((120.0, -80.0)),
             ..seen(0.0)
         };
-        let first = recentre(&Correction::default(), &[off.clone()], "s1", 0, &limits)
+        let first = recentre(&Correction::default(), std::slice::from_ref(&off), "s1", 0, &limits)
             .unwrap()
             .unwrap();
         assert_eq!((first.east_arcsec, first.north_arcsec), (-120.0, 80.0));
@@ -372,7 +372,7 @@ mod tests {
             since: Some(at(40.0)),
             ..first
         };
-        assert_eq!(recentre(&moved, &[off.clone()], "s1", 1, &limits), None);
+        assert_eq!(recentre(&moved, std::slice::from_ref(&off), "s1", 1, &limits), None);
         let now = Seen {
             offset_arcsec: Some((3.0, 2.0)),
             ..seen(60.0)

@@ -53,6 +53,7 @@ const ASSETS: &[Asset] = &[
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),
+    asset!("/assets/candidates.js", SCRIPT, "candidates.js"),
     asset!("/assets/now.css", STYLE, "now.css"),
     asset!("/assets/status.css", STYLE, "status.css"),
     asset!("/assets/now.js", SCRIPT, "now.js"),

@@ -22,6 +22,7 @@ const CHUNK: usize = 256 * 1024;
 fn content_type(path: &Path) -> Option<&'static str> {
     Some(match path.extension()?.to_str()? {
         "png" => "image/png",
+        "svg" => "image/svg+xml",
         "fits" | "fit" => "application/fits",
         "json" => "application/json",
         "ndjson" => "application/x-ndjson",

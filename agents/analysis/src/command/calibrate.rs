@@ -1,13 +1,13 @@
 //! Commands that calibrate: masters of many frames, a mask of bad pixels, a raw frame calibrated.
 
-use super::{CommandError, bad, mask_for, median, number, read, write};
+use super::{CommandError, bad, mask_for, median, number, partial, read, write};
 use crate::{
     bad_pixels::{BadPixels, Limits},
     calibrate::{self, Masters},
-    masters::{self, Method},
+    masters::{self, MasterError, Method},
     overscan::{self, Layout},
 };
-use alidade_fits::{Header, Image};
+use alidade_fits::{Header, Image, Rows};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -174,23 +174,54 @@ pub fn calibrate(raw: &Path, options: &CalibrateOptions, out: &Path) -> Result<V
     }))
 }
 
-/// Combines frames of one size, each without its overscan, and writes the master, with the first frame's header. A band of
-/// every frame is in memory.
+/// Combines frames of one size, each without its overscan, and writes the master, with the first frame's header. Bands of
+/// the frames and of the master are in memory, none of them whole.
 pub fn combine(paths: &[PathBuf], method: Method, layout: &Layout, out: &Path) -> Result<Value, CommandError> {
-    let combined = masters::combine_files(paths, method, layout, &|_, _, _| {});
-    let (mut header, master) = combined.map_err(|e| CommandError::BadInput(e.to_string()))?;
-    header.number("NCOMBINE", paths.len(), "frames combined");
-    header.remove("BLANK");
-    header.history("combined by alidade");
-    let bytes = alidade_fits::write_f32(&header, &master).map_err(|e| CommandError::Failed(e.to_string()))?;
-    write(out, &bytes)?;
+    let partial = partial(out);
+    let combined = masters::combine_into(paths, method, layout, &partial, |header| {
+        header.number("NCOMBINE", paths.len(), "frames combined");
+        header.remove("BLANK");
+        header.history("combined by alidade");
+    });
+    let failed = |e: &dyn std::fmt::Display| CommandError::Failed(format!("{}: {e}", out.display()));
+    let done = combined.map_err(|e| match e {
+        MasterError::Unwritten { cause, .. } => failed(&cause),
+        other => CommandError::BadInput(other.to_string()),
+    });
+    let done = done.and_then(|size| {
+        let median = median_of_rows(&partial).map_err(|e| failed(&e))?;
+        std::fs::rename(&partial, out).map_err(|e| failed(&e))?;
+        Ok((size, median))
+    });
+    if done.is_err() {
+        // Nothing more can be done about a remainder that cannot be removed.
+        drop(std::fs::remove_file(&partial));
+    }
+    let ((width, height), median) = done?;
     Ok(json!({
         "file": out.display().to_string(),
         "frames": paths.len(),
-        "width": master.width,
-        "height": master.height,
-        "median": number(median(&master.pixels)),
+        "width": width,
+        "height": height,
+        "median": number(median),
     }))
+}
+
+/// The median of an image on disk, some rows at a time.
+fn median_of_rows(path: &Path) -> Result<f64, alidade_fits::RowsError> {
+    const ROWS: usize = 64;
+    let rows = Rows::open(path)?;
+    let (mut band, mut failed) = (Vec::new(), None);
+    let median = super::median_of(&mut |each| {
+        for first in (0..rows.height).step_by(ROWS) {
+            band.clear();
+            match rows.read_into(first, ROWS, &mut band) {
+                Ok(()) => band.iter().for_each(|v| each(*v)),
+                Err(e) => failed = Some(e),
+            }
+        }
+    });
+    failed.map_or(Ok(median), Err)
 }
 
 /// Finds the bad pixels of a detector in a master dark and flats, and writes their mask.
