@@ -27,7 +27,7 @@ pub type Clock = Arc<dyn Fn() -> UtcTime + Send + Sync>;
 pub enum Work {
     Native(Arc<dyn Task>),
     Command {
-        command: TaskCommand,
+        command: Box<TaskCommand>,
         folder: PathBuf,
         executor: Arc<dyn Executor>,
         /// Of an attempt that was started before.
