@@ -20,10 +20,13 @@ pub enum Signal {
 /// What is called.
 pub type Slot = Arc<dyn Fn(Signal, &AttemptRow) + Send + Sync>;
 
+/// Held weakly.
+type Ear = Weak<dyn Fn(Signal, &AttemptRow) + Send + Sync>;
+
 /// Who is called at what.
 #[derive(Clone, Default)]
 pub struct Signals {
-    slots: Vec<(Option<Signal>, Weak<dyn Fn(Signal, &AttemptRow) + Send + Sync>)>,
+    slots: Vec<(Option<Signal>, Ear)>,
     silent: bool,
 }
 

@@ -27,7 +27,7 @@ pub type Clock = Arc<dyn Fn() -> UtcTime + Send + Sync>;
 pub enum Work {
     Native(Arc<dyn Task>),
     Command {
-        command: TaskCommand,
+        command: Box<TaskCommand>,
         folder: PathBuf,
         executor: Arc<dyn Executor>,
         /// Of an attempt that was started before.
@@ -389,27 +389,24 @@ fn specification(
     Ok(spec)
 }
 
-/// Replaces `{name}`; what has no meaning is a failure. `{{` is a brace.
+/// Replaces `{name}` and `{kind:name}`; a name that means nothing is a failure, other braces are themselves.
 fn filled(word: &str, meaning: impl Fn(&str) -> Option<String>) -> Result<String, TaskFailure> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_-:.".contains(c);
     let mut text = String::new();
     let mut rest = word;
     while let Some(at) = rest.find('{') {
         text.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('{') {
-            text.push('{');
-            rest = after;
-            continue;
+        match rest.split_once('}') {
+            Some((name, after)) if !name.is_empty() && name.chars().all(legal) && !text.ends_with('$') => {
+                match meaning(name) {
+                    Some(value) => text.push_str(&value),
+                    None => return Err(TaskFailure(format!("{{{name}}} in the command means nothing here"))),
+                }
+                rest = after;
+            }
+            _ => text.push('{'),
         }
-        let Some((name, after)) = rest.split_once('}') else {
-            text.push('{');
-            continue;
-        };
-        match meaning(name) {
-            Some(value) => text.push_str(&value),
-            None => return Err(TaskFailure(format!("{{{name}}} in the command means nothing here"))),
-        }
-        rest = after;
     }
     text.push_str(rest);
     Ok(text)

@@ -265,7 +265,7 @@ impl Runner<'_> {
             (Some(missing), _) => refused(missing),
             (None, Body::Command { command, folder }) => match self.around.executors.get(&command.executor) {
                 Some(executor) => Work::Command {
-                    command: command.clone(),
+                    command: Box::new(command.clone()),
                     folder: folder.clone(),
                     executor: executor.clone(),
                     ticket,

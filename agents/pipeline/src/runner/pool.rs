@@ -8,7 +8,7 @@ use crate::{
 use std::{
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::Duration,
@@ -87,10 +87,7 @@ impl Pool {
         let event = if at_most.is_zero() {
             self.told.try_recv().ok()
         } else {
-            match self.told.recv_timeout(at_most) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            }
+            self.told.recv_timeout(at_most).ok()
         };
         if matches!(event, Some(Event::Done(_))) {
             self.busy -= 1;

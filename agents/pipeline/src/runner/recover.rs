@@ -21,7 +21,7 @@ const MOST_INTERRUPTIONS: usize = 5;
 /// Something the planner had been told.
 enum Told {
     Drawn(DrawRow),
-    Ended(AttemptRow),
+    Ended(Box<AttemptRow>),
 }
 
 impl Runner<'_> {
@@ -68,7 +68,7 @@ impl Runner<'_> {
         told.extend(
             attempts
                 .iter()
-                .filter_map(|a| a.seq.map(|seq| (seq, Told::Ended(a.clone())))),
+                .filter_map(|a| a.seq.map(|seq| (seq, Told::Ended(Box::new(a.clone()))))),
         );
         told.sort_by_key(|(seq, _)| *seq);
         for target in self.store.targets(&self.record.id.clone())? {
