@@ -16,7 +16,7 @@ use alidade::{
     store::{Durability, delivery::DeliveryLedger},
 };
 use alidade_delivery::{
-    books::{Books, Fault, Ledger, MessageState, Settlement},
+    books::{Fault, Ledger, MessageState, Settlement},
     desk::{Desk, Draft},
     launcher::{Launch, launch},
     recipes::{House, Mock},
@@ -361,7 +361,7 @@ fn the_page_queries_and_reviews_work_over_http() {
     let url = format!("sqlite:{}", folder.join("a.sqlite"));
     let mut ours = ledger(&url);
     launched(&station, &mut ours, "uid://X1/X1/Xb2", "PipelineImaging");
-    let observatory = Observatory::new();
+    let observatory = Observatory::new("delivery");
     let books = url.clone();
     let desk = DataDesk {
         station: station.clone(),
