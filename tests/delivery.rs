@@ -5,7 +5,6 @@
 #[path = "support/command.rs"]
 mod command;
 #[path = "support/observatory.rs"]
-#[allow(dead_code, reason = "only its ports are used here")]
 mod observatory;
 #[path = "support/postgres.rs"]
 mod postgres;
