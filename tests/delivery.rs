@@ -5,7 +5,6 @@
 #[path = "support/command.rs"]
 mod command;
 #[path = "support/observatory.rs"]
-#[allow(dead_code, reason = "only its ports are used here")]
 mod observatory;
 #[path = "support/postgres.rs"]
 mod postgres;
@@ -16,7 +15,7 @@ use alidade::{
     store::{Durability, delivery::DeliveryLedger},
 };
 use alidade_delivery::{
-    books::{Books, Fault, Ledger, MessageState, Settlement},
+    books::{Fault, Ledger, MessageState, Settlement},
     desk::{Desk, Draft},
     launcher::{Launch, launch},
     recipes::{House, Mock},
@@ -361,7 +360,7 @@ fn the_page_queries_and_reviews_work_over_http() {
     let url = format!("sqlite:{}", folder.join("a.sqlite"));
     let mut ours = ledger(&url);
     launched(&station, &mut ours, "uid://X1/X1/Xb2", "PipelineImaging");
-    let observatory = Observatory::new();
+    let observatory = Observatory::new("delivery");
     let books = url.clone();
     let desk = DataDesk {
         station: station.clone(),

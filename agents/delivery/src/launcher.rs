@@ -41,7 +41,7 @@ pub fn answered(desk: &mut Desk, message: &Message) -> Result<Result<(), String>
     let unit = &answer["ous"];
     if let (Some(recipe), Some(exec)) = (unit["recipe"].as_str(), unit["executive"].as_str())
         && answer["status"] == json!(201)
-        && unit["state"] == json!("ready_for_processing")
+        && unit["state"] == json!("ReadyForProcessing")
         && !recipe.starts_with("Manual")
     {
         let body = json!({

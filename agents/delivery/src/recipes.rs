@@ -182,7 +182,7 @@ fn mock(request: &RunRequest, mock: Mock) -> Result<(), Failed> {
         thread::sleep(Duration::from_secs_f64(seconds));
     }
     let number = u32::from_le_bytes([dice[2], dice[3], dice[4], dice[5]]);
-    if mock.fails_one_in > 0 && number % mock.fails_one_in == 0 {
+    if mock.fails_one_in > 0 && number.is_multiple_of(mock.fails_one_in) {
         return Err(Failed::Problem("the pipeline failed, as one run in ten does".into()));
     }
     let folder = request.products();

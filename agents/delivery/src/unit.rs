@@ -118,11 +118,26 @@ pub struct Unit {
     pub recipe: Option<String>,
     /// The executive (site) that processes and receives it; cleared when it is delivered.
     pub executive: Option<String>,
+    #[serde(with = "state_name")]
     pub state: UnitState,
     /// A [`Step`], only while the state is `DeliveryInProgress`.
     pub step: Option<String>,
     pub created: UtcTime,
     pub changed: UtcTime,
+}
+
+/// States go out under the names of the table.
+mod state_name {
+    use super::UnitState;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(state: &UnitState, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(state.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<UnitState, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 impl Unit {

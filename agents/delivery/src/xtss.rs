@@ -352,10 +352,9 @@ fn attempt(desk: &mut Desk, request: &Request, author: &str) -> Result<Result<Va
 fn write(desk: &mut Desk, decision: &Decision, author: &str, cause: &str) -> Result<(), Fault> {
     let unit = &decision.unit;
     desk.books.put_unit(unit)?;
-    let mut number = desk.books.last_event(&unit.uid)?;
+    let first = desk.books.last_event(&unit.uid)? + 1;
     let mut events = Vec::with_capacity(decision.changes.len());
-    for change in &decision.changes {
-        number += 1;
+    for (number, change) in (first..).zip(&decision.changes) {
         let event = UnitEvent {
             uid: unit.uid.clone(),
             number,

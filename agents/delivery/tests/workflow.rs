@@ -5,7 +5,7 @@
 mod support;
 
 use alidade_delivery::{
-    books::{Books, MessageState, Settlement},
+    books::{MessageState, Settlement},
     desk::{Desk, Draft},
     recipes::Mock,
     review::Verdict,
