@@ -6,9 +6,11 @@ pub mod alert_strategy;
 pub mod check;
 pub mod db;
 pub mod device;
+pub mod doctor;
 pub mod ephemeris;
 pub mod guard;
 pub mod image;
+pub mod package;
 pub mod remote;
 pub mod replay;
 pub mod request;
@@ -66,6 +68,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Calibrate, combine, measure and show images
     Image(image::ImageArgs),
+    /// Install, list, show and remove packages of processing
+    Package(package::PackageArgs),
+    /// What this machine offers for runs, and why not what it does not
+    Doctor(doctor::DoctorArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         }
         Command::SimulateDevices(args) => simulate_devices::run(&args, &mut stdout),
         Command::Device(args) => device::run(&args, &mut stdout),
+        Command::Package(args) => package::run(&args, &mut stdout),
+        Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Check { config, json } => {
             drop(stdout);
             return check::run(&config, json);

@@ -27,6 +27,7 @@ pub mod guard;
 pub mod journal;
 pub mod live;
 pub mod outbox;
+pub mod packages;
 pub mod panorama;
 pub mod report;
 pub mod strategies;

@@ -12,6 +12,7 @@
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
 //! | [`queries`] | what gateways and commands ask |
+//! | `packages` | runs of packages |
 //! | [`accounts`] | users, telescopes, instruments and strategies: what people set up |
 //!
 //! All calls block; the caller keeps them off the agents' thread. Nothing outside this module names the database.
@@ -20,6 +21,7 @@ pub mod accounts;
 mod connection;
 mod error;
 pub mod migrations;
+mod packages;
 mod project;
 pub mod queries;
 pub mod restore;

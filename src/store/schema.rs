@@ -334,6 +334,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    package_runs (id) {
+        id -> Text,
+        package -> Text,
+        state -> Text,
+        created_at -> Timestamp,
+        record -> Text,
+    }
+}
+
+diesel::table! {
+    package_outputs (run, name) {
+        run -> Text,
+        name -> Text,
+        size -> BigInt,
+        sha256 -> Text,
+    }
+}
+
+diesel::table! {
     /// A view over `quota_postings`.
     quota_balances (account) {
         account -> Text,

@@ -439,6 +439,7 @@ impl Observatory {
             data_dir: folder.clone(),
             journal_page: None,
             product_path: None,
+            packages: None,
             alerts: Some(desk()),
             token: Some("correct horse".into()),
         };

@@ -27,6 +27,10 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
     asset!("/alerts", HTML, "alerts.html"),
+    asset!("/packages", HTML, "packages.html"),
+    asset!("/assets/packages.css", STYLE, "packages.css"),
+    asset!("/assets/packages.js", SCRIPT, "packages.js"),
+    asset!("/assets/tus.js", SCRIPT, "tus.js"),
     asset!("/assets/alerts.css", STYLE, "alerts.css"),
     asset!("/assets/alerts.js", SCRIPT, "alerts.js"),
     asset!("/assets/budget.js", SCRIPT, "budget.js"),

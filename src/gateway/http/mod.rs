@@ -15,6 +15,8 @@
 //! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
 //! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
+//! /api/v1/packages ...       packages, their input files and runs (see `packages`); /packages the page
+//! /api/v1/uploads            resumable uploads by tus 1.0.0 (see `uploads`)
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -31,10 +33,14 @@ mod assets;
 mod commands;
 mod events;
 mod hub;
+mod packages;
 mod problem;
 mod products;
 mod reads;
 mod status_page;
+mod uploads;
+
+pub use packages::Desks;
 
 use super::{
     JournalLine,
@@ -81,6 +87,8 @@ pub struct HttpPorts {
     pub product_path: Option<ProductPath>,
     /// Without it there are no pages about alerts.
     pub alerts: Option<AlertDesk>,
+    /// Without it there are no packages.
+    pub packages: Option<Desks>,
     /// Bearer token for commands that do not come from loopback; none means that such commands are refused.
     pub token: Option<String>,
 }
@@ -256,6 +264,49 @@ where
         .default_service(web::to(|| async { Problem::method_not_allowed("POST") }))
 }
 
+/// A resource that answers GET, and DELETE with another handler.
+fn kept<F, G, A, B>(path: &str, show: F, remove: G) -> actix_web::Resource
+where
+    F: actix_web::Handler<A>,
+    A: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+    G: actix_web::Handler<B>,
+    B: actix_web::FromRequest + 'static,
+    G::Output: actix_web::Responder + 'static,
+{
+    web::resource(path.to_owned())
+        .route(web::get().to(show))
+        .route(web::delete().to(remove))
+        .default_service(web::to(|| async { Problem::method_not_allowed("GET, DELETE") }))
+}
+
+fn package_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource(["/api/v1/uploads", "/api/v1/uploads/"]).to(uploads::entry))
+        .service(web::resource("/api/v1/uploads/{id}").to(uploads::entry))
+        .service(read_only("/api/v1/packages", packages::list))
+        .service(kept("/api/v1/packages/{id}", packages::show, packages::remove))
+        .service(write_only("/api/v1/packages/{id}/install", packages::install))
+        .service(read_only("/api/v1/packages/{id}/form", packages::form))
+        .service(read_only("/api/v1/packages/{id}/files/{name}", packages::file))
+        .service(write_only("/api/v1/packages/{id}/runs", packages::begin))
+        .service(read_only("/api/v1/package-files", packages::files))
+        .service(
+            web::resource("/api/v1/package-files/{id}")
+                .route(web::delete().to(packages::remove_file))
+                .default_service(web::to(|| async { Problem::method_not_allowed("DELETE") })),
+        )
+        .service(read_only("/api/v1/package-runs", packages::runs))
+        .service(kept("/api/v1/package-runs/{id}", packages::run, packages::remove_run))
+        .service(read_only("/api/v1/package-runs/{id}/log", packages::log))
+        .service(read_only("/api/v1/package-runs/{id}/follow", packages::follow))
+        .service(read_only(
+            "/api/v1/package-runs/{id}/outputs/{name:.*}",
+            packages::output,
+        ))
+        .service(write_only("/api/v1/package-runs/{id}/{signal}", packages::signal));
+}
+
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/api/v1/status", reads::status))
@@ -272,6 +323,7 @@ fn routes(config: &mut web::ServiceConfig) {
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
         .service(read_only("/metrics", alerts::metrics))
+        .configure(package_routes)
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))
         .service(write_only("/api/v1/requests", commands::submit_request))
