@@ -52,7 +52,7 @@ function published(record) {
     h("a", { href: productUrl(draft) }, "draft of a circular"), " (a draft for people, sent by nobody else)");
 }
 
-function candidates(record) {
+function toldCandidates(record) {
   const found = record.candidates.map((c) => h("li", {}, `RA ${fixed(c.ra_deg, 5)}° Dec ${fixed(c.dec_deg, 5)}°${c.mag === null ? "" : `, ${c.filter} ${fixed(c.mag, 2)}${c.mag_err === null ? "" : ` ± ${fixed(c.mag_err, 2)}`}`}, ${c.note} (${c.exposure})`));
   const looked = record.searched === 0 ? "not looked for yet" : `${found.length} in ${record.searched} frames`;
   return h("details", { id: "candidates" }, h("summary", {}, `Candidates: ${looked}`), h("ul", { class: "plain" }, found));
@@ -85,7 +85,7 @@ function drawn(record) {
       h("ol", { class: "plain journal", tabindex: 0, "aria-label": "History of the event" }, record.history.map((moment) => h("li", {}, h("time", { datetime: moment.at }, `${moment.at.slice(0, 10)} ${hhmmss(moment.at)}`), ` ${moment.text}`)))),
     h("details", {}, h("summary", {}, `Frames: ${record.frames.length}`),
       h("ul", { class: "plain" }, record.frames.map((frame) => h("li", {}, `${frame.exposure}: ${frame.filter}, ${frame.exposure_s} s, ${duration(frame.since_trigger_s)} after the trigger${frame.sources === null ? "" : `, ${frame.sources} sources`}`)))),
-    candidates(record),
+    toldCandidates(record),
   ]);
 }
 

@@ -9,10 +9,12 @@ mod data_movie;
 mod data_show;
 pub mod db;
 pub mod device;
+pub mod doctor;
 pub mod ephemeris;
 pub mod guard;
 pub mod image;
 pub mod pipeline;
+pub mod package;
 pub mod remote;
 pub mod replay;
 pub mod request;
@@ -77,6 +79,10 @@ enum Command {
     Pipeline(pipeline::PipelineArgs),
     /// The life of the data: launch, review, replicate, ingest, deliver
     Data(data::DataArgs),
+    /// Install, list, show and remove packages of processing
+    Package(package::PackageArgs),
+    /// What this machine offers for runs, and why not what it does not
+    Doctor(doctor::DoctorArgs),
     /// Show, apply and revert the database schema
     Db(DbCommand),
 }
@@ -109,6 +115,8 @@ pub fn main() -> ExitCode {
         }
         Command::SimulateDevices(args) => simulate_devices::run(&args, &mut stdout),
         Command::Device(args) => device::run(&args, &mut stdout),
+        Command::Package(args) => package::run(&args, &mut stdout),
+        Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Check { config, json } => {
             drop(stdout);
             return check::run(&config, json);

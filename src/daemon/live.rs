@@ -274,6 +274,9 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let (calls, mut commands) = mpsc::channel(64);
     let token = settings.http.token_file.as_deref().map(read_secret).transpose();
     let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
+    // Kept to the end of the daemon: it drives the runs.
+    let driven = super::packages::open(&data_dir, &settings.database.url);
+    let driven = driven.map_err(|cause| eprintln!("no packages: {cause}")).ok();
     let _http = if settings.http.enabled {
         let records = Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?;
         let records = Arc::new(records);
@@ -284,6 +287,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             data_dir,
             journal_page: Some(http::journal_of(records.clone())),
             product_path: None,
+            packages: driven.as_ref().map(|driven| driven.desks.clone()),
             alerts: Some(http::AlertDesk {
                 board: boards,
                 packets: past_packets(&settings),

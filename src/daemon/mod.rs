@@ -33,6 +33,7 @@ pub mod listeners;
 pub mod live;
 mod mail;
 pub mod outbox;
+pub mod packages;
 pub mod panorama;
 mod people;
 pub mod pipelines;

@@ -199,6 +199,7 @@ async fn night(
                 data_dir: plan.data_dir(),
                 journal_page: None,
                 product_path: None,
+                packages: None,
                 alerts: Some(http::AlertDesk {
                     board: boards,
                     packets: past_packets(store.clone()),

@@ -16,6 +16,7 @@
 //! | [`installation`] | telescopes, instruments and strategies: what people set up |
 //! | [`people`] | accounts, sessions, tokens and their audit |
 //! | [`delivery`] | the books of the data's life: units, message bus, records, metadata |
+//! | `packages` | runs of packages |
 //!
 //! All calls block; the caller keeps them off the agents' thread. Nothing outside this module names the database.
 
@@ -27,6 +28,7 @@ pub mod migrations;
 pub mod nights;
 pub mod people;
 pub mod pipelines;
+mod packages;
 mod project;
 pub mod queries;
 pub mod restore;

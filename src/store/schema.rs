@@ -341,6 +341,12 @@ diesel::table! {
         state -> Text,
         password -> Nullable<Text>,
         created_at -> Timestamp,
+    package_runs (id) {
+        id -> Text,
+        package -> Text,
+        state -> Text,
+        created_at -> Timestamp,
+        record -> Text,
     }
 }
 
@@ -386,6 +392,11 @@ diesel::table! {
         subject -> Text,
         outcome -> Text,
         digest -> Text,
+    package_outputs (run, name) {
+        run -> Text,
+        name -> Text,
+        size -> BigInt,
+        sha256 -> Text,
     }
 }
 

@@ -481,6 +481,7 @@ impl Observatory {
             data_dir: folder.clone(),
             journal_page: None,
             product_path: None,
+            packages: None,
             alerts: Some(desk()),
             people: None,
             records: None,

@@ -23,6 +23,8 @@
 //! /api/v1/runs/{id}          the run with its attempts and products; /cancel POST
 //! /api/v1/runs/{id}/log      ?from=N&limit=N; /log/stream the same as server-sent events until the run has ended
 //! /data                      the page of the data; /api/v1/data and below: see `data`
+//! /api/v1/packages ...       packages, their input files and runs (see `packages`); /packages the page
+//! /api/v1/uploads            resumable uploads by tus 1.0.0 (see `uploads`)
 //! /metrics                   counters and latencies for Prometheus
 //! /alerts                    the page of the alerts; /night, /requests, /system the others
 //! /api/v1/nights             past nights; /api/v1/nights/{night} one of them, planned and as it went; .../sky its ephemerides
@@ -49,12 +51,16 @@ mod openapi;
 mod pipelines;
 mod planning;
 mod policy;
+mod packages;
 mod problem;
 mod products;
 mod reads;
 mod records;
 mod status_page;
 mod system;
+mod uploads;
+
+pub use packages::Desks;
 
 use super::{
     JournalLine,
@@ -133,6 +139,8 @@ pub struct HttpPorts {
     pub data: Option<DataDesk>,
     /// What is configured; without it there are no ephemerides, no instruments to choose from and no limits.
     pub settings: Option<Arc<Settings>>,
+    /// Without it there are no packages.
+    pub packages: Option<Desks>,
     /// Bearer token of the configuration, an operator's.
     pub token: Option<String>,
     /// What somebody at this machine is who has not logged in.
@@ -320,6 +328,49 @@ where
         .default_service(web::to(|| async { Problem::method_not_allowed("POST") }))
 }
 
+/// A resource that answers GET, and DELETE with another handler.
+fn kept<F, G, A, B>(path: &str, show: F, remove: G) -> actix_web::Resource
+where
+    F: actix_web::Handler<A>,
+    A: actix_web::FromRequest + 'static,
+    F::Output: actix_web::Responder + 'static,
+    G: actix_web::Handler<B>,
+    B: actix_web::FromRequest + 'static,
+    G::Output: actix_web::Responder + 'static,
+{
+    web::resource(path.to_owned())
+        .route(web::get().to(show))
+        .route(web::delete().to(remove))
+        .default_service(web::to(|| async { Problem::method_not_allowed("GET, DELETE") }))
+}
+
+fn package_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource(["/api/v1/uploads", "/api/v1/uploads/"]).to(uploads::entry))
+        .service(web::resource("/api/v1/uploads/{id}").to(uploads::entry))
+        .service(read_only("/api/v1/packages", packages::list))
+        .service(kept("/api/v1/packages/{id}", packages::show, packages::remove))
+        .service(write_only("/api/v1/packages/{id}/install", packages::install))
+        .service(read_only("/api/v1/packages/{id}/form", packages::form))
+        .service(read_only("/api/v1/packages/{id}/files/{name}", packages::file))
+        .service(write_only("/api/v1/packages/{id}/runs", packages::begin))
+        .service(read_only("/api/v1/package-files", packages::files))
+        .service(
+            web::resource("/api/v1/package-files/{id}")
+                .route(web::delete().to(packages::remove_file))
+                .default_service(web::to(|| async { Problem::method_not_allowed("DELETE") })),
+        )
+        .service(read_only("/api/v1/package-runs", packages::runs))
+        .service(kept("/api/v1/package-runs/{id}", packages::run, packages::remove_run))
+        .service(read_only("/api/v1/package-runs/{id}/log", packages::log))
+        .service(read_only("/api/v1/package-runs/{id}/follow", packages::follow))
+        .service(read_only(
+            "/api/v1/package-runs/{id}/outputs/{name:.*}",
+            packages::output,
+        ))
+        .service(write_only("/api/v1/package-runs/{id}/{signal}", packages::signal));
+}
+
 fn routes(config: &mut web::ServiceConfig) {
     config
         .service(read_only("/api/v1/status", reads::status))
@@ -347,6 +398,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/api/v1/runs/{id}/log/stream", pipelines::stream))
         .service(write_only("/api/v1/runs/{id}/cancel", pipelines::cancel))
         .service(read_only("/metrics", alerts::metrics))
+        .configure(package_routes)
         .service(read_only("/api/v1/products/{path:.*}", products::product))
         .service(write_only("/api/v1/commands", commands::command))
         .service(

@@ -296,21 +296,25 @@ impl<'a> Supervised<'a> {
         here && stat_of(self.pid).is_some_and(|stat| !stat.zombie && stat.started == self.started)
     }
 
-    /// Every process of the attempt but the supervisor: of its group, or with its marker.
+    /// Every process of the attempt but the supervisor: those of its control groups, which nothing leaves; without groups
+    /// those of the supervisor's process group, or with the marker. What is older than the supervisor is not looked into.
     pub fn processes(&self) -> Vec<u32> {
+        if let Some(groups) = &self.groups {
+            return groups.processes();
+        }
         let alive = self.is_alive();
         let marker = format!("{MARKER}={}", self.ticket.attempt);
-        let mut found = self.groups.as_ref().map(Groups::processes).unwrap_or_default();
+        let mut found = Vec::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            if pid == self.pid || found.contains(&pid) {
+            if pid == self.pid {
                 continue;
             }
             let Some(stat) = stat_of(pid) else { continue };
-            if stat.zombie {
+            if stat.zombie || stat.started < self.started {
                 continue;
             }
             let marked = || {

@@ -3,7 +3,7 @@
 use super::{
     AttemptSpec, AttemptState, Ending, ExecutorError, Limits, Outcome, Signal, Ticket,
     cgroup::Groups,
-    supervisor::{GRACE_S, Supervised},
+    supervisor::{GRACE_S, Supervised, send},
 };
 use alidade_model::time::UtcTime;
 use rustix::process::Signal as Kill;
@@ -40,10 +40,11 @@ fn end_all(it: &Supervised<'_>) -> Result<(), ExecutorError> {
         groups.freeze(false)?;
     }
     for _ in 0..50 {
-        if it.processes().is_empty() {
+        let left = it.processes();
+        if left.is_empty() {
             break;
         }
-        it.kill(Kill::KILL);
+        left.into_iter().for_each(|pid| send(pid, Kill::KILL));
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())
@@ -144,7 +145,10 @@ pub(super) fn signal(ticket: &Ticket, signal: Signal, now: UtcTime) -> Result<()
 /// See [`super::Executor::cleanup`].
 pub(super) fn cleanup(ticket: &Ticket) -> Result<(), ExecutorError> {
     let it = Supervised::of(ticket)?;
-    end_all(&it)?;
+    // Whoever told the ending has ended what was left.
+    if !it.control("ending.json").exists() {
+        end_all(&it)?;
+    }
     if let Some(groups) = &it.groups {
         // A killed process leaves its group a moment after it is gone.
         for _ in 0..100 {

@@ -12,14 +12,20 @@
 //! | [`form`] | the form: what it may say, whether a configuration obeys it |
 //! | [`image`] | OCI image layouts: digests checked, layers applied with their whiteouts |
 //! | [`shelf`] | install, list, show, remove |
+//! | [`runs`] | a run, its states, its progress |
+//! | [`desk`] | all of it driven together, and taken up after a death |
 
 pub mod archive;
+pub mod desk;
 pub mod form;
 pub mod image;
 pub mod manifest;
+pub mod runs;
 pub mod shelf;
 
+pub use desk::{Desk, DeskError, DeskSettings, NewRun};
 pub use manifest::Manifest;
+pub use runs::{PackageRun, RunBook};
 pub use shelf::{Package, PackageState, Shelf};
 
 use std::{io, path::PathBuf};

@@ -131,6 +131,12 @@ impl Shelf {
         }
     }
 
+    /// With other bounds.
+    pub fn bounded(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     pub fn folder(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }

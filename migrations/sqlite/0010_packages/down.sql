@@ -1,0 +1,2 @@
+DROP TABLE package_outputs;
+DROP TABLE package_runs;
