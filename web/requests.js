@@ -203,7 +203,6 @@ async function submit() {
     draft.id = fresh();
     byId("draft").elements.id.value = draft.id;
     byId("previewed").replaceChildren();
-    opened = sent[0] ?? opened;
   } catch (cause) {
     // Those that were accepted must not be sent again.
     prepared = prepared.filter((request) => !sent.includes(request.id));

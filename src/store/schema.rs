@@ -341,6 +341,10 @@ diesel::table! {
         state -> Text,
         password -> Nullable<Text>,
         created_at -> Timestamp,
+    }
+}
+
+diesel::table! {
     package_runs (id) {
         id -> Text,
         package -> Text,
@@ -392,6 +396,10 @@ diesel::table! {
         subject -> Text,
         outcome -> Text,
         digest -> Text,
+    }
+}
+
+diesel::table! {
     package_outputs (run, name) {
         run -> Text,
         name -> Text,

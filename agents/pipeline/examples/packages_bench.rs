@@ -85,7 +85,9 @@ fn upload_rate(folder: &Path) -> serde_json::Value {
     let piece = vec![7_u8; 1 << 20];
     let mut session = it.begin("a", 0, None, None, epoch()).unwrap();
     let written = milliseconds(|| (0..total >> 20).for_each(|_| session.write(&piece).unwrap()));
-    let synced = milliseconds(|| drop(session.finish(true).unwrap()));
+    let synced = milliseconds(|| {
+        session.finish(true).unwrap();
+    });
     let rate = |ms: f64| total as f64 / 1e6 / (ms / 1e3);
     serde_json::json!({ "mb_per_s": rate(written), "mb_per_s_with_sync": rate(written + synced) })
 }

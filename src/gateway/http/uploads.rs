@@ -62,7 +62,12 @@ fn count(request: &HttpRequest, name: &str) -> Result<Option<u64>, UploadError> 
 }
 
 /// All methods of both addresses.
-pub async fn entry(request: HttpRequest, caller: Caller, body: Payload, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn entry(
+    request: HttpRequest,
+    caller: Caller,
+    body: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let desks = super::packages::desks(&shared)?;
     let method = text(&request, "X-HTTP-Method-Override").and_then(|name| name.to_uppercase().parse().ok());
     let method: Method = method.unwrap_or_else(|| request.method().clone());
