@@ -56,7 +56,7 @@ impl Default for Limits {
             recentre_arcsec: 30.0,
             focus_trial_steps: 0,
             focus_doubt_arcsec: 5.0,
-            retakes: 1,
+            retakes: 0,
         }
     }
 }
