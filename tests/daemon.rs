@@ -330,6 +330,17 @@ fn overrides_with_an_end_and_open_alarms_survive_kill_9() {
         let list = status["safety"]["overrides"].as_array().unwrap();
         list.iter().map(|o| o["input"].as_str().unwrap().to_owned()).collect()
     };
+    // The page's state is made once a second.
+    let until = |service: &Service, wanted: &dyn Fn(&Value) -> bool| -> Value {
+        let mut last = Value::Null;
+        for _ in 0..300 {
+            last = json(&service.ask(&["status", "--json"]));
+            if wanted(&last) {
+                break;
+            }
+        }
+        last
+    };
     let alarm = |status: &Value| -> Value {
         let list = status["alarms"].as_array().unwrap();
         list.iter()
@@ -342,12 +353,12 @@ fn overrides_with_an_end_and_open_alarms_survive_kill_9() {
     let for_ever = serde_json::json!({ "command": "override", "input": "wind_m_s", "reason": "I watch" });
     order(&service, for_a_while);
     order(&service, for_ever);
-    let before = json(&service.ask(&["status", "--json"]));
+    let before = until(&service, &|status| overridden(status).len() == 2);
     assert_eq!(overridden(&before), ["gust_m_s", "wind_m_s"]);
     service.signal("-KILL");
     service.start();
     service.told("WATCHDOG=1");
-    let after = json(&service.ask(&["status", "--json"]));
+    let after = until(&service, &|status| !overridden(status).is_empty());
     assert_eq!(overridden(&after), ["gust_m_s"], "nobody knows who still watches");
     assert_eq!(after["safety"]["overrides"][0], before["safety"]["overrides"][0]);
     assert_eq!(alarm(&after)["id"], alarm(&before)["id"]);

@@ -118,7 +118,7 @@ fn a_running_daemon_lists_its_devices_and_speaks_to_them() {
     let _daemon = Process::start(command::alidade().args(["run", "--config", &place.config]));
     eventually("the daemon answers, and all devices are up", || {
         let listed = place.device(&["list"]);
-        listed.code == 0 && listed.stdout.lines().count() == 8 && !listed.stdout.contains("down:")
+        listed.code == 0 && listed.stdout.lines().count() == 9 && !listed.stdout.contains("down:")
     });
     let focuser = place.json(&["set", "focuser", "POSITION", "21000"]);
     assert_eq!(focuser["device"], "focuser");
