@@ -302,7 +302,7 @@ fn cutting_line(to: SocketAddr, cuts: usize, mut seed: u64) -> (SocketAddr, Arc<
                 (client, server),
                 count.clone(),
             );
-            thread::spawn(move || drop(relay(back.0, back.1, u64::MAX)));
+            thread::spawn(move || relay(back.0, back.1, u64::MAX));
             thread::spawn(move || {
                 if relay(forth.0, forth.1, allowed) {
                     count.fetch_add(1, Ordering::Relaxed);

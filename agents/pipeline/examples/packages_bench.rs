@@ -85,9 +85,7 @@ fn upload_rate(folder: &Path) -> serde_json::Value {
     let piece = vec![7_u8; 1 << 20];
     let mut session = it.begin("a", 0, None, None, epoch()).unwrap();
     let written = milliseconds(|| (0..total >> 20).for_each(|_| session.write(&piece).unwrap()));
-    let synced = milliseconds(|| {
-        session.finish(true).unwrap();
-    });
+    let synced = milliseconds(|| assert_eq!(session.finish(true).unwrap(), total));
     let rate = |ms: f64| total as f64 / 1e6 / (ms / 1e3);
     serde_json::json!({ "mb_per_s": rate(written), "mb_per_s_with_sync": rate(written + synced) })
 }
@@ -97,19 +95,15 @@ fn main() {
     fs::create_dir_all(&folder).unwrap();
     let bare = quantiles(
         (0..ROUNDS)
-            .map(|_| milliseconds(|| drop(Command::new("/bin/true").status().unwrap())))
+            .map(|_| milliseconds(|| assert!(Command::new("/bin/true").status().unwrap().success())))
             .collect(),
     );
     let shell = quantiles(
         (0..ROUNDS)
             .map(|_| {
                 milliseconds(|| {
-                    drop(
-                        Command::new("/bin/sh")
-                            .args(["-c", "(exec /bin/true)"])
-                            .status()
-                            .unwrap(),
-                    )
+                    let status = Command::new("/bin/sh").args(["-c", "(exec /bin/true)"]).status();
+                    assert!(status.unwrap().success());
                 })
             })
             .collect(),

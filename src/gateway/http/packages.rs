@@ -195,11 +195,7 @@ pub async fn files(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     Ok(document(&json!({ "files": files })))
 }
 
-pub async fn remove_file(
-    request: HttpRequest,
-    id: Path<String>,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn remove_file(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     ask(&shared, move |d| d.desk.remove_file(&id)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -220,11 +216,7 @@ pub async fn remove_run(id: Path<String>, shared: Data<Shared>) -> Result<HttpRe
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub async fn signal(
-    request: HttpRequest,
-    path: Path<(String, String)>,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
+pub async fn signal(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let (id, word) = path.into_inner();
     let signal = match word.as_str() {
         "pause" => Signal::Pause,
