@@ -164,17 +164,19 @@ impl Manifest {
         self.files.iter().map(|file| file.size).sum()
     }
 
+    /// The second manifest, as `sha256sum -c` reads it.
+    fn sums(&self) -> String {
+        let line = |file: &FileSum| format!("{}  {}\n", file.sha256, file.path);
+        self.files.iter().map(line).collect()
+    }
+
     /// Writes both manifests into the folder and returns the digest.
     pub fn write(&self, folder: &Path) -> Result<String, Unsound> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Unsound::NotAManifest {
             path: NAME.into(),
             cause: e.to_string(),
         })?;
-        let sums: String = self
-            .files
-            .iter()
-            .map(|file| format!("{}  {}\n", file.sha256, file.path))
-            .collect();
+        let sums = self.sums();
         for (name, text) in [(NAME, &text), (SUMS, &sums)] {
             let path = folder.join(name);
             File::create(&path)
@@ -247,10 +249,16 @@ pub fn verify(
         }
     }
     let sums = folder.join(SUMS);
+    let (expected, found) = (manifest.sums(), fs::read(&sums).map_err(|e| Unsound::io(&sums, e))?);
+    if found != expected.as_bytes() {
+        return Err(Unsound::Mismatch {
+            path: SUMS.into(),
+            expected: sha256(expected.as_bytes()),
+            found: sha256(&found),
+        });
+    }
     for path in files_below(folder)? {
-        let known = path == NAME
-            || (path == SUMS && sums.is_file())
-            || manifest.files.binary_search_by(|f| f.path.cmp(&path)).is_ok();
+        let known = path == NAME || path == SUMS || manifest.files.binary_search_by(|f| f.path.cmp(&path)).is_ok();
         if !known {
             return Err(Unsound::Stranger { path });
         }
