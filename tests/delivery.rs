@@ -134,6 +134,10 @@ fn a_transaction_that_fails_leaves_nothing_on_either_database() {
     on_each("rollback", |url, folder| {
         let station = station(folder);
         let mut ledger = ledger(url);
+        let ids = at_desk(&station, &mut ledger, |d| {
+            d.send(Draft::new("notes", json!(0), "test")).unwrap()
+        });
+        assert_eq!(ids, ["OHP-e1-1"]);
         let failed: Result<(), Fault> = station.at_desk(&mut ledger, |desk| {
             desk.send(Draft::new("notes", json!(1), "test"))?;
             Err(Fault("no".into()))
@@ -142,12 +146,12 @@ fn a_transaction_that_fails_leaves_nothing_on_either_database() {
         let mut other = ledger_again(url);
         assert_eq!(
             at_desk(&station, &mut other, |d| d.books.messages(false, 10).unwrap().len()),
-            0
+            1
         );
         let ids = at_desk(&station, &mut ledger, |d| {
             d.send(Draft::new("notes", json!(1), "test")).unwrap()
         });
-        assert_eq!(ids, ["OHP-e1-1"], "a database keeps the epoch that it began with");
+        assert_eq!(ids, ["OHP-e1-2"], "a database keeps the epoch that it began with");
     });
 }
 
@@ -433,7 +437,8 @@ fn the_page_queries_and_reviews_work_over_http() {
          s = pyvo.dal.SCSService(base + '/scs?')\nassert len(s.search((10.0, 10.0), 1.0)) == 0\n\
          from pyvo.dal.adhoc import DatalinkResults\n\
          d = DatalinkResults.from_result_url(base + '/links?ID=' + r['obs_publisher_did'][0])\n\
-         assert len(list(d.bysemantics('#this'))) == 1",
+         # pyvo's own filter asks the network for a vocabulary\n\
+         assert [row.semantics for row in d].count('#this') == 1",
         &[&base],
     );
 }

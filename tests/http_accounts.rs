@@ -206,7 +206,10 @@ fn login_tells_nothing_about_who_exists_and_slows_guessing_down() {
     let (known, unknown) = (attempt("root"), attempt("nobody"));
     assert_eq!((known.status, unknown.status), (401, 401));
     assert_eq!(known.text(), unknown.text());
-    let last = (0..5).map(|_| attempt("root")).next_back().unwrap();
+    for _ in 0..4 {
+        attempt("root");
+    }
+    let last = attempt("root");
     assert_eq!(last.status, 429);
     assert!(last.header("retry-after").unwrap().parse::<f64>().unwrap() > 800.0);
     assert_eq!(last.header("content-type"), Some("application/problem+json"));

@@ -237,14 +237,14 @@ async fn examine(request: &ServiceRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// None for what is no address of this daemon, or not with this method: the answer to that needs no permission.
+/// None for what is no address of this daemon: the answer to that needs no permission.
 fn needed(request: &ServiceRequest) -> Result<Option<Needs>, Problem> {
     let Some(pattern) = request.match_pattern() else {
         return Ok(None);
     };
     match policy::of(request.method(), &pattern) {
         policy::Found::Route(route) => Ok(Some(route.needs)),
-        policy::Found::OtherMethod => Ok(None),
+        policy::Found::OtherMethod(allowed) => Err(Problem::method_not_allowed(&allowed)),
         policy::Found::Nowhere => Err(Problem::forbidden(format!("{pattern} has no rule who may use it"))),
     }
 }
@@ -300,7 +300,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     fn said(peer: &str, headers: &[(&'static str, &'static str)]) -> Said {
-        let mut request = TestRequest::post().peer_addr(format!("{peer}:5000").parse().unwrap());
+        let mut request = TestRequest::post().peer_addr(std::net::SocketAddr::new(peer.parse().unwrap(), 5000));
         for header in headers {
             request = request.insert_header(*header);
         }

@@ -272,6 +272,10 @@ fn listen(listener: TcpListener, shared: Arc<Shared>) -> io::Result<actix_web::d
     let app = move || {
         App::new()
             .app_data(web::Data::from(shared.clone()))
+            .app_data(web::PathConfig::default().error_handler(|cause, _| Problem::not_found(cause.to_string()).into()))
+            .app_data(
+                web::QueryConfig::default().error_handler(|cause, _| Problem::bad_request(cause.to_string()).into()),
+            )
             .wrap(from_fn(access::guard))
             .wrap(security_headers())
             .configure(routes)

@@ -17,6 +17,12 @@ fn parameter(name: &str, place: &str, schema: Value, meaning: &str) -> Value {
     json!({ "name": name, "in": place, "required": place == "path", "schema": schema, "description": meaning })
 }
 
+fn required(name: &str, meaning: &str) -> Value {
+    let mut parameter = parameter(name, "query", json!({ "type": "string" }), meaning);
+    parameter["required"] = json!(true);
+    parameter
+}
+
 fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
     let properties: Map<String, Value> = required
         .iter()
@@ -105,7 +111,7 @@ fn input(route: &Route) -> Input {
             query.push(parameter(
                 "after",
                 "query",
-                number(0, i64::MAX.unsigned_abs()),
+                number(0, u64::MAX),
                 "Entries above this number",
             ));
             query.push(page(at_most));
@@ -121,7 +127,7 @@ fn input(route: &Route) -> Input {
             query.push(parameter(
                 "before",
                 "query",
-                number(0, i64::MAX.unsigned_abs()),
+                number(0, u64::MAX),
                 "Submitted before this number",
             ));
             query.push(page(at_most));
@@ -143,7 +149,7 @@ fn input(route: &Route) -> Input {
         }
         ("POST", "/api/v1/requests/preview") => {
             let format = json!({ "enum": ["json", "toml", "yaml"] });
-            json_body(object(&[("text", text(262_144))], &[("format", format)]))
+            json_body(object(&[("text", text(262_144)), ("format", format)], &[]))
         }
         ("GET", "/status/confirm") => {
             query.push(parameter(
@@ -227,6 +233,88 @@ fn input(route: &Route) -> Input {
             json_body(object(&[("role", roles())], &[("quota_h", hours)]))
         }
         ("POST", "/api/v1/accounts/{id}/role") => json_body(object(&[("role", roles())], &[])),
+        ("GET", "/api/v1/data/history" | "/api/v1/data/report" | "/api/v1/data/prov") => {
+            query.push(required("unit", "Identifier of the unit"));
+            None
+        }
+        ("GET", "/api/v1/data/links") => {
+            query.push(parameter(
+                "ID",
+                "query",
+                json!({ "type": "string" }),
+                "Identifier of the product",
+            ));
+            None
+        }
+        ("GET", "/api/v1/data/scs") => {
+            for (name, meaning) in [
+                ("RA", "Degrees, ICRS"),
+                ("DEC", "Degrees, ICRS"),
+                ("SR", "Radius, degrees"),
+            ] {
+                query.push(parameter(name, "query", json!({ "type": "string" }), meaning));
+            }
+            None
+        }
+        ("POST", "/api/v1/data/review") => {
+            let verdict = json!({ "enum": ["pass", "semi-pass", "fail", "cancel"] });
+            let any = || json!({ "type": "string" });
+            json_body(object(
+                &[("unit", text(200)), ("verdict", verdict), ("reviewer", any())],
+                &[("role", json!({ "type": ["string", "null"] })), ("comment", any())],
+            ))
+        }
+        ("GET", "/api/v1/runs") => {
+            query.push(parameter(
+                "pipeline",
+                "query",
+                json!({ "type": "string" }),
+                "Of this pipeline alone",
+            ));
+            query.push(parameter(
+                "target",
+                "query",
+                json!({ "type": "string" }),
+                "On this target alone",
+            ));
+            query.push(page(at_most));
+            None
+        }
+        ("GET", "/api/v1/runs/{id}/log") => {
+            query.push(parameter(
+                "from",
+                "query",
+                number(0, u64::MAX),
+                "Lines above this number",
+            ));
+            query.push(parameter("limit", "query", number(1, 10_000), at_most));
+            None
+        }
+        ("POST", "/api/v1/runs") => {
+            let paths = json!({ "type": "array", "items": { "type": "string" } });
+            let word = || json!({ "type": ["string", "null"] });
+            json_body(object(
+                &[("pipeline", text(200))],
+                &[
+                    ("target", word()),
+                    ("inputs", paths),
+                    ("properties", json!({ "type": "object" })),
+                    ("start", word()),
+                    ("end", word()),
+                ],
+            ))
+        }
+        ("POST", "/api/v1/packages/{id}/runs") => {
+            let inputs = json!({ "type": "array", "items": { "type": "string" } });
+            json_body(object(
+                &[],
+                &[
+                    ("name", json!({ "type": "string" })),
+                    ("config", json!({})),
+                    ("inputs", inputs),
+                ],
+            ))
+        }
         _ => None,
     };
     Input { query, body }
@@ -234,7 +322,7 @@ fn input(route: &Route) -> Input {
 
 /// The queries of what is kept of nights, weather and log.
 fn kept(path: &str) -> Vec<Value> {
-    let word = || json!({ "type": "string", "minLength": 1, "maxLength": 100 });
+    let word = || json!({ "type": "string" });
     let instant = || json!({ "type": "string", "format": "date-time" });
     let limit = |most: u64| parameter("limit", "query", number(1, most), "How many at most");
     match path {
@@ -295,6 +383,13 @@ fn media(route: &Route) -> &'static str {
     match route.path {
         "/api/v1/events" => "text/event-stream",
         "/metrics" => "text/plain",
+        "/api/v1/data/scs" | "/api/v1/data/sia2/query" | "/api/v1/data/obscore" | "/api/v1/data/links" => {
+            "application/x-votable+xml"
+        }
+        "/api/v1/data/report" => "application/xml",
+        "/api/v1/data/events" | "/api/v1/runs/{id}/log/stream" | "/api/v1/package-runs/{id}/follow" => {
+            "text/event-stream"
+        }
         "/status" | "/status/confirm" | "/status/command" => "text/html",
         "/api/v1/products/{path:.*}" => "application/octet-stream",
         _ => "application/json",
@@ -313,6 +408,7 @@ fn answers(route: &Route) -> Value {
     let good = json!({ "description": "Done, or accepted", "content": { media(route): { "schema": schema } } });
     let mut put = |code: &str, value: Value| drop(told.insert(code.to_owned(), value));
     put("2XX", good.clone());
+    put("204", json!({ "description": "Done; there is nothing to say" }));
     put("304", json!({ "description": "Not changed" }));
     if page {
         // The page without scripts says in words what the interface says in problem documents.
@@ -341,7 +437,7 @@ fn operation(route: &Route) -> Value {
         let schema = if route.path.starts_with("/api/v1/alarms") {
             number(0, u64::MAX)
         } else {
-            text(500)
+            json!({ "type": "string", "minLength": 1 })
         };
         parameters.push(parameter(name, "path", schema, "Identifier"));
     }

@@ -154,11 +154,11 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// What the table says of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Found {
     Route(Route),
-    /// The address is here, but not with this method.
-    OtherMethod,
+    /// The address is here, but with these methods only.
+    OtherMethod(String),
     Nowhere,
 }
 
@@ -168,16 +168,24 @@ pub fn of(method: &Method, pattern: &str) -> Found {
     if assets::paths().any(|path| path == pattern) {
         return match read {
             true => Found::Route(route("GET", "/", Needs::Nothing, "pages", "An embedded file")),
-            false => Found::OtherMethod,
+            false => Found::OtherMethod("GET, HEAD".into()),
         };
     }
     let name = if read { "GET" } else { method.as_str() };
-    let mut here = ROUTES.iter().filter(|route| route.path == pattern).peekable();
-    if here.peek().is_none() {
+    let here: Vec<&Route> = ROUTES.iter().filter(|route| route.path == pattern).collect();
+    if here.is_empty() {
         return Found::Nowhere;
     }
-    here.find(|route| route.method == name)
-        .map_or(Found::OtherMethod, |route| Found::Route(*route))
+    match here.iter().find(|route| route.method == name) {
+        Some(route) => Found::Route(**route),
+        None => {
+            let mut methods: Vec<&str> = here.iter().map(|route| route.method).collect();
+            if methods.contains(&"GET") {
+                methods.push("HEAD");
+            }
+            Found::OtherMethod(methods.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +212,7 @@ mod tests {
                 route.method,
                 route.path
             );
-            let changes = route.method != "GET";
+            let changes = !["GET", "OPTIONS"].contains(&route.method);
             if changes && route.needs == Needs::Nothing {
                 assert!(
                     open.contains(&route.path),
@@ -225,7 +233,7 @@ mod tests {
     #[test]
     fn methods_and_patterns_are_told_apart() {
         assert!(matches!(of(&Method::HEAD, "/api/v1/status"), Found::Route(_)));
-        assert!(matches!(of(&Method::POST, "/api/v1/status"), Found::OtherMethod));
+        assert!(matches!(of(&Method::POST, "/api/v1/status"), Found::OtherMethod(_)));
         assert!(matches!(of(&Method::GET, "/api/v1/nothing"), Found::Nowhere));
         assert!(matches!(
             of(&Method::GET, "/assets/now.css"),

@@ -17,7 +17,7 @@ pub struct Problem {
     status: u16,
     detail: String,
     #[serde(skip)]
-    allow: Option<&'static str>,
+    allow: Option<String>,
     #[serde(skip)]
     retry_after: Option<String>,
 }
@@ -80,10 +80,10 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "denied", "the command was denied", reason)
     }
 
-    pub fn method_not_allowed(allow: &'static str) -> Self {
+    pub fn method_not_allowed(allow: &str) -> Self {
         let detail = format!("this address takes {allow}");
         let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", "method not allowed", detail);
-        problem.allow = Some(allow);
+        problem.allow = Some(allow.to_owned());
         problem
     }
 }
@@ -102,8 +102,8 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
-        if let Some(allow) = self.allow {
-            response.insert_header((header::ALLOW, allow));
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
         }
         if let Some(seconds) = &self.retry_after {
             response.insert_header((header::RETRY_AFTER, seconds.as_str()));
