@@ -9,9 +9,18 @@ mod http;
 mod observatory;
 
 use http::send;
-use observatory::Observatory;
+use observatory::{Observatory, busy};
 use serde_json::json;
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 #[test]
 fn schemathesis_finds_nothing() {
@@ -47,6 +56,17 @@ fn schemathesis_finds_nothing() {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let program = target.join("peers/bin/schemathesis");
     assert!(program.exists(), "{}: run `make peers`", program.display());
+    let (publishing, done) = (observatory.snapshot.clone(), Arc::new(AtomicBool::new(false)));
+    let over = done.clone();
+    let clockwork = thread::spawn(move || {
+        let mut step = 0;
+        while !over.load(Ordering::Relaxed) {
+            step += 1;
+            publishing.send_replace(Arc::new(busy(step)));
+            // The pace of the daemon that this thread plays; nothing is judged by it.
+            thread::park_timeout(Duration::from_millis(500));
+        }
+    });
     let told = Command::new(program)
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .args(["run", &format!("http://{}/api/v1/openapi.json", gateway.addr)])
@@ -69,6 +89,8 @@ fn schemathesis_finds_nothing() {
         ])
         .output()
         .unwrap();
+    done.store(true, Ordering::Relaxed);
+    clockwork.join().unwrap();
     let text = String::from_utf8_lossy(&told.stdout);
     assert!(
         told.status.success(),

@@ -152,6 +152,7 @@ impl RunWrites for MemoryStore {
                 row.reason.clone_from(&end.reason);
                 row.ended = Some(end.at);
                 row.seq = end.seq;
+                row.properties.clone_from(&end.properties);
             }
             self.exceptions.extend(end.exceptions.iter().cloned());
             self.targets.extend(end.targets.iter().cloned());

@@ -129,6 +129,8 @@ pub struct AttemptRow {
     pub key_parts: Value,
     /// How a started external attempt is found again.
     pub ticket: Option<Value>,
+    /// What it put into the shared context; who takes its products over takes this as well.
+    pub properties: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,6 +201,7 @@ pub struct End {
     pub seq: Option<u64>,
     pub exceptions: Vec<ExceptionRow>,
     pub targets: Vec<TargetRow>,
+    pub properties: Map<String, Value>,
 }
 
 /// What changes on a run.

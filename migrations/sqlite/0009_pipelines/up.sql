@@ -70,7 +70,8 @@ CREATE TABLE run_attempts (
     seq BIGINT,
     task_key TEXT NOT NULL,
     key_parts TEXT NOT NULL,
-    ticket TEXT
+    ticket TEXT,
+    properties TEXT NOT NULL
 );
 CREATE INDEX run_attempts_by_run ON run_attempts (run_id);
 CREATE INDEX run_attempts_by_key ON run_attempts (task_key);

@@ -185,7 +185,7 @@ fn input(route: &Route) -> Input {
         }
         ("POST", "/api/v1/requests") => json_body(
             json!({ "type": "object", "required": ["id", "title", "user", "sequences"],
-            "properties": { "id": text(200), "title": { "type": "string" }, "user": text(100), "sequences": { "type": "array", "minItems": 1 } } }),
+            "properties": { "id": json!({ "type": "string" }), "title": { "type": "string" }, "user": json!({ "type": "string" }), "sequences": { "type": "array", "minItems": 1 } } }),
         ),
         ("POST", "/api/v1/sequences/{id}/redo") => json_body(object(&[("cause", json!({ "type": "string" }))], &[])),
         ("POST", "/api/v1/quotas/{account}") => {
@@ -367,12 +367,7 @@ fn kept(path: &str) -> Vec<Value> {
             parameter("severity", "query", word(), "Of this severity alone"),
             parameter("source", "query", word(), "Of this source alone"),
             parameter("text", "query", word(), "With this in the message, whatever its case"),
-            parameter(
-                "before",
-                "query",
-                number(1, i64::MAX.unsigned_abs()),
-                "Before this number",
-            ),
+            parameter("before", "query", number(0, u64::MAX), "Before this number"),
             limit(1000),
         ],
     }

@@ -435,6 +435,7 @@ fn commit_wave(c: &mut AnyConnection, run: &str, wave: &Wave) -> Result<(), Writ
                 run_attempts::reason.eq(clean(&end.reason)),
                 run_attempts::ended_at.eq(naive(end.at)),
                 run_attempts::seq.eq(end.seq.map(whole)),
+                run_attempts::properties.eq(tables::properties_text(&end.properties)),
             ))
             .execute(c)?);
         if ended != 1 {

@@ -85,6 +85,7 @@ diesel::table! {
         task_key -> Text,
         key_parts -> Text,
         ticket -> Nullable<Text>,
+        properties -> Text,
     }
 }
 
@@ -224,6 +225,11 @@ impl RunRow {
     }
 }
 
+/// As it is kept; NUL, which PostgreSQL cannot hold, is escaped by JSON.
+pub fn properties_text(properties: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::Value::Object(properties.clone()).to_string()
+}
+
 #[derive(Queryable, Insertable, Selectable)]
 #[diesel(table_name = run_attempts)]
 pub struct Attempt {
@@ -247,6 +253,7 @@ pub struct Attempt {
     task_key: String,
     key_parts: String,
     ticket: Option<String>,
+    properties: String,
 }
 
 impl Attempt {
@@ -272,6 +279,7 @@ impl Attempt {
             task_key: row.key.clone(),
             key_parts: row.key_parts.to_string(),
             ticket: row.ticket.as_ref().map(ToString::to_string),
+            properties: properties_text(&row.properties),
         }
     }
 
@@ -289,6 +297,10 @@ impl Attempt {
             seq: self.seq.map(count),
             key_parts: json(TABLE, &self.key_parts)?,
             ticket: optional(self.ticket)?,
+            properties: match json(TABLE, &self.properties)? {
+                serde_json::Value::Object(properties) => properties,
+                _ => return Err(ReadError::Garbled(TABLE, "properties are no object".into())),
+            },
             uuid: self.uuid,
             run: self.run_id,
             plugin: self.plugin,

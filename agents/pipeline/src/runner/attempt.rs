@@ -45,6 +45,7 @@ impl Runner<'_> {
             key: String::new(),
             key_parts: Value::Null,
             ticket: None,
+            properties: serde_json::Map::new(),
         }
     }
 
@@ -230,6 +231,10 @@ impl Runner<'_> {
             target.run.clone_from(&row.run);
         }
         self.remember(&mine);
+        if !before.properties.is_empty() {
+            std::sync::Arc::make_mut(&mut self.shared).extend(before.properties.clone());
+            self.wave.change.properties = Some((*self.shared).clone());
+        }
         self.seq += 1;
         let reason = format!("the same as {} of run {}", before.uuid, before.run);
         self.say(&row.node, "info", format!("skipped: {reason}"));
@@ -242,6 +247,7 @@ impl Runner<'_> {
             seq: Some(self.seq),
             exceptions: Vec::new(),
             targets: mine,
+            properties: before.properties,
         });
         self.told(node, false);
         true

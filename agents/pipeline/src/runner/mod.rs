@@ -451,6 +451,7 @@ impl<'a> Runner<'a> {
             seq,
             exceptions: done.exceptions,
             targets,
+            properties: if failed { Map::new() } else { done.properties },
         });
         if again {
             self.say(&row.node, "warning", format!("{reason}; try {} follows", row.tried + 1));

@@ -233,6 +233,7 @@ impl Runner<'_> {
                 message: INTERRUPTED.into(),
             }],
             targets: Vec::new(),
+            properties: serde_json::Map::new(),
         });
         drop(std::fs::remove_dir_all(self.folder.join("attempts").join(&row.uuid)));
     }
