@@ -62,7 +62,7 @@ export function exclusions(stretches, night) {
   const words = (cause) => cause.replaceAll("_", " ");
   const bar = (row) => (stretch) => {
     const [from, to] = [x(time(stretch.start)), x(time(stretch.end))];
-    const numbers = stretch.worst === undefined || stretch.limit === undefined ? "" : ` (${stretch.worst.toFixed(1)}, limit ${stretch.limit.toFixed(1)})`;
+    const numbers = stretch.worst == null || stretch.limit == null ? "" : ` (${stretch.worst.toFixed(1)}, limit ${stretch.limit.toFixed(1)})`;
     return s("g", {}, s("title", {}, `${words(stretch.cause)} ${hhmm(stretch.start)} to ${hhmm(stretch.end)}${numbers}`),
       s("rect", { class: "excluded", x: from, width: Math.max(2, to - from), y: 22 * row + 4, height: 14 }));
   };

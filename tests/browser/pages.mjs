@@ -113,7 +113,8 @@ async function theRequests() {
   check("a fault that the daemon finds is named at its field", (await field("sequences.0.albums.0.plans.0.exposure_s").getAttribute("aria-invalid")) === "true", album);
   await field("sequences.0.albums.0.plans.0.exposure_s").fill("120");
   await page.click("#preview");
-  await page.waitForSelector("#previewed .altitude");
+  await page.waitForFunction(() => !document.getElementById("said").textContent.includes("Asking"), null, { timeout: 60000 });
+  check("a sound request is previewed", (await page.locator("#previewed .altitude").count()) === 1, `${await page.textContent("#faults")} ${await page.textContent("#said")}`);
   check("the preview shows the time it costs", (await page.textContent("#cost")).includes("ada has 9.0 h of 10.0 h free"), await page.textContent("#cost"));
   check("the preview shows when it can be observed", (await page.locator("#previewed .good-span").count()) >= 1 && (await page.locator("#previewed .bar-of").count()) >= 1);
   await page.fill("#template-name", "spiral");

@@ -368,7 +368,9 @@ impl Judge<'_> {
             "setup_most_s": rounded(self.planner.overhead_s + overheads.longest_s()),
             "tonight": {
                 "night": self.tonight.to_string(), "fits": longest_s >= duration_s, "longest_s": longest_s.round(),
-                "good": spans, "excluded": excluded, "highest_deg": rounded(sky.highest_deg(&target)),
+                "good": spans, "excluded": excluded,
+                // Of the curve that is shown; what is excluded all night has a highest place too.
+                "highest_deg": rounded(alt.iter().copied().fold(-90.0, f64::max)),
             },
             "curve": { "times": instants(&track, &offsets), "alt_deg": alt, "moon_alt_deg": moon, "floor_deg": self.limits(sequence).floor_deg() },
             "best": best,
