@@ -279,7 +279,7 @@ function verdict(standing) {
 
 function standingOf({ standing, products }) {
   const { sequence } = standing;
-  const waits = ["observable", "planned", "executing"].includes(standing.state);
+  const waits = ["submitted", "observable", "planned", "executing"].includes(standing.state);
   const cancel = h("button", { type: "button", "aria-label": `Cancel ${sequence.id}` }, "Cancel");
   cancel.addEventListener("click", async () => {
     if (cancel.dataset.sure !== "yes") {
