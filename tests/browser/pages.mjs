@@ -182,3 +182,5 @@ try {
 } finally {
   await browser.close();
 }
+// The line to the daemon's hand would keep this process waiting for more.
+process.exit(0);
