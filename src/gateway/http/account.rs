@@ -68,8 +68,16 @@ fn people(shared: &Shared) -> Result<Arc<People>, Problem> {
     people.ok_or_else(|| Problem::not_found("this daemon has no accounts"))
 }
 
-/// Works at the counter for a caller, on a blocking thread.
-async fn counter<T: Send + 'static>(
+/// Which of the two desks: passwords are hashed at the counter, and nobody else waits for that.
+#[derive(Clone, Copy)]
+enum At {
+    Counter,
+    Door,
+}
+
+/// Works at a desk for a caller, on a blocking thread.
+async fn at<T: Send + 'static>(
+    place: At,
     shared: &Shared,
     caller: &Caller,
     work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
@@ -77,18 +85,38 @@ async fn counter<T: Send + 'static>(
     let people = people(shared)?;
     let (who, address) = (caller.0.name(), caller.0.address.clone());
     let told = block(move || {
-        people.at_the_counter(|desk, now| {
+        let work = |desk: &mut Desk<Store>, now| {
             let by = By {
                 who: &who,
                 address: &address,
                 now,
             };
             work(desk, by)
-        })
+        };
+        match place {
+            At::Counter => people.at_the_counter(work),
+            At::Door => people.at_the_door(work),
+        }
     });
     told.await
         .map_err(|cause| Problem::internal(cause.to_string()))?
         .map_err(Problem::from)
+}
+
+async fn counter<T: Send + 'static>(
+    shared: &Shared,
+    caller: &Caller,
+    work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Problem> {
+    at(At::Counter, shared, caller, work).await
+}
+
+async fn door<T: Send + 'static>(
+    shared: &Shared,
+    caller: &Caller,
+    work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Problem> {
+    at(At::Door, shared, caller, work).await
 }
 
 fn post(shared: &Shared, letter: Option<Letter>) {
@@ -117,7 +145,7 @@ pub async fn who(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, P
         .collect();
     let first = match shared.ports.people {
         Some(_) => {
-            counter(&shared, &caller, |desk, _| {
+            door(&shared, &caller, |desk, _| {
                 let all = desk.register().accounts().map_err(|e| Refused::Fault(e.to_string()))?;
                 Ok(!all.iter().any(|account| account.role == Role::Administrator))
             })
@@ -317,7 +345,7 @@ fn own(caller: &Caller) -> Result<String, Problem> {
 /// `{"account", "sessions", "tokens"}`.
 pub async fn me(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let id = own(&caller)?;
-    let (account, sessions, tokens) = counter(&shared, &caller, move |desk, _| {
+    let (account, sessions, tokens) = door(&shared, &caller, move |desk, _| {
         let kept = |e: crate::store::StoreError| Refused::Fault(e.to_string());
         let register = desk.register();
         Ok((
@@ -439,7 +467,7 @@ pub async fn revoke_token(name: Path<String>, caller: Caller, shared: Data<Share
 
 /// All accounts, those that wait first.
 pub async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let mut accounts = counter(&shared, &caller, |desk, _| {
+    let mut accounts = door(&shared, &caller, |desk, _| {
         desk.register().accounts().map_err(|e| Refused::Fault(e.to_string()))
     })
     .await?;
@@ -546,7 +574,7 @@ pub async fn audit(request: HttpRequest, caller: Caller, shared: Data<Shared>) -
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
     }
-    let (lines, forged) = counter(&shared, &caller, move |desk, _| {
+    let (lines, forged) = door(&shared, &caller, move |desk, _| {
         let kept = |e: crate::store::StoreError| Refused::Fault(e.to_string());
         let all = desk.register().audit(0, usize::MAX).map_err(kept)?;
         let forged = AuditLine::first_forged(&all);

@@ -80,9 +80,7 @@ fn faulty(lines: &[String]) -> Problem {
 }
 
 async fn proposed(request: &HttpRequest, payload: Payload) -> Result<Proposed, Problem> {
-    commands::must_be_json(request)?;
-    let body = commands::read_body(payload, STRATEGY_LIMIT).await?;
-    serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))
+    commands::json_body(request, payload, STRATEGY_LIMIT).await
 }
 
 /// `{"text": "...", "days": 30}`: what the strategy would have made of past alerts. Changes nothing.

@@ -307,7 +307,7 @@ fn security_headers() -> DefaultHeaders {
         .add(("Cache-Control", "no-store"))
 }
 
-/// A resource that answers GET and HEAD, and 405 to the rest.
+/// A resource that answers GET and HEAD; to the rest the guard answers from its table.
 fn read_only<F, Args>(path: &str, handler: F) -> actix_web::Resource
 where
     F: actix_web::Handler<Args>,
@@ -315,21 +315,17 @@ where
     F::Output: actix_web::Responder + 'static,
 {
     let read = guard::Any(guard::Get()).or(guard::Head());
-    web::resource(path.to_owned())
-        .route(web::route().guard(read).to(handler))
-        .default_service(web::to(|| async { Problem::method_not_allowed("GET, HEAD") }))
+    web::resource(path.to_owned()).route(web::route().guard(read).to(handler))
 }
 
-/// A resource that answers POST, and 405 to the rest.
+/// A resource that answers POST; to the rest the guard answers from its table.
 fn write_only<F, Args>(path: &str, handler: F) -> actix_web::Resource
 where
     F: actix_web::Handler<Args>,
     Args: actix_web::FromRequest + 'static,
     F::Output: actix_web::Responder + 'static,
 {
-    web::resource(path.to_owned())
-        .route(web::post().to(handler))
-        .default_service(web::to(|| async { Problem::method_not_allowed("POST") }))
+    web::resource(path.to_owned()).route(web::post().to(handler))
 }
 
 /// A resource that answers GET, and DELETE with another handler.

@@ -14,11 +14,7 @@
 //!
 //! Fields and words of packages and runs are those of Pirus. Everything is judged by [`alidade_pipeline::packages::Desk`].
 
-use super::{
-    Problem, Shared,
-    commands::{must_be_json, read_body},
-    events::ChannelBody,
-};
+use super::{Problem, Shared, commands::json_body, events::ChannelBody};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
@@ -180,9 +176,7 @@ pub async fn begin(
     body: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    must_be_json(&request)?;
-    let body = read_body(body, 1 << 20).await?;
-    let new: NewRun = serde_json::from_slice(&body).map_err(|cause| Problem::bad_request(cause.to_string()))?;
+    let new: NewRun = json_body(&request, body, 1 << 20).await?;
     let run = ask(&shared, move |d| d.desk.begin(&id, &new, &d.new_id(), d.now())).await?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::CONTENT_TYPE, "application/json"))
