@@ -16,6 +16,7 @@ mkdir -p "$(dirname "$results")"
 note() { printf '{"what":"%s","load_average":"%s","result":%s}\n' "$1" "$(cut -d' ' -f1 /proc/loadavg)" "$2" | tee -a "$results"; }
 
 note alidade "$("$load" ingest "$notices" 30000)"
+note alidade "$("$load" months "$notices" 16)"
 note alidade "$("$load" flood "$notices" "$here/config/strategies")"
 note alidade "$("$load" skymap "$notices/068_lvk_initial.json" 1.0)"
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! alert-load ingest FOLDER COUNT       read, check, deduplicate, group, journal (append; fdatasync every 64 packets)
+//! alert-load months FOLDER COUNT       memory after each of so many months of 35,000 notices
 //! alert-load skymap FILE FIELD_DEG     an LVK alert to ranked tiles
 //! alert-load flood FOLDER STRATEGIES   10,000 notices in 10 s over TCP, of which one matters: time to its proposal
 //! alert-load broker RECEIVE BROADCAST FOLDER   a broker that journals every packet durably before it answers
@@ -35,6 +36,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match words.as_slice() {
         ["ingest", folder, count] => ingest(Path::new(folder), count.parse()?),
+        ["months", folder, count] => months(Path::new(folder), count.parse()?),
         ["skymap", file, field] => skymap(Path::new(file), field.parse()?),
         ["flood", folder, strategies] => runtime.block_on(flood(Path::new(folder), Path::new(strategies))),
         ["flood-authors", at, folder] => runtime.block_on(flood_authors(at, Path::new(folder))),
@@ -86,8 +88,13 @@ fn clock() -> Clock {
 /// The template as of another burst: identity, citations and trigger id get a suffix, and the burst its own quarter of
 /// an hour, as in a real month. Notices of one round stay together.
 fn numbered(template: &str, round: usize) -> Vec<u8> {
-    let moment =
-        (epoch() - chrono::Duration::minutes(15 * i64::try_from(round).unwrap_or(0))).format("%Y-%m-%dT%H:%M:%S");
+    let quarters = i64::try_from(round).unwrap_or(0);
+    at_moment(template, round, epoch() - chrono::Duration::minutes(15 * quarters))
+}
+
+/// The template as of another burst at this moment.
+fn at_moment(template: &str, round: usize, moment: DateTime<Utc>) -> Vec<u8> {
+    let moment = moment.format("%Y-%m-%dT%H:%M:%S");
     let mut text = crowded(template, round);
     let mut from = 0;
     while let Some(at) = text[from..].find("<ISOTime>").map(|at| from + at + 9) {
@@ -187,6 +194,35 @@ fn ingest(folder: &Path, count: usize) -> Result<()> {
             "us_read": (millis(stages[0]) * 1e4 / count as f64).round() / 10.0,
             "us_book": (millis(stages[1]) * 1e4 / count as f64).round() / 10.0,
             "rss_before_kb": before, "rss_after_kb": resident_kb() })
+    );
+    Ok(())
+}
+
+/// Months of notices as they come today (some 35,000 a month), each day's old ones forgotten as a daemon with default
+/// settings forgets them: events after 30 days, identities after 400. What stays is in memory; the packets are not.
+fn months(folder: &Path, months: usize) -> Result<()> {
+    const A_MONTH: usize = 35_000;
+    let templates = templates(folder)?;
+    let mut book = EventBook::new(MergeRules::default(), Trust::default());
+    let (day, keep) = (chrono::Duration::days(1), chrono::Duration::days(30));
+    let gap = chrono::Duration::seconds(30 * 86_400 / A_MONTH as i64);
+    let (mut now, mut pruned, before) = (epoch(), epoch(), resident_kb());
+    let mut growth_kb = Vec::new();
+    for n in 0..months * A_MONTH {
+        now += gap;
+        let packet = at_moment(&templates[n % templates.len()], n / templates.len(), now);
+        book.insert(&read(&packet, Channel::Voevent, now));
+        if now - pruned >= day {
+            book.prune(now, keep, chrono::Duration::days(400));
+            pruned = now;
+        }
+        if (n + 1) % A_MONTH == 0 {
+            growth_kb.push(resident_kb().saturating_sub(before));
+        }
+    }
+    println!(
+        "{}",
+        json!({ "bench": "months", "packets_a_month": A_MONTH, "months": months, "growth_kb_after_each": growth_kb })
     );
     Ok(())
 }

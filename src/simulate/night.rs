@@ -278,12 +278,27 @@ fn mode(pace: Pace) -> Mode {
     }
 }
 
-/// Live and at a pace, long work goes to the blocking pool.
+/// Live and at a pace, writes go to the blocking pool, and long work to threads that give way to all others.
 pub fn blocking() -> Offload {
-    Offload::with(|job| {
+    let prompt = Offload::with(|job| {
         Box::pin(async move {
             // A job that panics is seen by its caller as lost work.
             drop(tokio::task::spawn_blocking(job).await);
+        })
+    });
+    prompt.and_behind(|job| {
+        Box::pin(async move {
+            let (done, over) = tokio::sync::oneshot::channel::<()>();
+            let work = move || {
+                // Niceness is a thread's own on Linux; where it is not granted the work is only less polite.
+                let _ = rustix::process::nice(10);
+                job();
+                drop(done);
+            };
+            if let Err(error) = std::thread::Builder::new().name("behind".into()).spawn(work) {
+                tracing::error!(%error, "no thread for long work");
+            }
+            drop(over.await);
         })
     })
 }

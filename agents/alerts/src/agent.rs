@@ -16,7 +16,7 @@ use crate::{
     Channel, EventBook, EventId, MergeRules, Verdict,
     event::{Change, Event, Trust},
     limits::Limits,
-    outlook::Prospect,
+    outlook::{Prospect, Skies},
     read_within,
     strategy::{Decision, Strategy, UnitCapabilities, decide_seen},
 };
@@ -105,6 +105,7 @@ pub struct Alerts {
     /// Accepted packets of each event.
     packets: BTreeMap<EventId, Vec<String>>,
     requests_made: BTreeMap<EventId, u32>,
+    skies: Skies,
     /// When the old was last forgotten.
     pruned_at: Option<UtcTime>,
 }
@@ -142,6 +143,7 @@ impl Alerts {
             followed: BTreeMap::new(),
             packets: BTreeMap::new(),
             requests_made: BTreeMap::new(),
+            skies: Skies::default(),
             pruned_at: None,
         };
         for (identity, at) in &before.identities {
@@ -291,7 +293,7 @@ impl Alerts {
 
     /// What the strategies make of an event; tiles that the site never sees in time do not count.
     fn decision(&self, event: &Event, now: UtcTime) -> Decision {
-        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, now);
+        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, &self.skies, now);
         let seen = |wanted: &crate::strategy::Constraints, ra_deg: f64, dec_deg: f64, end| {
             let limits = ask::limits(&ask::constraints(&self.settings, wanted));
             sky.ever(ra_deg, dec_deg, &limits, UtcTime::new(end))

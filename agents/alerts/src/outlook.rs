@@ -3,14 +3,16 @@
 //! Terms: a *night* runs from local mean noon to the next and belongs to its evening; a *stretch* is a time in which
 //! every constraint holds; *the end* is when the strategy's time is over.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use alidade_model::alert::{Outlook, PlannedTile, When};
 use alidade_model::time::{Night, UtcTime};
 use alidade_scheduling::constraints::{Cause, Constraints, Exclusion, HorizonMask, ObservabilityRequest, Sky};
 use alidade_scheduling::ephemeris::night_bounds;
 use alidade_scheduling::{Icrs, Site, Span, is_observable};
+use chrono::NaiveDate;
 
 use crate::strategy::Tile;
 
@@ -21,12 +23,34 @@ const NIGHTS: usize = 7;
 /// Sampling of a night; shorter interruptions may be missed, edges are found to a second.
 const STEP_S: f64 = 120.0;
 
-/// The sky over a site from one moment to the end, computed when it is first asked for.
+/// What the ephemerides say of the nights to come over one site, by their evenings; each is computed when it is first
+/// asked for, and serves every event of the night.
+#[derive(Default)]
+pub struct Skies(RefCell<BTreeMap<NaiveDate, Rc<Sky>>>);
+
+impl Skies {
+    fn of(&self, site: &Site, evening: NaiveDate) -> Rc<Sky> {
+        let mut known = self.0.borrow_mut();
+        let sky = known
+            .entry(evening)
+            .or_insert_with(|| Rc::new(Sky::new(site, night_bounds(site, evening), STEP_S)));
+        sky.clone()
+    }
+
+    fn forget_before(&self, evening: NaiveDate) {
+        let mut known = self.0.borrow_mut();
+        *known = known.split_off(&evening);
+    }
+}
+
+/// The sky over a site from one moment to the end.
 pub struct Prospect<'a> {
     site: &'a Site,
     horizon: &'a HorizonMask,
+    skies: &'a Skies,
     now: UtcTime,
-    nights: Vec<(Span, OnceCell<Sky>)>,
+    /// What is left of each night, and its evening.
+    nights: Vec<(Span, NaiveDate)>,
 }
 
 /// First stretch in which a place can be observed: in which night, counted from 0 for tonight, and its ends.
@@ -40,40 +64,44 @@ struct Stretch {
 impl<'a> Prospect<'a> {
     /// What lies between `now` and some nights later.
     #[must_use]
-    pub fn new(site: &'a Site, horizon: &'a HorizonMask, now: UtcTime) -> Self {
+    pub fn new(site: &'a Site, horizon: &'a HorizonMask, skies: &'a Skies, now: UtcTime) -> Self {
         let tonight = Night::containing(now, site.lon_deg).0;
+        skies.forget_before(tonight);
         let nights = (0..NIGHTS)
             .filter_map(|k| tonight.checked_add_days(chrono::Days::new(k as u64)))
             .map(|date| {
                 let night = night_bounds(site, date);
-                (Span::new(night.start.max(now.chrono()), night.end), OnceCell::new())
+                (Span::new(night.start.max(now.chrono()), night.end), date)
             })
             .collect();
         Self {
             site,
             horizon,
+            skies,
             now,
             nights,
         }
     }
 
-    fn sky(&self, night: usize) -> Option<&Sky> {
-        let (span, sky) = self.nights.get(night)?;
-        (span.length_s() > 1.0).then(|| sky.get_or_init(|| Sky::new(self.site, *span, STEP_S)))
+    /// The whole sky of a night of which something is left.
+    fn sky(&self, night: usize) -> Option<Rc<Sky>> {
+        let (left, evening) = self.nights.get(night)?;
+        (left.length_s() > 1.0).then(|| self.skies.of(self.site, *evening))
     }
 
     /// The first stretch of a place that is worth a slew and begins before `end`.
     fn first(&self, target: &Icrs, constraints: &Constraints, end: UtcTime) -> Option<Stretch> {
         for night in 0..self.nights.len() {
-            let start = UtcTime::new(self.nights[night].0.start);
-            if start >= end {
+            let left = UtcTime::new(self.nights[night].0.start);
+            if left >= end {
                 return None;
             }
             let Some(sky) = self.sky(night) else { continue };
+            let start = UtcTime::new(night_bounds(self.site, self.nights[night].1).start);
             let good = sky.good(target, constraints, self.horizon, 90.0);
             let found = good.into_iter().find_map(|(a, b)| {
-                let (from, until) = (start.plus_seconds(a), start.plus_seconds(b));
-                let until = until.min(end);
+                let from = start.plus_seconds(a).max(left);
+                let until = start.plus_seconds(b).min(end);
                 (until.seconds_since(from) >= WORTH_S).then_some((from, until))
             });
             if let Some((from, until)) = found {
@@ -115,7 +143,10 @@ impl<'a> Prospect<'a> {
         if end.seconds_since(self.now) < WORTH_S {
             return never("window_closed", "the strategy's time is over".into());
         }
-        let Some(obstacle) = self.obstacle(&target, constraints) else {
+        let first = self.first(&target, constraints, end);
+        let up = first.is_some_and(|stretch| stretch.from <= self.now);
+        let obstacle = if up { None } else { self.obstacle(&target, constraints) };
+        let Some(obstacle) = obstacle else {
             return Outlook {
                 when: When::Now,
                 reason: "ok".into(),
@@ -125,7 +156,7 @@ impl<'a> Prospect<'a> {
             };
         };
         let not_now = told(&obstacle);
-        match self.first(&target, constraints, end) {
+        match first {
             Some(stretch) => waiting(&stretch, code(obstacle.cause), &not_now),
             None => {
                 let (cause, why) = self.forbids(&target, constraints, end);
@@ -144,7 +175,11 @@ impl<'a> Prospect<'a> {
             if UtcTime::new(span.start) >= end {
                 break;
             }
-            let Some(sky) = self.sky(night) else { continue };
+            if span.length_s() <= 1.0 {
+                continue;
+            }
+            // What is over of tonight forbids nothing.
+            let sky = Sky::new(self.site, span, STEP_S);
             let span = Span::new(span.start, span.end.min(end.chrono()));
             highest = highest.max(sky.highest_deg(target));
             let exclusions = sky.exclusions(target, constraints, self.horizon, 90.0);
@@ -333,7 +368,7 @@ mod tests {
 
     fn place(ra: f64, dec: f64, now: &str, end: &str) -> Outlook {
         let site = site();
-        Prospect::new(&site, &HorizonMask::default(), at(now)).of_place(ra, dec, &asked(), at(end))
+        Prospect::new(&site, &HorizonMask::default(), &Skies::default(), at(now)).of_place(ra, dec, &asked(), at(end))
     }
 
     // In the middle of 14 March at 5.7 degrees east the sidereal time at midnight is about 11 h 50 min (177 degrees).
@@ -435,13 +470,30 @@ mod tests {
     }
 
     #[test]
+    fn a_sky_that_is_known_already_says_what_a_new_one_says() {
+        let (site, open, known) = (site(), HorizonMask::default(), Skies::default());
+        let end = at("2026-03-17T12:00:00Z");
+        for minutes in (0..2880).step_by(240) {
+            let now = at("2026-03-14T13:00:00Z").plus_seconds(f64::from(minutes) * 60.0);
+            for (ra, dec) in [(180.0, 44.0), (270.0, 10.0), (75.0, 20.0), (180.0, -60.0)] {
+                let ask = |skies| Prospect::new(&site, &open, skies, now).of_place(ra, dec, &asked(), end);
+                assert_eq!(ask(&known), ask(&Skies::default()), "{ra} {dec} at {now}");
+            }
+        }
+        assert!(
+            known.0.borrow().len() <= NIGHTS,
+            "the nights that are over are forgotten"
+        );
+    }
+
+    #[test]
     fn what_is_promised_for_later_is_observable_then() {
         let site = site();
         for (ra, dec) in [(270.0, 10.0), (290.0, 30.0), (240.0, -5.0)] {
             let outlook = place(ra, dec, "2026-03-14T19:30:00Z", "2026-03-16T19:00:00Z");
             assert_eq!(outlook.when, When::LaterTonight, "{outlook:?}");
             let from = outlook.from.unwrap();
-            let later = Prospect::new(&site, &HorizonMask::default(), from).of_place(
+            let later = Prospect::new(&site, &HorizonMask::default(), &Skies::default(), from).of_place(
                 ra,
                 dec,
                 &asked(),
@@ -460,7 +512,8 @@ mod tests {
         };
         let site = site();
         let open = HorizonMask::default();
-        let prospect = Prospect::new(&site, &open, at("2026-03-14T21:00:00Z"));
+        let skies = Skies::default();
+        let prospect = Prospect::new(&site, &open, &skies, at("2026-03-14T21:00:00Z"));
         let tiles = [
             tile(180.0, -70.0, 0.3),
             tile(270.0, 10.0, 0.25),

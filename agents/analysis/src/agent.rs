@@ -166,7 +166,7 @@ impl Analysis {
         // The error circle of an alert first: what is found there is told before the whole frame is looked at.
         let first = async move {
             let searched = offload
-                .run(move || {
+                .run_behind(move || {
                     let (made, written) = match &library.masters {
                         Some(made) => (made.clone(), Vec::new()),
                         None => work::make_masters(&library, &job),
@@ -195,7 +195,7 @@ impl Analysis {
             };
             let whole = async move {
                 let (job, made) = job?;
-                let outcome = offload.run(move || work::reduce_frame(&job, &made)).await;
+                let outcome = offload.run_behind(move || work::reduce_frame(&job, &made)).await;
                 outcome.map_err(|lost| lost.to_string())?
             };
             whole.into_actor(actor).map(move |outcome, actor, ctx| {

@@ -148,7 +148,7 @@ impl Scheduling {
         let told: BTreeSet<SequenceId> = self.told.keys().cloned().collect();
         let work = async move {
             offload
-                .run(move || {
+                .run_behind(move || {
                     let (site, climate, nights) = settings;
                     let mut ahead = ahead.unwrap_or_else(|| Ahead::new(&site, tonight, nights));
                     ahead.judge(&mut problem, &lives, &climate, nights);

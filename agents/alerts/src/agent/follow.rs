@@ -102,7 +102,7 @@ impl Alerts {
         if proposal.is_test && !self.settings.follow_tests {
             return Answer::no("a test; tests are not followed here");
         }
-        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, now);
+        let sky = Prospect::new(&self.settings.site, &self.settings.horizon, &self.skies, now);
         let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
         let answer = |followed, reason| Answer {
             followed,

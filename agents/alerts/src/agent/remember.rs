@@ -81,7 +81,8 @@ impl Alerts {
                 .collect();
             if let Some(proposal) = decision.followed.clone().filter(|_| !sequences.is_empty()) {
                 self.requests_made.insert(id, sequences.len() as u32);
-                let sky = Prospect::new(&self.settings.site, &self.settings.horizon, packet.received_at);
+                let (site, horizon) = (&self.settings.site, &self.settings.horizon);
+                let sky = Prospect::new(site, horizon, &self.skies, packet.received_at);
                 let (outlook, coverage) = ask::prospect(&self.settings, &proposal, &sky);
                 let followed = Followed {
                     proposal,
