@@ -9,6 +9,7 @@ use crate::{
         camera::{CameraConfig, CameraModel, Order},
         mount::{MountConfig, MountModel},
         movers::{FocuserModel, WheelModel},
+        nexstar::{self, HandControl},
         plc::{Influence, PlcConfig, PlcModel},
         station::StationModel,
     },
@@ -75,6 +76,9 @@ const SAYING_S: f64 = 3.0;
 /// seconds.
 const RETURN_S: f64 = 20.0;
 
+/// The mount's name behind its hand control.
+const HAND_CONTROL: &str = "nexstar";
+
 /// A device that this holds of cannot be told to stop.
 fn deafens(kind: &FaultKind) -> bool {
     matches!(
@@ -103,9 +107,20 @@ pub struct HardwareTruth {
     pub light_shutters_open: u32,
 }
 
+/// What comes back for a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Answer(Vec<u8>),
+    /// The device is silent: it hangs, is mute, or has nothing to say to this.
+    Nothing,
+    /// The line is cut, or there is no such device.
+    Gone,
+}
+
 struct Models {
     plc: PlcModel,
     mount: MountModel,
+    hand_control: HandControl,
     station: StationModel,
     focuser: FocuserModel,
     cameras: BTreeMap<String, CameraModel>,
@@ -159,6 +174,7 @@ impl Observatory {
         let models = Models {
             plc: PlcModel::new(config.plc.clone(), influence, seed),
             mount: MountModel::new(config.mount.clone(), config.site, now),
+            hand_control: HandControl::default(),
             station: StationModel::new(sample, seed ^ 1),
             focuser: FocuserModel::new(now),
             cameras: config
@@ -202,6 +218,11 @@ impl Observatory {
         all
     }
 
+    /// Devices that can be reached in a second language as well: the mount behind a hand control.
+    pub fn second_faces(&self) -> Vec<String> {
+        vec![HAND_CONTROL.into()]
+    }
+
     /// Adds a fault to those that are to come.
     pub fn inject(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
@@ -237,6 +258,14 @@ impl Observatory {
         .unwrap_or(0.0)
     }
 
+    fn misses_deg(&self, now: UtcTime) -> f64 {
+        self.fault_value("mount", now, |kind| match kind {
+            FaultKind::LandsOff { arcmin } => Some(*arcmin / 60.0),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
         self.sun.borrow_mut().at(now.chrono()).alt_deg
     }
@@ -248,7 +277,10 @@ impl Observatory {
         let models = &mut *models;
         match device.split_once('_') {
             None if device == "plc" => models.plc.advance(self.influence(now)),
-            None if device == "mount" => models.mount.advance(now, self.stuck("mount", now)),
+            None if device == "mount" || device == HAND_CONTROL => {
+                models.mount.misses_deg = self.misses_deg(now);
+                models.mount.advance(now, self.stuck("mount", now));
+            }
             None if device == "station" => {
                 let frozen = self.fault(device, now, |k| *k == FaultKind::FrozenSensor);
                 let dead = self.fault(device, now, |k| *k == FaultKind::DeadSensor);
@@ -464,8 +496,14 @@ impl Observatory {
 
     /// `line` is a serial line, which a fault silences but cannot close.
     async fn converse(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>, line: bool) {
-        let Some(end) = self.respond(&device, |r| r.terminator()) else {
+        let end = self.respond(&device, |r| r.terminator());
+        if end.is_none() && device != HAND_CONTROL {
             return;
+        }
+        // How many bytes to take for the next whole question, and how many of them are the question.
+        let next = |buffer: &[u8]| match end {
+            Some(end) => buffer.iter().position(|byte| *byte == end).map(|at| (at + 1, at)),
+            None => nexstar::request_length(buffer).map(|length| (length, length)),
         };
         let mut buffer = Vec::with_capacity(256);
         let mut chunk = [0u8; 1024];
@@ -482,8 +520,8 @@ impl Observatory {
                     return;
                 }
             }
-            while let Some(at) = buffer.iter().position(|byte| *byte == end) {
-                let question: Vec<u8> = buffer.drain(..=at).take(at).collect();
+            while let Some((taken, asked)) = next(&buffer) {
+                let question: Vec<u8> = buffer.drain(..taken).take(asked).collect();
                 if !self.exchange(&device, &question, &mut stream).await && !line {
                     return;
                 }
@@ -496,14 +534,23 @@ impl Observatory {
 
     /// One question and its answer, with whatever goes wrong; false ends the connection.
     async fn exchange(&self, device: &str, question: &[u8], stream: &mut Box<dyn Stream>) -> bool {
+        match self.reply(device, question).await {
+            Said::Gone => false,
+            Said::Nothing => true,
+            Said::Answer(answer) => stream.write_all(&answer).await.is_ok(),
+        }
+    }
+
+    /// What a device says to a question (without its terminator), with whatever goes wrong.
+    pub async fn reply(&self, device: &str, question: &[u8]) -> Said {
         let now = self.clock.now();
         // Most nights, and most devices in the others, have none.
         let (holds, taped) = self.holding(device, now);
         if holds.contains(&FaultKind::DropLink) {
-            return false;
+            return Said::Gone;
         }
         if holds.contains(&FaultKind::Hang) {
-            return true;
+            return Said::Nothing;
         }
         if !holds.iter().any(deafens) {
             self.note_hearing(device, now);
@@ -511,15 +558,21 @@ impl Observatory {
         self.others_speak(device, now);
         self.advance(device);
         let refuses = holds.contains(&FaultKind::Refuse);
-        let answer = self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
-            Some(refusal) => refusal,
-            None => r.answer(question),
-        });
+        let answer = if device == HAND_CONTROL {
+            let mut models = self.models.borrow_mut();
+            let Models { mount, hand_control, .. } = &mut *models;
+            Some(nexstar::answer(hand_control, mount, question))
+        } else {
+            self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
+                Some(refusal) => refusal,
+                None => r.answer(question),
+            })
+        };
         // What was just commanded begins now, not when somebody looks next.
         self.advance(device);
-        let Some(mut answer) = answer else { return false };
+        let Some(mut answer) = answer else { return Said::Gone };
         if holds.contains(&FaultKind::Mute) {
-            return true;
+            return Said::Nothing;
         }
         let delay = holds.iter().find_map(|kind| match kind {
             FaultKind::Delay { seconds } => Some(*seconds),
@@ -536,7 +589,25 @@ impl Observatory {
         } else if !holds.is_empty() {
             answer = distort(answer, &holds, &mut self.noise.borrow_mut());
         }
-        answer.is_empty() || stream.write_all(&answer).await.is_ok()
+        if answer.is_empty() {
+            Said::Nothing
+        } else {
+            Said::Answer(answer)
+        }
+    }
+
+    pub fn site(&self) -> Site {
+        self.config.site
+    }
+
+    pub fn now(&self) -> UtcTime {
+        self.clock.now()
+    }
+
+    /// Names in the order of a wheel's positions.
+    pub fn filters(&self, wheel: &str) -> Vec<String> {
+        let channel = wheel.strip_prefix("wheel_").and_then(|name| self.config.channels.get(name));
+        channel.map(|channel| channel.filters.clone()).unwrap_or_default()
     }
 
     /// The faults that hold on a device now, and whether it has any for which what is said must be remembered.
