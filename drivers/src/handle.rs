@@ -465,7 +465,12 @@ impl<D: Dialogue<Command = ControllerOrder, Reply = ()>> Enclosure for Controlle
         self.link.send_first(ControllerOrder::Roof(RoofOrder::Close))
     }
     fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
-        let has_slit = self.views.enclosure.borrow().value.is_ok_and(|s| s.azimuth_deg.is_some());
+        let has_slit = self
+            .views
+            .enclosure
+            .borrow()
+            .value
+            .is_ok_and(|s| s.azimuth_deg.is_some());
         if !has_slit {
             let error = DeviceError::Unsupported {
                 device: self.link.id.clone(),

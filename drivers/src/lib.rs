@@ -26,9 +26,9 @@
 pub mod alpaca;
 #[cfg(feature = "grammar")]
 pub mod grammar;
+pub mod handle;
 #[cfg(feature = "indi")]
 pub mod indi;
-pub mod handle;
 pub mod interface;
 pub mod link;
 #[cfg(feature = "lx200")]

@@ -185,7 +185,11 @@ impl Dialogue for Talk {
             az_deg,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if goes { self.poll.min(Duration::from_millis(250)) } else { self.poll })
+        Ok(if goes {
+            self.poll.min(Duration::from_millis(250))
+        } else {
+            self.poll
+        })
     }
 
     async fn obey(&mut self, wire: &mut Wire, order: &MountOrder) -> Result<(), Trouble> {
@@ -264,7 +268,14 @@ mod tests {
 
     #[test]
     fn what_is_no_pair_is_none() {
-        for text in ["", "34AB0500", "34AB0500;12CE0500", "34AB050,012CE0500", "+4AB0500,12CE0500", "34AB0500,12CE05000"] {
+        for text in [
+            "",
+            "34AB0500",
+            "34AB0500;12CE0500",
+            "34AB050,012CE0500",
+            "+4AB0500,12CE0500",
+            "34AB0500,12CE05000",
+        ] {
             assert_eq!(read_pair(text.as_bytes()), None, "{text}");
         }
     }

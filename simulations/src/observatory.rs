@@ -560,7 +560,9 @@ impl Observatory {
         let refuses = holds.contains(&FaultKind::Refuse);
         let answer = if device == HAND_CONTROL {
             let mut models = self.models.borrow_mut();
-            let Models { mount, hand_control, .. } = &mut *models;
+            let Models {
+                mount, hand_control, ..
+            } = &mut *models;
             Some(nexstar::answer(hand_control, mount, question))
         } else {
             self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
@@ -606,7 +608,9 @@ impl Observatory {
 
     /// Names in the order of a wheel's positions.
     pub fn filters(&self, wheel: &str) -> Vec<String> {
-        let channel = wheel.strip_prefix("wheel_").and_then(|name| self.config.channels.get(name));
+        let channel = wheel
+            .strip_prefix("wheel_")
+            .and_then(|name| self.config.channels.get(name));
         channel.map(|channel| channel.filters.clone()).unwrap_or_default()
     }
 

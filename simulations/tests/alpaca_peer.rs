@@ -96,8 +96,12 @@ fn beside(faults: &[FaultKind], test: impl FnOnce(SocketAddr, SocketAddr)) {
                     for_s: 1e6,
                 });
             }
-            let server = alpaca::serve(&observatory, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.unwrap();
-            let discovery = alpaca::announce(server, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await.unwrap();
+            let server = alpaca::serve(&observatory, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+                .await
+                .unwrap();
+            let discovery = alpaca::announce(server, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+                .await
+                .unwrap();
             told.send((server, discovery)).unwrap();
             let _ = end.await;
         });
@@ -120,7 +124,10 @@ fn a_client_library_of_others_finds_and_drives_every_device() {
             .args([server.to_string(), discovery.port().to_string()])
             .output()
             .unwrap();
-        let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&said.stdout),
+            String::from_utf8_lossy(&said.stderr),
+        );
         assert!(said.status.success() && out.contains("passed"), "{out}{err}");
     });
 }
@@ -162,7 +169,11 @@ fn requests_outside_the_protocol_are_refused_as_the_conformance_checker_wants_it
             let query = format!("GET /api/v1/dome/0/connected?ClientID=1&ClientTransactionID={id}");
             assert_eq!(status(&query, ""), 400, "{query}");
         }
-        let (code, body) = ask(server, "GET /api/v1/dome/0/connected?clientid=1&CLIENTTRANSACTIONID=77", "");
+        let (code, body) = ask(
+            server,
+            "GET /api/v1/dome/0/connected?clientid=1&CLIENTTRANSACTIONID=77",
+            "",
+        );
         assert!(code == 200 && body.contains(r#""ClientTransactionID":77"#), "{body}");
         let put = |form: &str| ask(server, "PUT /api/v1/dome/0/connected", form);
         assert_eq!(put("connected=True").0, 400);
@@ -181,7 +192,10 @@ fn a_device_that_does_not_answer_is_a_driver_error_and_never_safe() {
             assert_eq!(connect.0, 200);
         }
         let (_, roof) = ask(server, "GET /api/v1/dome/0/shutterstatus", "");
-        assert!(roof.contains(r#""ErrorNumber":1280"#) && !roof.contains("Value"), "{roof}");
+        assert!(
+            roof.contains(r#""ErrorNumber":1280"#) && !roof.contains("Value"),
+            "{roof}"
+        );
         let (_, safe) = ask(server, "GET /api/v1/safetymonitor/0/issafe", "");
         assert!(safe.contains(r#""Value":false"#), "{safe}");
     });

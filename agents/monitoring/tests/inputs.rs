@@ -29,7 +29,7 @@ fn at(second: f64) -> UtcTime {
 }
 
 /// Where an input comes from.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 enum From {
     Sensor(Quantity),
     /// Temperature minus dew point: what is set is the dew point, at ten degrees of air.
@@ -112,9 +112,21 @@ fn table() -> Vec<Input> {
             stands_at: Some(0.2),
             ..sensor(Q::RainMmH, Above, [0.0, 0.0, 0.3])
         },
-        with(sensor(Q::WindMS, Above, [14.0, 4.0, 15.0]), (18.0, 20.0), Apart::Contradiction(13.5)),
-        with(sensor(Q::GustMS, Above, [18.0, 5.0, 19.0]), (25.0, 26.0), Apart::Contradiction(17.5)),
-        with(sensor(Q::HumidityPct, Above, [88.0, 40.0, 90.0]), (96.0, 98.0), Apart::Contradiction(75.0)),
+        with(
+            sensor(Q::WindMS, Above, [14.0, 4.0, 15.0]),
+            (18.0, 20.0),
+            Apart::Contradiction(13.5),
+        ),
+        with(
+            sensor(Q::GustMS, Above, [18.0, 5.0, 19.0]),
+            (25.0, 26.0),
+            Apart::Contradiction(17.5),
+        ),
+        with(
+            sensor(Q::HumidityPct, Above, [88.0, 40.0, 90.0]),
+            (96.0, 98.0),
+            Apart::Contradiction(75.0),
+        ),
         Input {
             name: "dew_point_distance_k",
             from: From::DewPoint,
@@ -127,9 +139,21 @@ fn table() -> Vec<Input> {
             impossible: 90.0,
             apart: Apart::Contradiction(7.0),
         },
-        with(sensor(Q::TemperatureC, Below, [-20.0, 10.0, -21.0]), (-30.0, -31.0), Apart::Contradiction(20.0)),
-        with(sensor(Q::SkyTemperatureK, Above, [-12.0, -35.0, -8.0]), (0.0, 2.0), Apart::Contradiction(-13.0)),
-        with(sensor(Q::LightLux, Above, [50.0, 2.0, 60.0]), (5000.0, 9000.0), Apart::Worst),
+        with(
+            sensor(Q::TemperatureC, Below, [-20.0, 10.0, -21.0]),
+            (-30.0, -31.0),
+            Apart::Contradiction(20.0),
+        ),
+        with(
+            sensor(Q::SkyTemperatureK, Above, [-12.0, -35.0, -8.0]),
+            (0.0, 2.0),
+            Apart::Contradiction(-13.0),
+        ),
+        with(
+            sensor(Q::LightLux, Above, [50.0, 2.0, 60.0]),
+            (5000.0, 9000.0),
+            Apart::Worst,
+        ),
         Input {
             name: "sun_alt_deg",
             from: From::Sun,
@@ -142,13 +166,29 @@ fn table() -> Vec<Input> {
             impossible: 400.0,
             apart: Apart::Claim,
         },
-        with(sensor(Q::UpsChargePct, Below, [60.0, 80.0, 55.0]), (30.0, 20.0), Apart::Contradiction(100.0)),
+        with(
+            sensor(Q::UpsChargePct, Below, [60.0, 75.0, 55.0]),
+            (30.0, 20.0),
+            Apart::Contradiction(100.0),
+        ),
         Input {
             stands_at: None,
-            ..with(sensor(Q::DiskFreeMb, Below, [1000.0, 90_000.0, 900.0]), (100.0, 50.0), Apart::Worst)
+            ..with(
+                sensor(Q::DiskFreeMb, Below, [1000.0, 90_000.0, 900.0]),
+                (100.0, 50.0),
+                Apart::Worst,
+            )
         },
-        with(sensor(Q::LinkSilentS, Above, [600.0, 12.0, 700.0]), (3600.0, 4000.0), Apart::Worst),
-        with(sensor(Q::InsideHumidityPct, Above, [85.0, 40.0, 86.0]), (95.0, 97.0), Apart::Contradiction(75.0)),
+        with(
+            sensor(Q::LinkSilentS, Above, [600.0, 12.0, 700.0]),
+            (3600.0, 4000.0),
+            Apart::Worst,
+        ),
+        with(
+            sensor(Q::InsideHumidityPct, Above, [85.0, 40.0, 86.0]),
+            (95.0, 97.0),
+            Apart::Contradiction(75.0),
+        ),
         Input {
             stands_at: None,
             ..sensor(Q::MonitorUnsafe, Above, [0.5, 0.0, 1.0])
@@ -240,8 +280,13 @@ impl<'a> Site<'a> {
                 if quantity == Quantity::DewPointC {
                     plc.insert(Quantity::TemperatureC, living(10.0));
                 }
-                let whole = quantity == Quantity::MonitorUnsafe;
-                let told = |value: f64| if whole { Reading::good(value, now) } else { living(value) };
+                let told = |value: f64| {
+                    if rests(quantity, value) {
+                        Reading::good(value, now)
+                    } else {
+                        living(value)
+                    }
+                };
                 match said {
                     Said::Value(value) | Said::Denied(value) => drop(plc.insert(quantity, told(value))),
                     Said::Two(one, other) => {
@@ -266,7 +311,11 @@ impl<'a> Site<'a> {
                 let sensors = [(Quantity::WindMS, 4.0), (Quantity::HumidityPct, 40.0)];
                 let frozen = matches!(said, Said::Frozen(_));
                 for (quantity, value) in sensors {
-                    let reading = if frozen { Reading::good(value, now) } else { living(value) };
+                    let reading = if frozen {
+                        Reading::good(value, now)
+                    } else {
+                        living(value)
+                    };
                     plc.insert(quantity, reading);
                 }
                 controller = match said {
@@ -322,7 +371,10 @@ impl<'a> Site<'a> {
         let name = self.input.name;
         assert!(!verdict.safe, "{name}: {reason}");
         assert_eq!(verdict.reasons, [format!("{name}{reason}")]);
-        assert!(!self.fine(GOOD_DELAY_S).safe, "{name} was forgiven before its good-delay after {reason:?}");
+        assert!(
+            !self.fine(GOOD_DELAY_S).safe,
+            "{name} was forgiven before its good-delay after {reason:?}"
+        );
         assert!(self.fine(2.0 * STEP_S).safe, "{name} is not forgiven after {reason:?}");
     }
 }
@@ -354,7 +406,7 @@ fn an_input_that_is_unknown_or_lost_is_unsafe_whatever_it_is() {
             _ => " not known yet",
         };
         assert_eq!(never.reasons, [format!("{}{expected}", input.name)]);
-        if input.from == From::Sun {
+        if matches!(input.from, From::Sun) {
             continue;
         }
         let mut site = Site::new(&input);
@@ -375,7 +427,7 @@ fn an_input_that_is_unknown_or_lost_is_unsafe_whatever_it_is() {
 #[test]
 fn an_old_reading_is_unsafe_whatever_it_is() {
     // The Sun is computed at every look: it has no age.
-    for input in table().iter().filter(|input| input.from != From::Sun) {
+    for input in table().iter().filter(|input| !matches!(input.from, From::Sun)) {
         let mut site = Site::new(input);
         assert!(site.fine(60.0).safe);
         let then = site.second;
@@ -474,7 +526,11 @@ fn a_value_beyond_its_limit_waits_for_the_bad_delay_and_a_critical_one_does_not(
         assert!(!site.fine(GOOD_DELAY_S).safe, "{} is forgiven too early", input.name);
         assert!(site.fine(10.0).safe, "{}", input.name);
         if let Some((_, value)) = input.critical {
-            assert!(!site.look(Said::Value(value)).safe, "{} is critical at once", input.name);
+            assert!(
+                !site.look(Said::Value(value)).safe,
+                "{} is critical at once",
+                input.name
+            );
             assert!(!site.fine(GOOD_DELAY_S).safe && site.fine(10.0).safe, "{}", input.name);
         }
     }

@@ -39,8 +39,7 @@ struct Lookout {
 
 impl Lookout {
     fn judge(&mut self, status: &MountStatus, at: UtcTime) -> Option<Arrival> {
-        let off_deg =
-            ephemeris::separation_deg(status.ra_deg, status.dec_deg, self.place.ra_deg, self.place.dec_deg);
+        let off_deg = ephemeris::separation_deg(status.ra_deg, status.dec_deg, self.place.ra_deg, self.place.dec_deg);
         if status.state == MountState::Tracking && off_deg < self.tolerance_deg {
             return Some(Arrival::There);
         }
@@ -251,6 +250,9 @@ mod tests {
             (26.0, Tracking, 20.5),
         ]);
         assert_eq!(judged[..6], [None; 6]);
-        assert!(matches!(judged[6], Some(Arrival::Beside(off)) if (off - 0.5).abs() < 1e-9), "{judged:?}");
+        assert!(
+            matches!(judged[6], Some(Arrival::Beside(off)) if (off - 0.5).abs() < 1e-9),
+            "{judged:?}"
+        );
     }
 }

@@ -129,4 +129,3 @@ pub fn connect_dome(
     };
     DomeHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }
-

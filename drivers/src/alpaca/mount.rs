@@ -192,4 +192,3 @@ pub fn connect_mount(
     };
     MountHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }
-

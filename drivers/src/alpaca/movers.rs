@@ -189,4 +189,3 @@ pub fn connect_focuser(
     };
     FocuserHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }
-

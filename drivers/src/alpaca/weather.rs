@@ -13,7 +13,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// The sensors of the interface that say something about safety, and the name by which their age is asked.
@@ -211,4 +211,3 @@ pub fn connect_safety_monitor(
     let link = Link::open(id, connector, clock, deadline, talk);
     StationHandle::new(link, readings)
 }
-

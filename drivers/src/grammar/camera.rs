@@ -1,7 +1,7 @@
 use super::{Talker, number, whole, words};
 use crate::{
     handle::{CameraHandle, CameraOrder, Sensor},
-    interface::{CameraState, CameraStatus, ExposeOrder, Frame, Identity, OperationId},
+    interface::{CameraState, CameraStatus, Frame, Identity, OperationId},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -61,7 +61,11 @@ impl Dialogue for Talk {
     type Reply = Option<Frame>;
 
     fn deadline(&self, command: &CameraOrder) -> Duration {
-        Duration::from_secs(if matches!(command, CameraOrder::Fetch(_)) { 60 } else { 4 })
+        Duration::from_secs(if matches!(command, CameraOrder::Fetch(_)) {
+            60
+        } else {
+            4
+        })
     }
 
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
@@ -143,4 +147,3 @@ pub fn connect_camera(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
     CameraHandle::new(link, status, sensor)
 }
-

@@ -54,7 +54,11 @@ impl Dialogue for Talk {
 
     async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
         match command {
-            WheelOrder::Goto(position) => self.talker.ask(wire, &format!("DO GOTO {}", position + 1)).await.map(drop),
+            WheelOrder::Goto(position) => self
+                .talker
+                .ask(wire, &format!("DO GOTO {}", position + 1))
+                .await
+                .map(drop),
             WheelOrder::Stop => self.talker.ask(wire, "DO STOP").await.map(drop),
         }
     }
@@ -85,4 +89,3 @@ pub fn connect_filter_wheel(
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
     WheelHandle::new(link, filters, status)
 }
-

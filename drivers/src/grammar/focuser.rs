@@ -86,4 +86,3 @@ pub fn connect_focuser(
     );
     FocuserHandle::new(link, status)
 }
-

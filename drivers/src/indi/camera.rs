@@ -318,10 +318,5 @@ pub fn connect_camera(
         ours: Ours::None,
         setpoint_c: None,
     };
-    CameraHandle::new(
-        Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-        sensor,
-    )
+    CameraHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status, sensor)
 }
-

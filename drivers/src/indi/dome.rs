@@ -144,4 +144,3 @@ pub fn connect_dome(
     };
     DomeHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }
-

@@ -66,9 +66,13 @@ impl Dialogue for WheelTalk {
         match command {
             WheelOrder::Goto(position) => {
                 self.session
-                    .command(wire, Kind::Number, SLOT, &[(SLOT_VALUE, &(position + 1).to_string())], |_| {
-                        true
-                    })
+                    .command(
+                        wire,
+                        Kind::Number,
+                        SLOT,
+                        &[(SLOT_VALUE, &(position + 1).to_string())],
+                        |_| true,
+                    )
                     .await
             }
             WheelOrder::Stop => Ok(()),
@@ -179,4 +183,3 @@ pub fn connect_focuser(
     };
     FocuserHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }
-

@@ -20,7 +20,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 const PARAMETERS: &str = "WEATHER_PARAMETERS";
@@ -115,4 +115,3 @@ pub fn connect_weather(
     };
     StationHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), readings)
 }
-

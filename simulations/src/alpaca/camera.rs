@@ -98,7 +98,9 @@ async fn status(server: &Server, device: &str) -> Result<(String, f64, f64), Fau
 
 async fn sensor(server: &Server, device: &str) -> Result<(i32, i32), Fault> {
     let answer = server.grammar(device, "GET SENSOR").await?;
-    let sides = answer.split_once(' ').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    let sides = answer
+        .split_once(' ')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     sides.ok_or_else(|| Fault::ascom(0x500, answer))
 }
 
@@ -107,8 +109,18 @@ pub async fn member(server: &Server, offer: &Offer, member: &str, call: &Call) -
         return command(server, offer, member, call).await;
     }
     let device = &offer.device;
-    let setup = server.memory.borrow().cameras.get(&offer.number).cloned().unwrap_or_default();
-    let order = || setup.order.ok_or_else(|| Fault::ascom(0x40B, "nothing has been exposed"));
+    let setup = server
+        .memory
+        .borrow()
+        .cameras
+        .get(&offer.number)
+        .cloned()
+        .unwrap_or_default();
+    let order = || {
+        setup
+            .order
+            .ok_or_else(|| Fault::ascom(0x40B, "nothing has been exposed"))
+    };
     Ok(match member {
         "binx" | "biny" => json!(setup.binning.unwrap_or(1)),
         "maxbinx" | "maxbiny" => json!(MOST_BINNING),
@@ -176,7 +188,10 @@ async fn command(server: &Server, offer: &Offer, member: &str, call: &Call) -> R
             change(&mut |setup| setup.start.1 = y)
         }
         "numx" | "numy" => {
-            let (whole, wanted) = (sensor(server, device).await?, call.whole(if member == "numx" { "NumX" } else { "NumY" })?);
+            let (whole, wanted) = (
+                sensor(server, device).await?,
+                call.whole(if member == "numx" { "NumX" } else { "NumY" })?,
+            );
             change(&mut |setup| {
                 let binning = setup.binning.unwrap_or(1);
                 let size = setup.size.get_or_insert((whole.0 / binning, whole.1 / binning));
@@ -194,7 +209,10 @@ async fn command(server: &Server, offer: &Offer, member: &str, call: &Call) -> R
         "cooleron" => Err(Fault::ascom(0x40B, "the cooler is always on")),
         "setccdtemperature" => {
             let degrees = call.number("SetCCDTemperature")?;
-            server.grammar(device, &format!("SET TEMPERATURE {degrees}")).await.map(|_| Value::Null)
+            server
+                .grammar(device, &format!("SET TEMPERATURE {degrees}"))
+                .await
+                .map(|_| Value::Null)
         }
         missing if MISSING.contains(&missing) => Err(not_implemented(missing)),
         _ => Err(Fault::Unknown),
@@ -207,13 +225,22 @@ async fn expose(server: &Server, offer: &Offer, call: &Call) -> Result<Value, Fa
         return Err(invalid_value(format!("exposure of {exposure_s} s")));
     }
     let whole = sensor(server, &offer.device).await?;
-    let setup = server.memory.borrow().cameras.get(&offer.number).cloned().unwrap_or_default();
+    let setup = server
+        .memory
+        .borrow()
+        .cameras
+        .get(&offer.number)
+        .cloned()
+        .unwrap_or_default();
     let binning = setup.binning.unwrap_or(1);
     let full = (whole.0 / binning, whole.1 / binning);
     let size = setup.size.unwrap_or(full);
     let fits = |start: i32, size: i32, full: i32| start >= 0 && size >= 1 && size <= full && start <= full - size;
     if !fits(setup.start.0, size.0, full.0) || !fits(setup.start.1, size.1, full.1) {
-        return Err(invalid_value(format!("the part {size:?} from {:?} of {full:?}", setup.start)));
+        return Err(invalid_value(format!(
+            "the part {size:?} from {:?} of {full:?}",
+            setup.start
+        )));
     }
     let operation = FIRST + setup.orders;
     let words = format!("SET EXPOSURE {operation} {exposure_s} {} {binning}", u8::from(light));
@@ -248,7 +275,11 @@ pub async fn image(server: &Server, offer: &Offer, call: &Call) -> Answer {
         },
         Ok(picture) => {
             let columns: Vec<Vec<u16>> = (0..picture.width)
-                .map(|x| (0..picture.height).map(|y| picture.adu[y * picture.width + x]).collect())
+                .map(|x| {
+                    (0..picture.height)
+                        .map(|y| picture.adu[y * picture.width + x])
+                        .collect()
+                })
                 .collect();
             let mut answer = call.answer(Ok(json!(columns)));
             // `Type` and `Rank` stand beside the value.
@@ -262,12 +293,22 @@ pub async fn image(server: &Server, offer: &Offer, call: &Call) -> Answer {
 
 /// The picture of the last order; fetched from the camera once, and kept until the next exposure.
 async fn picture(server: &Server, offer: &Offer) -> Result<Rc<Picture>, Fault> {
-    let setup = server.memory.borrow().cameras.get(&offer.number).cloned().unwrap_or_default();
+    let setup = server
+        .memory
+        .borrow()
+        .cameras
+        .get(&offer.number)
+        .cloned()
+        .unwrap_or_default();
     if let Some(picture) = setup.picture {
         return Ok(picture);
     }
-    let order = setup.order.ok_or_else(|| Fault::ascom(0x40B, "nothing has been exposed"))?;
-    let answer = server.ask(&offer.device, &format!("00010000GET FRAME {}", order.operation)).await?;
+    let order = setup
+        .order
+        .ok_or_else(|| Fault::ascom(0x40B, "nothing has been exposed"))?;
+    let answer = server
+        .ask(&offer.device, &format!("00010000GET FRAME {}", order.operation))
+        .await?;
     let broken = || Fault::ascom(0x500, "the camera's answer is no frame");
     let end = answer.iter().position(|byte| *byte == 0).ok_or_else(broken)?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
@@ -275,7 +316,12 @@ async fn picture(server: &Server, offer: &Offer) -> Result<Rc<Picture>, Fault> {
         return Err(Fault::ascom(0x40B, "there is no image"));
     }
     let words: Vec<&str> = head.split(' ').collect();
-    let side = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok()).ok_or_else(broken);
+    let side = |at: usize| {
+        words
+            .get(at)
+            .and_then(|word| word.parse::<usize>().ok())
+            .ok_or_else(broken)
+    };
     let (width, height, raw) = (side(2)?, side(3)?, &answer[end + 1..]);
     if raw.len() != width * height * 2 {
         return Err(broken());

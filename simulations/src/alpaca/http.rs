@@ -188,7 +188,10 @@ mod tests {
     fn a_query_and_a_form_are_decoded() {
         let get = read(b"GET /a/b%20c?Name=Dew+Point%21&x HTTP/1.1\r\nAccept: text/plain\r\n\r\n").unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!((get.method.as_str(), get.path.as_str(), get.keeps), ("GET", "/a/b c", true));
+        assert_eq!(
+            (get.method.as_str(), get.path.as_str(), get.keeps),
+            ("GET", "/a/b c", true)
+        );
         assert_eq!(get.parameters, [pair("Name", "Dew Point!"), pair("x", "")]);
         let put = read(b"PUT /a?y=2 HTTP/1.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nx=1").unwrap();
         assert_eq!((put.parameters, put.keeps), (vec![pair("x", "1")], false));
@@ -203,10 +206,17 @@ mod tests {
             b"PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
             b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
-            assert!(matches!(read(bytes), Err(NoRequest::Bad(_))), "{}", String::from_utf8_lossy(bytes));
+            assert!(
+                matches!(read(bytes), Err(NoRequest::Bad(_))),
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
         }
         assert_eq!(read(b"GET / HTTP/1.1\r\n"), Err(NoRequest::Gone));
-        assert_eq!(read(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab"), Err(NoRequest::Gone));
+        assert_eq!(
+            read(b"PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab"),
+            Err(NoRequest::Gone)
+        );
     }
 
     proptest! {

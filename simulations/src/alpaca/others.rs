@@ -217,7 +217,9 @@ pub async fn weather(server: &Server, member: &str, call: &Call) -> Result<Value
         (_, true) => return Err(Fault::Unknown),
         _ => {}
     }
-    let answer = server.ask("station", &alidade_drivers::station::sentence("PALDQ")).await?;
+    let answer = server
+        .ask("station", &alidade_drivers::station::sentence("PALDQ"))
+        .await?;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let field = |head: &str, at: usize| {
         let sentences = text.lines().filter_map(|line| fields(line.trim()));

@@ -125,14 +125,20 @@ async fn slew(server: &Server, target: (f64, f64), waits: bool) -> Result<Value,
         ra_h: Some(ra_h),
         dec_deg: Some(dec_deg),
     };
-    for question in [format!(":Sr{}", right_ascension(ra_h * 15.0)), format!(":Sd{}", angle(dec_deg))] {
+    for question in [
+        format!(":Sr{}", right_ascension(ra_h * 15.0)),
+        format!(":Sd{}", angle(dec_deg)),
+    ] {
         if character(server, &question).await? != b'1' {
             return Err(invalid_value(question));
         }
     }
     let answer = server.ask(MOUNT, ":MS").await?;
     if answer != b"0" {
-        return Err(Fault::ascom(0x40B, String::from_utf8_lossy(&answer).trim_end_matches('#')));
+        return Err(Fault::ascom(
+            0x40B,
+            String::from_utf8_lossy(&answer).trim_end_matches('#'),
+        ));
     }
     while waits && slewing(server).await? {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -174,7 +180,11 @@ pub async fn member(server: &Server, member: &str, call: &Call) -> Result<Value,
         "tracking" => json!(character(server, ":Gv").await? == b'T'),
         "targetrightascension" | "targetdeclination" => {
             let target = server.memory.borrow().target;
-            let set = if member == "targetdeclination" { target.dec_deg } else { target.ra_h };
+            let set = if member == "targetdeclination" {
+                target.dec_deg
+            } else {
+                target.ra_h
+            };
             json!(set.ok_or_else(|| Fault::ascom(0x402, format!("{member} is not set")))?)
         }
         can if CAN.contains(&can) => json!(true),

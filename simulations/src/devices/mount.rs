@@ -47,9 +47,15 @@ enum Motion {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Goal {
-    Sky { ra: f64, dec: f64 },
+    Sky {
+        ra: f64,
+        dec: f64,
+    },
     /// A fixed direction, without tracking there.
-    Stand { alt: f64, az: f64 },
+    Stand {
+        alt: f64,
+        az: f64,
+    },
     Park,
 }
 
@@ -259,7 +265,14 @@ impl MountModel {
 
     /// Tracks, or will when it has arrived.
     pub fn is_tracking(&self) -> bool {
-        matches!(self.motion, Motion::Sidereal { .. } | Motion::Slew { to: Goal::Sky { .. }, .. })
+        matches!(
+            self.motion,
+            Motion::Sidereal { .. }
+                | Motion::Slew {
+                    to: Goal::Sky { .. },
+                    ..
+                }
+        )
     }
 
     /// Right ascension and declination of date, degrees.

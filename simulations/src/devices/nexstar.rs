@@ -25,7 +25,9 @@ pub fn request_length(buffer: &[u8]) -> Option<usize> {
 
 /// Answers one whole request.
 pub fn answer(control: &mut HandControl, mount: &mut MountModel, request: &[u8]) -> Vec<u8> {
-    let (letter, arguments) = request.split_first().map_or((0, request), |(letter, rest)| (*letter, rest));
+    let (letter, arguments) = request
+        .split_first()
+        .map_or((0, request), |(letter, rest)| (*letter, rest));
     let mut answer = match letter {
         b'K' => arguments.to_vec(),
         b'V' => vec![4, 21],
