@@ -28,10 +28,18 @@ pub struct Belief {
     pub stuck_after_s: f64,
 }
 
+/// The present value of a sensor, since when it is that, and when it was last seen.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    value: f64,
+    since: UtcTime,
+    seen: UtcTime,
+}
+
 /// Remembers since when each sensor has shown its present value, and since when sources disagree.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    unchanged: BTreeMap<String, BTreeMap<Quantity, (f64, UtcTime)>>,
+    unchanged: BTreeMap<String, BTreeMap<Quantity, Shown>>,
     disagreed: BTreeMap<Quantity, UtcTime>,
 }
 
@@ -44,29 +52,37 @@ impl History {
         let Some(sensors) = self.unchanged.get_mut(source) else {
             return now;
         };
-        let known = sensors.entry(quantity).or_insert((value, now));
-        if known.0 != value {
-            *known = (value, now);
+        let fresh = Shown {
+            value,
+            since: now,
+            seen: now,
+        };
+        let known = sensors.entry(quantity).or_insert(fresh);
+        if known.value != value {
+            *known = fresh;
         }
-        known.1
+        known.seen = now;
+        known.since
     }
 
     /// True when everything that never stands still in working order stands still at this source, and that is more than
-    /// one sensor: it repeats what it once said, and its switches with it.
+    /// one sensor: it repeats what it once said, and its switches with it. To be asked at the instant of the last
+    /// [`fuse`].
     pub fn repeats(&self, source: &str, belief: Belief, now: UtcTime) -> bool {
-        let sensors = self.unchanged.get(source).into_iter().flatten();
-        let living = sensors.filter(|(quantity, (value, _))| !rests(**quantity, *value));
         let (mut count, mut still) = (0, 0);
-        for (_, (_, since)) in living {
-            count += 1;
-            still += u32::from(now.seconds_since(*since) > belief.stuck_after_s);
+        for (quantity, shown) in self.unchanged.get(source).into_iter().flatten() {
+            // A sensor that has died says nothing about the others.
+            if shown.seen == now && !rests(*quantity, shown.value) {
+                count += 1;
+                still += u32::from(now.seconds_since(shown.since) > belief.stuck_after_s);
+            }
         }
         count > 1 && still == count
     }
 }
 
-/// Values at which a working sensor may stand for hours. Wind, humidity, temperatures and pressure never do at the
-/// resolution of their sensors; a switch may, and so may what this machine measures of itself with the time of each look.
+/// Values at which a working sensor may stand for hours. Wind, humidity and temperatures never do at the resolution of
+/// their sensors; pressure may, a switch may, and so may what this machine measures of itself with the time of each look.
 pub fn rests(quantity: Quantity, value: f64) -> bool {
     match quantity {
         Quantity::WindMS
@@ -263,6 +279,46 @@ mod tests {
             let expected = if second > 1200.0 { Err(NoData::Stuck) } else { Ok(3.25) };
             assert_eq!(fused[&Quantity::WindMS].value, expected, "at {second}");
         }
+    }
+
+    #[test]
+    fn a_source_repeats_itself_when_all_its_living_sensors_stand_still_and_not_when_they_have_died() {
+        let told = |wind: Result<f64, NoData>, second: f64| {
+            let reading = |value| Reading {
+                value,
+                measured_at: at(second),
+            };
+            BTreeMap::from([
+                (Quantity::WindMS, reading(wind)),
+                (Quantity::HumidityPct, reading(wind.map(|_| 40.0))),
+                (Quantity::RainMmH, reading(Ok(0.0))),
+            ])
+        };
+        for (wind, repeats) in [(Ok(3.0), true), (Err(NoData::SensorFault), false)] {
+            let mut history = History::default();
+            for second in [0.0, 600.0, 1201.0] {
+                let told = told(if second == 0.0 { Ok(3.0) } else { wind }, second);
+                fuse(&mut history, &[("plc", &told)], BELIEF, at(second));
+            }
+            assert_eq!(history.repeats("plc", BELIEF, at(1201.0)), repeats, "{wind:?}");
+        }
+    }
+
+    #[test]
+    fn gusts_may_differ_for_a_moment_and_not_for_a_minute() {
+        let mut history = History::default();
+        let mut look = |second: f64, other: f64| {
+            let (a, b) = (
+                one(Quantity::GustMS, 3.0 + second / 1e3, second),
+                one(Quantity::GustMS, other, second),
+            );
+            fuse(&mut history, &[("plc", &a), ("station", &b)], BELIEF, at(second))[&Quantity::GustMS].value
+        };
+        assert_eq!(look(0.0, 17.0), Ok(17.0));
+        assert_eq!(look(59.0, 17.1), Ok(17.1));
+        assert_eq!(look(60.0, 9.0), Ok(9.0));
+        assert_eq!(look(61.0, 17.0), Ok(17.0));
+        assert_eq!(look(121.0, 17.1), Err(NoData::Contradiction));
     }
 
     #[test]
