@@ -6,10 +6,12 @@
 //! | [`transport`] | byte streams: TCP, serial lines, memory; a [`transport::Connector`] opens them |
 //! | [`wire`] | framed reads with bounds |
 //! | [`link`] | the connection task that every driver shares |
+//! | [`handle`] | what a caller holds of a device, one a capability: the orders and the states of every protocol |
 //! | [`place`] | where a mount stands, and what that makes of its coordinates |
 //! | `plc` | the observatory's controller, COLIBRI text dialect |
 //! | `modbus` | the observatory's controller behind Modbus TCP or RTU, with a register map |
 //! | `lx200` | mounts that speak LX200 (Meade, Losmandy Gemini) |
+//! | `nexstar` | mounts behind a Celestron NexStar hand control |
 //! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
 //! | `alpaca` | mounts, cameras, wheels, focusers, domes, weather and safety monitors behind an ASCOM Alpaca server |
 //! | `indi` | mounts, cameras, wheels, focusers and domes behind an INDI server |
@@ -24,6 +26,7 @@
 pub mod alpaca;
 #[cfg(feature = "grammar")]
 pub mod grammar;
+pub mod handle;
 #[cfg(feature = "indi")]
 pub mod indi;
 pub mod interface;
@@ -32,6 +35,8 @@ pub mod link;
 pub mod lx200;
 #[cfg(feature = "modbus")]
 pub mod modbus;
+#[cfg(feature = "nexstar")]
+pub mod nexstar;
 pub mod place;
 #[cfg(feature = "plc")]
 pub mod plc;

@@ -16,7 +16,7 @@ use crate::{
     wire::{Trouble, Wire},
 };
 use alidade_model::{clock::Clock, reading::NoData, time::UtcTime};
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, fmt, rc::Rc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
@@ -68,11 +68,9 @@ async fn answered<T>(deadline: Duration, talk: impl Future<Output = T>) -> Resul
 
 /// How one device is spoken to.
 pub trait Dialogue: 'static {
-    type Command: 'static;
+    type Command: fmt::Display + 'static;
     type Reply: 'static;
 
-    /// For errors and the journal.
-    fn describe(command: &Self::Command) -> String;
     /// How long the device may take to answer a command.
     fn deadline(&self, command: &Self::Command) -> Duration;
     /// First words on a new connection: who are you?
@@ -328,7 +326,7 @@ impl<D: Dialogue> Task<D> {
         let deadline = self.dialogue.deadline(&ask.command);
         let outcome = answered(deadline, self.dialogue.obey(wire, &ask.command)).await;
         let device = self.id.clone();
-        let command = D::describe(&ask.command);
+        let command = ask.command.to_string();
         let unknown = |device, command| DeviceError::OutcomeUnknown {
             device,
             command,
@@ -360,30 +358,3 @@ impl<D: Dialogue> Task<D> {
         trouble
     }
 }
-
-/// Implements [`crate::interface::Device`] for a struct with a field `link`, given the command that stops it.
-#[allow(unused_macros, reason = "a build without protocols has no device")]
-macro_rules! device {
-    ($name:ty, $stop:expr) => {
-        impl crate::interface::Device for $name {
-            fn id(&self) -> &str {
-                &self.link.id
-            }
-            fn link(&self) -> tokio::sync::watch::Receiver<crate::interface::LinkState> {
-                self.link.state.clone()
-            }
-            fn identity(&self) -> tokio::sync::watch::Receiver<Option<crate::interface::Identity>> {
-                self.link.identity.clone()
-            }
-            fn garbage_count(&self) -> u64 {
-                self.link.garbage()
-            }
-            fn stop(&self) -> crate::interface::Pending<'_, ()> {
-                let sent = self.link.send_first($stop);
-                Box::pin(async move { sent.await.map(drop) })
-            }
-        }
-    };
-}
-#[allow(unused_imports, reason = "a build without protocols has no device")]
-pub(crate) use device;

@@ -14,8 +14,9 @@
 //! | `:hP#`, `:hW#`, `:hN#`, `:Q#` | none: park, wake and track, stop tracking, stop moving |
 
 use crate::{
-    interface::{Identity, Mount, MountStatus, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{MountHandle, MountOrder},
+    interface::{Identity, MountStatus},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -28,15 +29,8 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-enum Command {
-    Slew { ra_deg: f64, dec_deg: f64 },
-    Park,
-    Wake,
-    Sleep,
-    Stop,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     poll: Duration,
     status: watch::Sender<Reading<MountStatus>>,
 }
@@ -115,20 +109,10 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = MountOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Slew { ra_deg, dec_deg } => format!("slew to {ra_deg:.4} {dec_deg:.4}"),
-            Command::Park => "park".into(),
-            Command::Wake => "wake".into(),
-            Command::Sleep => "stop tracking".into(),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &MountOrder) -> Duration {
         Duration::from_secs(4)
     }
 
@@ -180,9 +164,9 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
         match command {
-            Command::Slew { ra_deg, dec_deg } => {
+            MountOrder::Slew { ra_deg, dec_deg } => {
                 Self::accepted(wire, &format!(":Sr{}#", right_ascension(*ra_deg))).await?;
                 Self::accepted(wire, &format!(":Sd{}#", angle(*dec_deg))).await?;
                 match Self::character(wire, ":MS#").await? {
@@ -197,10 +181,10 @@ impl Dialogue for Talk {
                     other => Err(Trouble::Garbage(format!(":MS# answered byte {other}"))),
                 }
             }
-            Command::Park => wire.send(b":hP#").await,
-            Command::Wake => wire.send(b":hW#").await,
-            Command::Sleep => wire.send(b":hN#").await,
-            Command::Stop => wire.send(b":Q#").await,
+            MountOrder::Park => wire.send(b":hP#").await,
+            MountOrder::Unpark | MountOrder::Track(true) => wire.send(b":hW#").await,
+            MountOrder::Track(false) => wire.send(b":hN#").await,
+            MountOrder::Stop => wire.send(b":Q#").await,
         }
     }
 
@@ -210,10 +194,7 @@ impl Dialogue for Talk {
 }
 
 /// The connected mount.
-pub struct Lx200Mount {
-    link: Link<Talk>,
-    status: Status<MountStatus>,
-}
+pub type Lx200Mount = MountHandle<Talk>;
 
 /// Connects; `poll` is the pause between two readings at rest.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<Lx200Mount> {
@@ -228,27 +209,7 @@ pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll:
             status: status_out,
         },
     );
-    Rc::new(Lx200Mount { link, status })
-}
-
-device!(Lx200Mount, Command::Stop);
-
-impl Mount for Lx200Mount {
-    fn status(&self) -> Status<MountStatus> {
-        self.status.clone()
-    }
-    fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()> {
-        self.link.send(Command::Slew { ra_deg, dec_deg })
-    }
-    fn park(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Park)
-    }
-    fn unpark(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Wake)
-    }
-    fn track(&self, on: bool) -> Pending<'_, ()> {
-        self.link.send(if on { Command::Wake } else { Command::Sleep })
-    }
+    MountHandle::new(link, status)
 }
 
 #[cfg(test)]

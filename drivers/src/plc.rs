@@ -16,11 +16,9 @@
 //!   raises the communication alarm and closes the dome.
 
 use crate::{
-    interface::{
-        DeviceError, Enclosure, EnclosureStatus, Identity, KeySwitch, ObservingConditions, Pending, Plc, PlcStatus,
-        Quantity, Status,
-    },
-    link::{Dialogue, Link, device},
+    handle::{Controller, ControllerOrder, ControllerStates, Readings, RoofOrder},
+    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -30,8 +28,7 @@ use alidade_model::{
     states::EnclosureState,
     time::UtcTime,
 };
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
-use tokio::sync::watch;
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 /// Names of the alarms, in the order of their bits.
 pub const ALARMS: [&str; 7] = ["rain", "wind", "cloud", "daylight", "humidity", "communication", "ups"];
@@ -49,34 +46,17 @@ const FIELDS: [(Quantity, usize, f64, f64); 9] = [
     (Quantity::InsideHumidityPct, 31, 0.0, 110.0),
 ];
 
-enum Command {
-    Dome(&'static str),
-    Azimuth(f64),
-    Heartbeat(u64),
-    GrantAccess,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     poll: Duration,
-    enclosure: watch::Sender<Reading<EnclosureStatus>>,
-    plc: watch::Sender<Reading<PlcStatus>>,
-    readings: watch::Sender<BTreeMap<Quantity, Reading<f64>>>,
+    states: ControllerStates,
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = ControllerOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Dome(what) => format!("Dome{{{what}}}"),
-            Command::Azimuth(degrees) => format!("DomeAzimuth{{{degrees:.2}}}"),
-            Command::Heartbeat(count) => format!("Heartbeat{{{count}}}"),
-            Command::GrantAccess => "Telescope{STOP}".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &ControllerOrder) -> Duration {
         Duration::from_secs(3)
     }
 
@@ -100,35 +80,37 @@ impl Dialogue for Talk {
             wire.line(b'\n').await?,
         );
         let now = clock.now();
-        let (readings, mode) = parse_a(&a, now)?;
-        let (plc, shutter) = parse_b(&b, mode)?;
-        let enclosure = parse_d(&d, shutter)?;
-        // All or nothing: half a status would mix two moments.
-        self.readings.send_replace(readings);
-        self.plc.send_replace(Reading::good(plc, now));
-        self.enclosure.send_replace(Reading::good(enclosure, now));
-        let moving = matches!(enclosure.state, EnclosureState::Opening | EnclosureState::Closing) || enclosure.rotating;
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(500))
-        } else {
-            self.poll
-        })
+        let (readings, plc, enclosure) = read([&a, &b, &d], now)?;
+        Ok(self.states.tell(readings, plc, enclosure, now, self.poll))
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
-        wire.send(format!("{}\n", Self::describe(command)).as_bytes()).await?;
+    async fn obey(&mut self, wire: &mut Wire, command: &ControllerOrder) -> Result<(), Trouble> {
+        wire.send(format!("{}\n", words(command)).as_bytes()).await?;
         parse_answer(&wire.line(b'\n').await?)
     }
 
     fn unknown(&mut self, reason: NoData, at: UtcTime) {
-        self.enclosure.send_replace(Reading::none(reason, at));
-        self.plc.send_replace(Reading::none(reason, at));
-        self.readings.send_modify(|readings| {
-            for reading in readings.values_mut() {
-                *reading = Reading::none(reason, at);
-            }
-        });
+        self.states.unknown(reason, at);
     }
+}
+
+/// An order in this dialect.
+fn words(order: &ControllerOrder) -> String {
+    match order {
+        ControllerOrder::Roof(RoofOrder::Open) => "Dome{OPEN}".into(),
+        ControllerOrder::Roof(RoofOrder::Close) => "Dome{CLOSE}".into(),
+        ControllerOrder::Roof(RoofOrder::Stop) => "Dome{STOP}".into(),
+        ControllerOrder::Roof(RoofOrder::Rotate(degrees)) => format!("DomeAzimuth{{{degrees:.2}}}"),
+        ControllerOrder::Heartbeat(count) => format!("Heartbeat{{{count}}}"),
+        ControllerOrder::GrantAccess => "Telescope{STOP}".into(),
+    }
+}
+
+/// Reads StatusA, StatusB and StatusD, all or nothing; [`render`] is the way back.
+pub fn read([a, b, d]: [&str; 3], now: UtcTime) -> Result<(Readings, PlcStatus, EnclosureStatus), Trouble> {
+    let (readings, mode) = parse_a(a, now)?;
+    let (plc, shutter) = parse_b(b, mode)?;
+    Ok((readings, plc, parse_d(d, shutter)?))
 }
 
 fn parse_answer(line: &str) -> Result<(), Trouble> {
@@ -299,78 +281,13 @@ pub fn render(
 }
 
 /// The connected controller.
-pub struct PlcDevice {
-    link: Link<Talk>,
-    enclosure: Status<EnclosureStatus>,
-    plc: Status<PlcStatus>,
-    readings: watch::Receiver<BTreeMap<Quantity, Reading<f64>>>,
-    beats: Cell<u64>,
-}
+pub type PlcDevice = Controller<Talk>;
 
 /// Connects; `poll` is the pause between two readings at rest.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<PlcDevice> {
-    let now = clock.now();
-    let (enclosure_out, enclosure) = watch::channel(Reading::none(NoData::NeverRead, now));
-    let (plc_out, plc) = watch::channel(Reading::none(NoData::NeverRead, now));
-    let (readings_out, readings) = watch::channel(BTreeMap::new());
-    let talk = Talk {
-        poll,
-        enclosure: enclosure_out,
-        plc: plc_out,
-        readings: readings_out,
-    };
-    let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
-    Rc::new(PlcDevice {
-        link,
-        enclosure,
-        plc,
-        readings,
-        beats: Cell::new(0),
-    })
-}
-
-device!(PlcDevice, Command::Dome("STOP"));
-
-impl Enclosure for PlcDevice {
-    fn enclosure_status(&self) -> Status<EnclosureStatus> {
-        self.enclosure.clone()
-    }
-    fn open(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Dome("OPEN"))
-    }
-    fn close(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Dome("CLOSE"))
-    }
-    fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
-        let has_slit = self.enclosure.borrow().value.is_ok_and(|s| s.azimuth_deg.is_some());
-        if !has_slit {
-            let error = DeviceError::Unsupported {
-                device: self.link.id.clone(),
-                capability: "turn".into(),
-            };
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        self.link.send(Command::Azimuth(azimuth_deg.rem_euclid(360.0)))
-    }
-}
-
-impl ObservingConditions for PlcDevice {
-    fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>> {
-        self.readings.clone()
-    }
-}
-
-impl Plc for PlcDevice {
-    fn plc_status(&self) -> Status<PlcStatus> {
-        self.plc.clone()
-    }
-    fn heartbeat(&self) -> Pending<'_, ()> {
-        self.beats.set(self.beats.get() + 1);
-        self.link.send(Command::Heartbeat(self.beats.get()))
-    }
-    fn grant_access(&self) -> Pending<'_, ()> {
-        self.link.send(Command::GrantAccess)
-    }
+    let (states, views) = ControllerStates::new(clock.now());
+    let link = Link::open(id, connector, clock, Duration::from_secs(4), Talk { poll, states });
+    Controller::new(link, views)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 //! A sentence ends with CR LF; its checksum is the exclusive or of the bytes between `$` and `*` (NMEA 0183, 3.01, 5.3).
 
 use crate::{
-    interface::{Identity, ObservingConditions, Quantity},
-    link::{Dialogue, Link, device},
+    handle::{Readings, Rest, StationHandle, forget},
+    interface::{Identity, Quantity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -30,20 +31,17 @@ pub fn fields(line: &str) -> Option<Vec<&str>> {
     (body.bytes().fold(0, |sum, byte| sum ^ byte) == expected).then(|| body.split(',').collect())
 }
 
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     poll: Duration,
-    readings: watch::Sender<BTreeMap<Quantity, Reading<f64>>>,
+    readings: watch::Sender<Readings>,
 }
 
 impl Dialogue for Talk {
-    type Command = ();
+    type Command = Rest;
     type Reply = ();
 
-    fn describe((): &()) -> String {
-        "stop".into()
-    }
-
-    fn deadline(&self, (): &()) -> Duration {
+    fn deadline(&self, _: &Rest) -> Duration {
         Duration::from_secs(1)
     }
 
@@ -72,16 +70,12 @@ impl Dialogue for Talk {
         Ok(self.poll)
     }
 
-    async fn obey(&mut self, _: &mut Wire, (): &()) -> Result<(), Trouble> {
+    async fn obey(&mut self, _: &mut Wire, _: &Rest) -> Result<(), Trouble> {
         Ok(())
     }
 
     fn unknown(&mut self, reason: NoData, at: UtcTime) {
-        self.readings.send_modify(|readings| {
-            for reading in readings.values_mut() {
-                *reading = Reading::none(reason, at);
-            }
-        });
+        forget(&self.readings, reason, at);
     }
 }
 
@@ -118,14 +112,11 @@ fn take(fields: &[&str], now: UtcTime, readings: &mut BTreeMap<Quantity, Reading
 }
 
 /// The connected station.
-pub struct Station {
-    link: Link<Talk>,
-    readings: watch::Receiver<BTreeMap<Quantity, Reading<f64>>>,
-}
+pub type Station = StationHandle<Talk>;
 
 /// Connects; `poll` is the pause between two readings.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<Station> {
-    let (readings_out, readings) = watch::channel(BTreeMap::new());
+    let (readings_out, readings) = watch::channel(Readings::new());
     let link = Link::open(
         id,
         connector,
@@ -136,15 +127,7 @@ pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll:
             readings: readings_out,
         },
     );
-    Rc::new(Station { link, readings })
-}
-
-device!(Station, ());
-
-impl ObservingConditions for Station {
-    fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>> {
-        self.readings.clone()
-    }
+    StationHandle::new(link, readings)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use alidade_drivers::{
         frame::{Framing, Table},
         map::{Content, Map, Point, WordOrder},
     },
+    nexstar::{self, ParkAt},
+    place::Place,
     plc, station,
     transport::{MemoryConnector, SharedConnector, Stream},
 };
@@ -86,6 +88,9 @@ fn scrap() -> impl Strategy<Value = Vec<u8>> {
         "ERR 1 no\n",
         "0;NA;0\n",
         "0;0;0;0\n",
+        "x#",
+        "\u{4}\u{15}#",
+        "34AB0500,12CE0500#",
         "12:34:56#",
         "+45*30:00#",
         "T#",
@@ -122,7 +127,7 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
     LocalSet::new().block_on(&runtime, async move {
         let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
         let poll = Duration::from_secs(1);
-        let counters: Vec<Rc<Cell<u32>>> = (0..9).map(|_| Rc::default()).collect();
+        let counters: Vec<Rc<Cell<u32>>> = (0..10).map(|_| Rc::default()).collect();
         let way = |at: usize| babbler(scraps.clone(), counters[at].clone());
         let plc = plc::connect("plc", way(0), clock.clone(), poll);
         let mount = lx200::connect("mount", way(1), clock.clone(), poll);
@@ -133,6 +138,16 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
         let tcp = modbus::connect("modbus", map(), Framing::Tcp, way(6), clock.clone(), poll, poll);
         let rtu = modbus::connect("rtu", map(), Framing::Rtu, way(7), clock.clone(), poll, poll);
         let behind_indi = indi::connect_focuser("indi", "Focuser Simulator", way(8), clock.clone(), poll);
+        let place = Place {
+            latitude_deg: 44.0,
+            longitude_deg: 6.0,
+            altitude_m: 650.0,
+        };
+        let park = ParkAt {
+            alt_deg: 40.0,
+            az_deg: 0.0,
+        };
+        let hand_control = nexstar::connect("nexstar", place, park, way(9), clock.clone(), poll);
         tokio::time::sleep(Duration::from_secs(180)).await;
         // Commands into the babble end as well, each within its deadline.
         for outcome in [
@@ -154,6 +169,7 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
             tcp.enclosure_status().borrow().value.is_ok(),
             rtu.enclosure_status().borrow().value.is_ok(),
             behind_indi.status().borrow().value.is_ok(),
+            hand_control.status().borrow().value.is_ok(),
         ];
         let garbage = [
             plc.garbage_count(),
@@ -165,11 +181,12 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
             tcp.garbage_count(),
             rtu.garbage_count(),
             behind_indi.garbage_count(),
+            hand_control.garbage_count(),
         ];
         let names = [
-            "plc", "lx200", "camera", "wheel", "focuser", "station", "modbus", "rtu", "indi",
+            "plc", "lx200", "camera", "wheel", "focuser", "station", "modbus", "rtu", "indi", "nexstar",
         ];
-        (0..9)
+        (0..10)
             .map(|at| (names[at], believes[at], garbage[at], counters[at].get()))
             .collect()
     })

@@ -49,6 +49,8 @@ pub enum FaultKind {
     ThermometerOffset { kelvin: f64 },
     /// The wheel stops one position after the one that it was sent to.
     WrongPlace,
+    /// Slews end this far from where they were sent, arcminutes; the mount itself says where it is.
+    LandsOff { arcmin: f64 },
     /// A stopped camera offers the frame of the exposure that it was told to give up.
     GhostFrame,
     /// Another client says this to the device, once.
@@ -106,6 +108,7 @@ impl Fault {
             Some("shutter_shows") => &["shows"],
             Some("thermometer_offset") => &["kelvin"],
             Some("foreign") => &["says"],
+            Some("lands_off") => &["arcmin"],
             Some("on_battery") => &["charge_pct"],
             Some("clock_step") => &["seconds"],
             _ => &[],
@@ -132,6 +135,7 @@ impl Fault {
             FaultKind::ShutterJam { fraction } => within("fraction", *fraction, 1.0)?,
             FaultKind::ThermometerOffset { kelvin } => within("kelvin", *kelvin, 100.0)?,
             FaultKind::OnBattery { charge_pct } => within("charge_pct", *charge_pct, 100.0)?,
+            FaultKind::LandsOff { arcmin } => within("arcmin", *arcmin, 600.0)?,
             FaultKind::ClockStep { seconds } => within("seconds", seconds.abs(), 86_400.0)?,
             _ => {}
         }

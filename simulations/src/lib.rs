@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`alpaca`] | the same devices as ASCOM Alpaca devices behind one HTTP port |
 //! | [`world`] | what the parts agree on: weather of an instant, a shot, pixels |
 //! | [`faults`] | what goes wrong, when, on which device; scripts and random plans |
 //! | [`devices`] | models and their protocols |
@@ -12,6 +13,7 @@
 //! | [`sky`] | stars, detector, pixels |
 //! | [`weather`] | the true weather in time |
 
+pub mod alpaca;
 pub mod devices;
 pub mod distortion;
 pub mod faults;

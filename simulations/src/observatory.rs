@@ -1,7 +1,10 @@
 //! The simulated observatory as a whole: models that share one sky, one weather and one set of faults, each reachable
 //! over memory, TCP or a pseudo-terminal.
 //!
-//! It outlives the daemon: when the daemon is killed, roof, mount and cameras go on as hardware does.
+//! It outlives the daemon: when the daemon is killed, roof, mount and cameras go on as hardware does. The lines to the
+//! devices are in `lines`.
+
+mod lines;
 
 use crate::{
     devices::{
@@ -9,6 +12,7 @@ use crate::{
         camera::{CameraConfig, CameraModel, Order},
         mount::{MountConfig, MountModel},
         movers::{FocuserModel, WheelModel},
+        nexstar::{self, HandControl},
         plc::{Influence, PlcConfig, PlcModel},
         station::StationModel,
     },
@@ -17,7 +21,6 @@ use crate::{
     random::Random,
     world::{Renderer, Shot, WeatherSample, WeatherSeries},
 };
-use alidade_drivers::transport::{MemoryConnector, SharedConnector, Stream};
 use alidade_model::{
     clock::Clock,
     states::{EnclosureState, MountState},
@@ -25,18 +28,11 @@ use alidade_model::{
 };
 use alidade_scheduling::{Site, ephemeris};
 use serde::Deserialize;
-use std::os::unix::fs::OpenOptionsExt;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    io,
-    net::SocketAddr,
     rc::Rc,
     time::Duration,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
 };
 
 /// One instrument channel.
@@ -75,6 +71,9 @@ const SAYING_S: f64 = 3.0;
 /// seconds.
 const RETURN_S: f64 = 20.0;
 
+/// The mount's name behind its hand control.
+const HAND_CONTROL: &str = "nexstar";
+
 /// A device that this holds of cannot be told to stop.
 fn deafens(kind: &FaultKind) -> bool {
     matches!(
@@ -103,9 +102,20 @@ pub struct HardwareTruth {
     pub light_shutters_open: u32,
 }
 
+/// What comes back for a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Answer(Vec<u8>),
+    /// The device is silent: it hangs, is mute, or has nothing to say to this.
+    Nothing,
+    /// The line is cut, or there is no such device.
+    Gone,
+}
+
 struct Models {
     plc: PlcModel,
     mount: MountModel,
+    hand_control: HandControl,
     station: StationModel,
     focuser: FocuserModel,
     cameras: BTreeMap<String, CameraModel>,
@@ -159,6 +169,7 @@ impl Observatory {
         let models = Models {
             plc: PlcModel::new(config.plc.clone(), influence, seed),
             mount: MountModel::new(config.mount.clone(), config.site, now),
+            hand_control: HandControl::default(),
             station: StationModel::new(sample, seed ^ 1),
             focuser: FocuserModel::new(now),
             cameras: config
@@ -202,6 +213,11 @@ impl Observatory {
         all
     }
 
+    /// Devices that can be reached in a second language as well: the mount behind a hand control.
+    pub fn second_faces(&self) -> Vec<String> {
+        vec![HAND_CONTROL.into()]
+    }
+
     /// Adds a fault to those that are to come.
     pub fn inject(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
@@ -237,6 +253,14 @@ impl Observatory {
         .unwrap_or(0.0)
     }
 
+    fn misses_deg(&self, now: UtcTime) -> f64 {
+        self.fault_value("mount", now, |kind| match kind {
+            FaultKind::LandsOff { arcmin } => Some(*arcmin / 60.0),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
         self.sun.borrow_mut().at(now.chrono()).alt_deg
     }
@@ -248,7 +272,10 @@ impl Observatory {
         let models = &mut *models;
         match device.split_once('_') {
             None if device == "plc" => models.plc.advance(self.influence(now)),
-            None if device == "mount" => models.mount.advance(now, self.stuck("mount", now)),
+            None if device == "mount" || device == HAND_CONTROL => {
+                models.mount.misses_deg = self.misses_deg(now);
+                models.mount.advance(now, self.stuck("mount", now));
+            }
             None if device == "station" => {
                 let frozen = self.fault(device, now, |k| *k == FaultKind::FrozenSensor);
                 let dead = self.fault(device, now, |k| *k == FaultKind::DeadSensor);
@@ -457,53 +484,16 @@ impl Observatory {
         Some(act(responder))
     }
 
-    /// Speaks a device's protocol on one connection until it ends.
-    pub async fn serve(self: Rc<Self>, device: String, stream: Box<dyn Stream>) {
-        self.converse(device, stream, false).await;
-    }
-
-    /// `line` is a serial line, which a fault silences but cannot close.
-    async fn converse(self: Rc<Self>, device: String, mut stream: Box<dyn Stream>, line: bool) {
-        let Some(end) = self.respond(&device, |r| r.terminator()) else {
-            return;
-        };
-        let mut buffer = Vec::with_capacity(256);
-        let mut chunk = [0u8; 1024];
-        loop {
-            let read = match stream.read(&mut chunk).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => read,
-            };
-            buffer.extend_from_slice(&chunk[..read]);
-            // LX200: a single byte without an end asks for the kind of mount, also before other words.
-            while device == "mount" && buffer.first() == Some(&0x06) {
-                buffer.remove(0);
-                if stream.write_all(b"P").await.is_err() {
-                    return;
-                }
-            }
-            while let Some(at) = buffer.iter().position(|byte| *byte == end) {
-                let question: Vec<u8> = buffer.drain(..=at).take(at).collect();
-                if !self.exchange(&device, &question, &mut stream).await && !line {
-                    return;
-                }
-            }
-            if buffer.len() > 4096 {
-                buffer.clear();
-            }
-        }
-    }
-
-    /// One question and its answer, with whatever goes wrong; false ends the connection.
-    async fn exchange(&self, device: &str, question: &[u8], stream: &mut Box<dyn Stream>) -> bool {
+    /// What a device says to a question (without its terminator), with whatever goes wrong.
+    pub async fn reply(&self, device: &str, question: &[u8]) -> Said {
         let now = self.clock.now();
         // Most nights, and most devices in the others, have none.
         let (holds, taped) = self.holding(device, now);
         if holds.contains(&FaultKind::DropLink) {
-            return false;
+            return Said::Gone;
         }
         if holds.contains(&FaultKind::Hang) {
-            return true;
+            return Said::Nothing;
         }
         if !holds.iter().any(deafens) {
             self.note_hearing(device, now);
@@ -511,15 +501,23 @@ impl Observatory {
         self.others_speak(device, now);
         self.advance(device);
         let refuses = holds.contains(&FaultKind::Refuse);
-        let answer = self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
-            Some(refusal) => refusal,
-            None => r.answer(question),
-        });
+        let answer = if device == HAND_CONTROL {
+            let mut models = self.models.borrow_mut();
+            let Models {
+                mount, hand_control, ..
+            } = &mut *models;
+            Some(nexstar::answer(hand_control, mount, question))
+        } else {
+            self.respond(device, |r| match r.refusal(question).filter(|_| refuses) {
+                Some(refusal) => refusal,
+                None => r.answer(question),
+            })
+        };
         // What was just commanded begins now, not when somebody looks next.
         self.advance(device);
-        let Some(mut answer) = answer else { return false };
+        let Some(mut answer) = answer else { return Said::Gone };
         if holds.contains(&FaultKind::Mute) {
-            return true;
+            return Said::Nothing;
         }
         let delay = holds.iter().find_map(|kind| match kind {
             FaultKind::Delay { seconds } => Some(*seconds),
@@ -536,7 +534,27 @@ impl Observatory {
         } else if !holds.is_empty() {
             answer = distort(answer, &holds, &mut self.noise.borrow_mut());
         }
-        answer.is_empty() || stream.write_all(&answer).await.is_ok()
+        if answer.is_empty() {
+            Said::Nothing
+        } else {
+            Said::Answer(answer)
+        }
+    }
+
+    pub fn site(&self) -> Site {
+        self.config.site
+    }
+
+    pub fn now(&self) -> UtcTime {
+        self.clock.now()
+    }
+
+    /// Names in the order of a wheel's positions.
+    pub fn filters(&self, wheel: &str) -> Vec<String> {
+        let channel = wheel
+            .strip_prefix("wheel_")
+            .and_then(|name| self.config.channels.get(name));
+        channel.map(|channel| channel.filters.clone()).unwrap_or_default()
     }
 
     /// The faults that hold on a device now, and whether it has any for which what is said must be remembered.
@@ -581,60 +599,5 @@ impl Observatory {
             });
             self.advance(device);
         }
-    }
-
-    fn refuses_connections(&self, device: &str) -> bool {
-        self.fault(device, self.clock.now(), |k| *k == FaultKind::DropLink)
-    }
-
-    /// A connector over memory; each connection is a new conversation with the same hardware.
-    pub fn connector(self: &Rc<Self>, device: &str) -> SharedConnector {
-        let (observatory, device) = (self.clone(), device.to_owned());
-        Rc::new(MemoryConnector::new(move || {
-            if observatory.refuses_connections(&device) {
-                return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
-            }
-            let (ours, theirs) = tokio::io::duplex(64 * 1024);
-            tokio::task::spawn_local(observatory.clone().serve(device.clone(), Box::new(theirs)));
-            Ok(Box::new(ours) as Box<dyn Stream>)
-        }))
-    }
-
-    /// Serves a device on TCP until the `LocalSet` ends; port 0 takes a free one.
-    pub async fn serve_tcp(self: &Rc<Self>, device: &str, address: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await?;
-        let bound = listener.local_addr()?;
-        let (observatory, device) = (self.clone(), device.to_owned());
-        tokio::task::spawn_local(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if observatory.refuses_connections(&device) || stream.set_nodelay(true).is_err() {
-                    continue;
-                }
-                tokio::task::spawn_local(observatory.clone().serve(device.clone(), Box::new(stream)));
-            }
-        });
-        Ok(bound)
-    }
-
-    /// Serves a device on a pseudo-terminal until the `LocalSet` ends; returns the path to open.
-    pub fn serve_pty(self: &Rc<Self>, device: &str) -> io::Result<String> {
-        let (master, slave) = tokio_serial::SerialStream::pair().map_err(io::Error::from)?;
-        let path = tokio_serial::SerialPort::name(&slave)
-            .ok_or_else(|| io::Error::other("the pseudo-terminal has no name"))?;
-        // O_NOCTTY: a terminal of ours shall not become the one that controls this process.
-        let held = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(0o400)
-            .open(&path)?;
-        // The serial library locks what it opens, and would refuse the driver the lock.
-        drop(slave);
-        let (observatory, device) = (self.clone(), device.to_owned());
-        tokio::task::spawn_local(async move {
-            // Held open: without it the master would see an end whenever the client closes.
-            let _held = held;
-            observatory.converse(device, Box::new(master), true).await;
-        });
-        Ok(path)
     }
 }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "../../drivers/tests/support/indi.rs"]
+mod indi;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
@@ -12,14 +14,8 @@ use alidade_simulations::{
     observatory::{Observatory, ObservatoryConfig},
     world::{Pixels, Renderer, Shot},
 };
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    rc::Rc,
-    time::Duration,
-};
+use indi::Server;
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use support::Running;
 use tokio::{io::AsyncWriteExt, task::LocalSet};
 
@@ -32,78 +28,6 @@ impl Renderer for Dark {
             height: 0,
             adu: Vec::new(),
         }
-    }
-}
-
-struct Server {
-    child: Child,
-    port: String,
-    home: std::path::PathBuf,
-}
-
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
-            .to_string();
-        let home = std::env::temp_dir().join(format!("alidade-lx200-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(home.join(".indi")).unwrap();
-        let mut child = Command::new("indiserver")
-            .args([
-                "-v",
-                "-p",
-                &port,
-                "-u",
-                &home.join("socket").to_string_lossy(),
-                "indi_lx200basic",
-            ])
-            .env("HOME", &home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("indiserver is not installed: apt-get install indi-bin");
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(
-            lines
-                .by_ref()
-                .map_while(Result::ok)
-                .any(|line| line.contains("listening to port"))
-        );
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, port, home }
-    }
-
-    fn set(&self, property: &str) {
-        let told = Command::new("indi_setprop")
-            .args(["-p", &self.port, &format!("LX200 Basic.{property}")])
-            .status();
-        assert!(
-            told.expect("indi_setprop is not installed: apt-get install indi-bin")
-                .success(),
-            "{property}"
-        );
-    }
-
-    fn get(&self, property: &str) -> Option<String> {
-        let said = Command::new("indi_getprop")
-            .args(["-1", "-t", "2", "-p", &self.port, &format!("LX200 Basic.{property}")])
-            .stderr(Stdio::null())
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        (!text.is_empty()).then_some(text)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        drop(std::fs::remove_dir_all(&self.home));
     }
 }
 
@@ -158,31 +82,35 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
         .build()
         .unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let server = Rc::new(Server::start());
-        until(&server, "the driver is there", |s| s.get("DEVICE_PORT.PORT").is_some()).await;
-        server.set(&format!("DEVICE_PORT.PORT={path}"));
-        server.set("CONNECTION.CONNECT=On");
+        let server = Rc::new(Server::start(&["indi_lx200basic"]));
+        until(&server, "the driver is there", |s| {
+            s.get("LX200 Basic.DEVICE_PORT.PORT").is_some()
+        })
+        .await;
+        server.set(&format!("LX200 Basic.DEVICE_PORT.PORT={path}"));
+        server.set("LX200 Basic.CONNECTION.CONNECT=On");
         until(&server, "it has read where our mount points", |s| {
-            s.get("EQUATORIAL_EOD_COORD.RA").is_some()
+            s.get("LX200 Basic.EQUATORIAL_EOD_COORD.RA").is_some()
         })
         .await;
         // A place that is high now: one hour east of the meridian.
         let now = Running::clock().now();
         let lst = ephemeris::lst_deg(&Site::new(43.93, 5.71, 650.0), now.chrono());
         let ra_h = (lst / 15.0 + 1.0).rem_euclid(24.0);
-        server.set("ON_COORD_SET.TRACK=On");
-        server.set(&format!("EQUATORIAL_EOD_COORD.RA;DEC={ra_h:.4};40.0"));
+        server.set("LX200 Basic.ON_COORD_SET.TRACK=On");
+        server.set(&format!("LX200 Basic.EQUATORIAL_EOD_COORD.RA;DEC={ra_h:.4};40.0"));
         let near = |text: Option<String>, wanted: f64, by: f64| {
             text.and_then(|t| t.parse::<f64>().ok())
                 .is_some_and(|v| (v - wanted).abs() < by)
         };
         until(&server, "it is where the driver sent it", |s| {
-            near(s.get("EQUATORIAL_EOD_COORD.RA"), ra_h, 0.01) && near(s.get("EQUATORIAL_EOD_COORD.DEC"), 40.0, 0.05)
+            near(s.get("LX200 Basic.EQUATORIAL_EOD_COORD.RA"), ra_h, 0.01)
+                && near(s.get("LX200 Basic.EQUATORIAL_EOD_COORD.DEC"), 40.0, 0.05)
         })
         .await;
-        server.set("TELESCOPE_ABORT_MOTION.ABORT=On");
+        server.set("LX200 Basic.TELESCOPE_ABORT_MOTION.ABORT=On");
         until(&server, "it still answers", |s| {
-            s.get("EQUATORIAL_EOD_COORD.DEC").is_some()
+            s.get("LX200 Basic.EQUATORIAL_EOD_COORD.DEC").is_some()
         })
         .await;
     });

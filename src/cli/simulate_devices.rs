@@ -1,9 +1,10 @@
-//! `alidade simulate-devices`: every simulated device on TCP ports and pseudo-terminals, for clients that are not ours.
+//! `alidade simulate-devices`: every simulated device on TCP ports and pseudo-terminals, and all of them as Alpaca devices
+//! behind one HTTP port, for clients that are not ours.
 
 use super::CliError;
 use crate::{clock::SystemClock, settings::Settings, simulate::plan};
 use alidade_model::clock::Clock;
-use alidade_simulations::{faults::Fault, observatory::Observatory, scenario, sky, weather::Table};
+use alidade_simulations::{alpaca, faults::Fault, observatory::Observatory, scenario, sky, weather::Table};
 use serde_json::json;
 use std::{
     io::Write,
@@ -16,7 +17,8 @@ use tokio::{
     task::LocalSet,
 };
 
-/// Serve every simulated device on TCP and on a pseudo-terminal, on the live clock, until a signal.
+/// Serve every simulated device on TCP and on a pseudo-terminal, and all as ASCOM Alpaca devices, on the live clock, until a
+/// signal.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulateDevicesArgs {
     /// Configuration that says which devices there are
@@ -25,6 +27,12 @@ pub struct SimulateDevicesArgs {
     /// Address of the first device; the others get the ports after it. Port 0 takes free ones
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Address of the Alpaca server; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    alpaca: SocketAddr,
+    /// Answer Alpaca discovery here; clients ask at 0.0.0.0:32227. Without it nobody is answered
+    #[arg(long, value_name = "ADDRESS")]
+    discovery: Option<SocketAddr>,
     /// A fault script, whose times are on the live clock
     #[arg(long)]
     faults: Option<PathBuf>,
@@ -82,7 +90,8 @@ async fn serve(args: &SimulateDevicesArgs, settings: &Settings, out: &mut impl W
         observatory.inject(fault);
     }
     let mut places = serde_json::Map::new();
-    for (place, device) in observatory.devices().into_iter().enumerate() {
+    let devices = observatory.devices().into_iter().chain(observatory.second_faces());
+    for (place, device) in devices.enumerate() {
         let mut address = args.listen;
         if address.port() != 0 {
             let port = usize::from(address.port()) + place;
@@ -98,6 +107,19 @@ async fn serve(args: &SimulateDevicesArgs, settings: &Settings, out: &mut impl W
         }
         places.insert(device, json!({ "tcp": bound.to_string(), "pty": terminal }));
     }
+    let in_use = |address: SocketAddr| move |e: std::io::Error| CliError::bad_input(format!("{address}: {e}"));
+    let server = alpaca::serve(&observatory, args.alpaca)
+        .await
+        .map_err(in_use(args.alpaca))?;
+    let mut told = json!({ "http": server.to_string() });
+    if let Some(address) = args.discovery {
+        let bound = alpaca::announce(server, address).await.map_err(in_use(address))?;
+        told["discovery"] = json!(bound.to_string());
+    }
+    if !args.json {
+        writeln!(out, "{:<14} http://{server}", "alpaca").map_err(failed)?;
+    }
+    places.insert("alpaca".into(), told);
     if args.json {
         writeln!(out, "{}", serde_json::Value::Object(places)).map_err(failed)?;
     }

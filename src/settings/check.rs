@@ -98,7 +98,7 @@ fn site(settings: &Settings, faults: &mut Faults) {
 fn speaks(kind: DeviceKind) -> &'static [Protocol] {
     match kind {
         DeviceKind::Plc => &[Protocol::Plc, Protocol::Modbus],
-        DeviceKind::Mount => &[Protocol::Lx200, Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::Mount => &[Protocol::Lx200, Protocol::Nexstar, Protocol::Indi, Protocol::Alpaca],
         DeviceKind::Station => &[Protocol::Station, Protocol::Indi, Protocol::Alpaca],
         DeviceKind::Enclosure => &[Protocol::Indi, Protocol::Alpaca],
         DeviceKind::SafetyMonitor => &[Protocol::Alpaca],
@@ -160,6 +160,17 @@ fn devices(settings: &Settings, faults: &mut Faults) {
         }
         if device.protocol != Protocol::Alpaca && device.alpaca_number.is_some() {
             faults.add(key("alpaca_number"), "only for protocol alpaca");
+        }
+        match (device.protocol == Protocol::Nexstar, device.park_alt_az_deg) {
+            (true, Some((alt_deg, az_deg))) => {
+                faults.within(key("park_alt_az_deg"), alt_deg, 0.0, 90.0);
+                faults.within(key("park_alt_az_deg"), az_deg, 0.0, 360.0);
+            }
+            (true, None) if device.link == super::Link::Simulated => {
+                faults.add(key("link"), "the built-in simulator of a mount speaks lx200");
+            }
+            (false, Some(_)) => faults.add(key("park_alt_az_deg"), "only for protocol nexstar"),
+            (_, None) => {}
         }
         modbus(name, device, faults);
         // Many devices share one INDI or Alpaca server; each of them only once.

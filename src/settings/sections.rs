@@ -95,6 +95,8 @@ impl DeviceKind {
 pub enum Protocol {
     Plc,
     Lx200,
+    /// A Celestron NexStar hand control.
+    Nexstar,
     /// The PYROS SET/GET/DO grammar.
     Grammar,
     /// Weather station lines.
@@ -112,6 +114,7 @@ impl Protocol {
         match self {
             Protocol::Plc => "plc",
             Protocol::Lx200 => "lx200",
+            Protocol::Nexstar => "nexstar",
             Protocol::Grammar => "grammar",
             Protocol::Station => "station",
             Protocol::Modbus => "modbus",
@@ -146,6 +149,9 @@ pub struct DeviceSettings {
     /// Alpaca only: the device's number on its server among those of its kind.
     #[serde(default)]
     pub alpaca_number: Option<u32>,
+    /// NexStar only: altitude and azimuth where the mount is parked, degrees.
+    #[serde(default)]
+    pub park_alt_az_deg: Option<(f64, f64)>,
     /// Modbus only: framing and register map.
     #[serde(default)]
     pub modbus: Option<ModbusSettings>,

@@ -10,6 +10,7 @@ use alidade_drivers::{
     interface::{Camera, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Plc},
     lx200,
     modbus::{self, frame::Framing},
+    nexstar::{self, ParkAt},
     place::Place,
     plc,
     split::Split,
@@ -116,6 +117,10 @@ impl Named<'_> {
         match self.device.protocol {
             Protocol::Indi => indi::connect_mount(name, self.there(), place, self.way.clone(), clock, self.poll),
             Protocol::Alpaca => alpaca::connect_mount(name, number, place, self.way, clock, self.poll),
+            Protocol::Nexstar => {
+                let (alt_deg, az_deg) = self.device.park_alt_az_deg.unwrap_or((40.0, 0.0));
+                nexstar::connect(name, place, ParkAt { alt_deg, az_deg }, self.way, clock, self.poll)
+            }
             _ => lx200::connect(name, self.way, clock, self.poll),
         }
     }

@@ -2,14 +2,15 @@
 
 use crate::{
     fusion::{self, Belief, History},
+    inputs,
     phase::Phase,
 };
 use actix::prelude::*;
-use alidade_drivers::interface::{Device, KeySwitch, LinkState, Mount, ObservingConditions, Plc, Quantity};
+use alidade_drivers::interface::{Device, LinkState, Mount, ObservingConditions, Plc, Quantity};
 use alidade_majordome::messages::Circumstances;
 use alidade_model::{
     journal::{Fact, Recorder, Severity},
-    reading::{NoData, Reading},
+    reading::Reading,
     states::{EnclosureState, MountState},
     time::{Night, UtcTime},
 };
@@ -354,30 +355,21 @@ impl Monitoring {
         self.recorder.record(Fact::Weather { readings });
     }
 
-    /// Everything the verdict may ask for, by name.
     fn inputs(
         &self,
         fused: &BTreeMap<Quantity, Reading<f64>>,
         sky: Sky,
         now: UtcTime,
     ) -> BTreeMap<String, Reading<f64>> {
-        let mut inputs: BTreeMap<String, Reading<f64>> = fused.iter().map(|(q, r)| (q.name().to_owned(), *r)).collect();
-        if let Some(distance) = fusion::dew_point_distance(fused) {
-            inputs.insert("dew_point_distance_k".into(), distance);
-        }
-        inputs.insert("sun_alt_deg".into(), Reading::good(sky.sun_alt_deg, now));
-        let plc = self.ports.plc.plc_status().borrow().clone();
-        let switch = |on: fn(&alidade_drivers::interface::PlcStatus) -> bool| match &plc.value {
-            Ok(status) => Reading::good(f64::from(u8::from(on(status))), plc.measured_at),
-            Err(reason) => Reading::none(*reason, plc.measured_at),
-        };
-        inputs.insert("emergency_stop".into(), switch(|s| s.emergency_stop));
-        inputs.insert("access_requested".into(), switch(|s| s.access_requested));
-        inputs.insert("intrusion".into(), switch(|s| s.intrusion));
-        inputs.insert("key_not_remote".into(), switch(|s| s.key_switch != KeySwitch::Remote));
-        inputs.insert("plc_must_be_closed".into(), switch(|s| s.must_be_closed));
-        inputs.retain(|_, reading| reading.value != Err(NoData::NeverRead));
-        inputs
+        let (plc, status) = (&self.ports.plc, self.ports.plc.plc_status());
+        let status = status.borrow();
+        inputs::inputs(inputs::Known {
+            fused,
+            plc: &status,
+            plc_repeats: self.history.repeats(plc.id(), self.settings.belief, now),
+            sun_alt_deg: sky.sun_alt_deg,
+            now,
+        })
     }
 }
 

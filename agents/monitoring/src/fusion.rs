@@ -1,11 +1,16 @@
 //! Several sources, one reading.
 //!
-//! Rule, per quantity: stale and stuck readings are taken out. Of what is left the *worst* counts: the highest wind,
-//! gust, humidity, rain, light, sky temperature, silence of the link and word of a safety monitor; the lowest charge, free
-//! space and temperature-to-dew-point distance. When
-//! nothing is left the fused reading is the most telling reason. Two sources that differ by more than the tolerance of
-//! the quantity are a contradiction only where the worst is not meaningful (temperature, pressure); for the others the
-//! worst already is the careful answer.
+//! Rule, per quantity: stale, stuck and impossible readings are taken out. Of what is left the *worst* counts: the highest
+//! wind, gust, humidity, rain, light, sky temperature, silence of the link and word of a safety monitor; the lowest charge,
+//! free space and temperature. When nothing is left the fused reading is the most telling reason.
+//!
+//! *Contradiction*: sources that differ by more than weather differs over a site ([`dissent`]). The worst would be the
+//! careful answer if one of them were right; sources so far apart do not vouch for that. What changes within seconds (wind,
+//! gusts) may differ for a minute before it counts. Rain, words of monitors, light, free space and the link have no such
+//! tolerance: there the worst forbids by itself, or one sensor may rightly see what the other does not.
+//!
+//! *Stuck*: a value that has not changed at all for longer than nature allows, unless it stands where such a sensor rests
+//! ([`rests`]): rain at nothing, light at dark, a gust in a calm, a battery that is full.
 
 use alidade_drivers::interface::Quantity;
 use alidade_model::{
@@ -23,19 +28,75 @@ pub struct Belief {
     pub stuck_after_s: f64,
 }
 
-/// Remembers since when each sensor has shown its present value.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    unchanged: BTreeMap<(String, Quantity), (f64, UtcTime)>,
+/// The present value of a sensor, since when it is that, and when it was last seen.
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    value: f64,
+    since: UtcTime,
+    seen: UtcTime,
 }
 
-/// Quantities whose sensors always flicker in working order; rain, gust and light may rest at zero for hours, and a
-/// full battery at 100.
-fn flickers(quantity: Quantity) -> bool {
-    matches!(
-        quantity,
-        Quantity::WindMS | Quantity::HumidityPct | Quantity::TemperatureC | Quantity::SkyTemperatureK
-    )
+/// Remembers since when each sensor has shown its present value, and since when sources disagree.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    unchanged: BTreeMap<String, BTreeMap<Quantity, Shown>>,
+    disagreed: BTreeMap<Quantity, UtcTime>,
+}
+
+impl History {
+    /// Since when a sensor has shown this value.
+    fn since(&mut self, source: &str, quantity: Quantity, value: f64, now: UtcTime) -> UtcTime {
+        if !self.unchanged.contains_key(source) {
+            self.unchanged.insert(source.to_owned(), BTreeMap::new());
+        }
+        let Some(sensors) = self.unchanged.get_mut(source) else {
+            return now;
+        };
+        let fresh = Shown {
+            value,
+            since: now,
+            seen: now,
+        };
+        let known = sensors.entry(quantity).or_insert(fresh);
+        if known.value != value {
+            *known = fresh;
+        }
+        known.seen = now;
+        known.since
+    }
+
+    /// True when everything that never stands still in working order stands still at this source, and that is more than
+    /// one sensor: it repeats what it once said, and its switches with it. To be asked at the instant of the last
+    /// [`fuse`].
+    pub fn repeats(&self, source: &str, belief: Belief, now: UtcTime) -> bool {
+        let (mut count, mut still) = (0, 0);
+        for (quantity, shown) in self.unchanged.get(source).into_iter().flatten() {
+            // A sensor that has died says nothing about the others.
+            if shown.seen == now && !rests(*quantity, shown.value) {
+                count += 1;
+                still += u32::from(now.seconds_since(shown.since) > belief.stuck_after_s);
+            }
+        }
+        count > 1 && still == count
+    }
+}
+
+/// Values at which a working sensor may stand for hours. Wind, humidity and temperatures never do at the resolution of
+/// their sensors; pressure may, a switch may, and so may what this machine measures of itself with the time of each look.
+pub fn rests(quantity: Quantity, value: f64) -> bool {
+    match quantity {
+        Quantity::WindMS
+        | Quantity::HumidityPct
+        | Quantity::TemperatureC
+        | Quantity::DewPointC
+        | Quantity::SkyTemperatureK
+        | Quantity::InsideHumidityPct => false,
+        Quantity::GustMS | Quantity::RainMmH | Quantity::LinkSilentS => value <= 0.0,
+        Quantity::LightLux => value < 1.0,
+        // On mains a battery floats somewhere near its full charge; on its way down or up it moves.
+        Quantity::UpsChargePct => value >= 90.0,
+        Quantity::PressureHpa | Quantity::MonitorUnsafe | Quantity::DiskFreeMb => true,
+    }
 }
 
 fn worse(quantity: Quantity, a: f64, b: f64) -> f64 {
@@ -45,11 +106,22 @@ fn worse(quantity: Quantity, a: f64, b: f64) -> f64 {
     }
 }
 
-fn tolerance(quantity: Quantity) -> Option<f64> {
+/// How far two sources of one site may be apart, and for how long, seconds.
+pub fn dissent(quantity: Quantity) -> Option<(f64, f64)> {
     match quantity {
-        Quantity::TemperatureC => Some(8.0),
-        Quantity::PressureHpa => Some(10.0),
-        _ => None,
+        Quantity::TemperatureC | Quantity::DewPointC => Some((8.0, 0.0)),
+        Quantity::PressureHpa => Some((10.0, 0.0)),
+        Quantity::HumidityPct | Quantity::InsideHumidityPct => Some((30.0, 0.0)),
+        // A hand's breadth of cloud is seen by one and not by the other.
+        Quantity::SkyTemperatureK => Some((20.0, 60.0)),
+        Quantity::WindMS => Some((8.0, 60.0)),
+        Quantity::GustMS => Some((12.0, 60.0)),
+        Quantity::UpsChargePct => Some((20.0, 0.0)),
+        Quantity::RainMmH
+        | Quantity::LightLux
+        | Quantity::MonitorUnsafe
+        | Quantity::DiskFreeMb
+        | Quantity::LinkSilentS => None,
     }
 }
 
@@ -72,14 +144,32 @@ pub fn fuse(
     now: UtcTime,
 ) -> BTreeMap<Quantity, Reading<f64>> {
     let mut fused: BTreeMap<Quantity, Reading<f64>> = BTreeMap::new();
+    // The lowest and the highest of what is believed.
+    let mut spans: BTreeMap<Quantity, (f64, f64)> = BTreeMap::new();
     for (source, readings) in sources {
         for (quantity, reading) in *readings {
             let judged = judge(history, source, *quantity, reading, belief, now);
+            if let Ok(value) = judged.value {
+                let span = spans.entry(*quantity).or_insert((value, value));
+                *span = (span.0.min(value), span.1.max(value));
+            }
             let merged = match fused.get(quantity) {
                 None => judged,
                 Some(other) => merge(*quantity, *other, judged),
             };
             fused.insert(*quantity, merged);
+        }
+    }
+    for (quantity, reading) in &mut fused {
+        let apart = dissent(*quantity).zip(spans.get(quantity));
+        match apart {
+            Some(((tolerance, patience_s), (low, high))) if high - low > tolerance => {
+                let since = *history.disagreed.entry(*quantity).or_insert(now);
+                if now.seconds_since(since) >= patience_s {
+                    *reading = Reading::none(NoData::Contradiction, reading.measured_at);
+                }
+            }
+            _ => drop(history.disagreed.remove(quantity)),
         }
     }
     fused
@@ -93,39 +183,22 @@ fn judge(
     belief: Belief,
     now: UtcTime,
 ) -> Reading<f64> {
+    let (low, high) = quantity.plausible();
     let value = match reading.fresh(now, belief.max_age_s) {
-        Ok(value) if value.is_finite() => *value,
+        Ok(value) if (low..=high).contains(value) => *value,
         Ok(_) => return Reading::none(NoData::OutOfRange, reading.measured_at),
         Err(reason) => return Reading::none(reason, reading.measured_at),
     };
-    if flickers(quantity) {
-        let key = (source.to_owned(), quantity);
-        let since = match history.unchanged.get(&key) {
-            Some((last, since)) if *last == value => *since,
-            _ => {
-                history.unchanged.insert(key, (value, now));
-                now
-            }
-        };
-        if now.seconds_since(since) > belief.stuck_after_s {
-            return Reading::none(NoData::Stuck, reading.measured_at);
-        }
+    let since = history.since(source, quantity, value, now);
+    if !rests(quantity, value) && now.seconds_since(since) > belief.stuck_after_s {
+        return Reading::none(NoData::Stuck, reading.measured_at);
     }
     Reading::good(value, reading.measured_at)
 }
 
 fn merge(quantity: Quantity, a: Reading<f64>, b: Reading<f64>) -> Reading<f64> {
     match (a.value, b.value) {
-        (Ok(x), Ok(y)) => {
-            let at = a.measured_at.min(b.measured_at);
-            if tolerance(quantity).is_some_and(|tolerance| (x - y).abs() > tolerance) {
-                Reading::none(NoData::Contradiction, at)
-            } else {
-                Reading::good(worse(quantity, x, y), at)
-            }
-        }
-        // A contradiction found among earlier sources is not healed by one more voice.
-        (Err(NoData::Contradiction), _) => a,
+        (Ok(x), Ok(y)) => Reading::good(worse(quantity, x, y), a.measured_at.min(b.measured_at)),
         (Ok(_), Err(_)) => a,
         (Err(_), Ok(_)) => b,
         (Err(x), Err(y)) => {
@@ -206,6 +279,46 @@ mod tests {
             let expected = if second > 1200.0 { Err(NoData::Stuck) } else { Ok(3.25) };
             assert_eq!(fused[&Quantity::WindMS].value, expected, "at {second}");
         }
+    }
+
+    #[test]
+    fn a_source_repeats_itself_when_all_its_living_sensors_stand_still_and_not_when_they_have_died() {
+        let told = |wind: Result<f64, NoData>, second: f64| {
+            let reading = |value| Reading {
+                value,
+                measured_at: at(second),
+            };
+            BTreeMap::from([
+                (Quantity::WindMS, reading(wind)),
+                (Quantity::HumidityPct, reading(wind.map(|_| 40.0))),
+                (Quantity::RainMmH, reading(Ok(0.0))),
+            ])
+        };
+        for (wind, repeats) in [(Ok(3.0), true), (Err(NoData::SensorFault), false)] {
+            let mut history = History::default();
+            for second in [0.0, 600.0, 1201.0] {
+                let told = told(if second == 0.0 { Ok(3.0) } else { wind }, second);
+                fuse(&mut history, &[("plc", &told)], BELIEF, at(second));
+            }
+            assert_eq!(history.repeats("plc", BELIEF, at(1201.0)), repeats, "{wind:?}");
+        }
+    }
+
+    #[test]
+    fn gusts_may_differ_for_a_moment_and_not_for_a_minute() {
+        let mut history = History::default();
+        let mut look = |second: f64, other: f64| {
+            let (a, b) = (
+                one(Quantity::GustMS, 3.0 + second / 1e3, second),
+                one(Quantity::GustMS, other, second),
+            );
+            fuse(&mut history, &[("plc", &a), ("station", &b)], BELIEF, at(second))[&Quantity::GustMS].value
+        };
+        assert_eq!(look(0.0, 17.0), Ok(17.0));
+        assert_eq!(look(59.0, 17.1), Ok(17.1));
+        assert_eq!(look(60.0, 9.0), Ok(9.0));
+        assert_eq!(look(61.0, 17.0), Ok(17.0));
+        assert_eq!(look(121.0, 17.1), Err(NoData::Contradiction));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`fusion`] | pure: readings of several sources to one, with stuck and contradictory ones taken out |
+//! | [`mod@inputs`] | pure: what the verdict may ask for, each held against what else is known of it |
 //! | [`alarms`] | pure: alarms, whom they are told to and when, acknowledgement |
 //! | [`phase`] | pure: altitude of the Sun and its sense to the phase of the night |
 //! | [`agent`] | the shell: reads the drivers' snapshots every second, publishes, tells safety |
@@ -16,4 +17,5 @@
 pub mod agent;
 pub mod alarms;
 pub mod fusion;
+pub mod inputs;
 pub mod phase;

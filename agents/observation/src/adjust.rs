@@ -5,6 +5,7 @@ use crate::{
     feedback::{self, Correction, Focus, Retake},
     pointing::{self, Apparent},
     procedure::{self, Broken, Instruments, Progress},
+    slew,
 };
 use alidade_model::{journal::Fact, request::Sequence};
 use std::{
@@ -108,7 +109,7 @@ async fn recentre(
             cause: format!("frames of {} show where it points", sequence.id),
         });
         progress.step("centring");
-        let arrived = procedure::point(ins, place(ins, sequence), None).await;
+        let arrived = slew::point(ins, place(ins, sequence), None).await;
         // A short movement may end before it has been seen.
         tokio::time::sleep(Duration::from_secs(REST_S)).await;
         ins.adjusted.correction.set(Correction {

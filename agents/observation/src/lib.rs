@@ -16,6 +16,7 @@
 //! | [`exposure`] | one exposure from shutter to file, with every way to end |
 //! | [`feedback`] | pure: what frames say back to mount, focus and exposures |
 //! | [`adjust`] | carries that out between exposures |
+//! | [`slew`] | mount and slit to a target, and the proof that they are there |
 //! | [`procedure`] | an order step by step: unpark, focus, slew, filter, expose |
 //! | [`agent`] | the shell: takes orders, keeps at most one running |
 
@@ -27,3 +28,4 @@ pub mod frame_file;
 pub mod messages;
 pub mod pointing;
 pub mod procedure;
+pub mod slew;

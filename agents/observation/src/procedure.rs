@@ -10,7 +10,8 @@ use crate::{
     exposure::{self, Channel, Darkroom, NoFrame, Wanted, cancelled},
     feedback::{self, Frames},
     messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running, Stop},
-    pointing::{self, Apparent},
+    pointing,
+    slew::{keep_slit_on_mount, point},
 };
 use alidade_drivers::interface::{DeviceError, Focuser, Mount};
 use alidade_model::{
@@ -18,7 +19,6 @@ use alidade_model::{
     exposure::FrameKind,
     journal::Fact,
     request::{Album, Sequence},
-    states::MountState,
     time::UtcTime,
 };
 use alidade_scheduling::ephemeris::{self, Site};
@@ -415,47 +415,6 @@ fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> 
         .ok_or_else(|| Broken::Failed(format!("channel {name} does not exist")))
 }
 
-/// Slews and waits until mount and slit are measured on target.
-pub(crate) async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Result<(), Broken> {
-    let state = ins.mount.status().borrow().value.ok().map(|s| s.state);
-    if matches!(state, Some(MountState::Parked)) {
-        ins.mount.unpark().await?;
-        wait_for_mount(ins, 60.0, "unpark", |s| {
-            s.state != MountState::Parked && s.state != MountState::Unparking
-        })
-        .await?;
-    }
-    slew(ins, place).await?;
-    stamp(ins, event, "slew_commanded");
-    // The slit turns while the mount slews.
-    drop(ins.room.enclosure.rotate(place.az_deg).await);
-    let tolerance = ins.settings.pointing_tolerance_deg;
-    wait_for_mount(ins, ins.settings.slew_s, "slew", |s| {
-        s.state == MountState::Tracking
-            && ephemeris::separation_deg(s.ra_deg, s.dec_deg, place.ra_deg, place.dec_deg) < tolerance
-    })
-    .await?;
-    wait_for_slit(ins).await?;
-    stamp(ins, event, "on_target");
-    Ok(())
-}
-
-/// Commands the slew. A mount that refuses it or has just lost its line is asked twice more, ten seconds apart: a
-/// passing fault costs half a minute, and not one sequence after the other.
-async fn slew(ins: &Instruments, place: Apparent) -> Result<(), Broken> {
-    let mut tries = 0;
-    loop {
-        match ins.mount.slew(place.ra_deg, place.dec_deg).await {
-            Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => return Ok(()),
-            Err(DeviceError::Rejected { .. } | DeviceError::Disconnected { .. }) if tries < 2 => {
-                tries += 1;
-                tokio::time::sleep(Duration::from_secs(10)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// One stage of an alert's way, for the latency record.
 pub(crate) fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
     if let Some(event) = event {
@@ -464,91 +423,6 @@ pub(crate) fn stamp(ins: &Instruments, event: Option<&str>, stage: &str) {
             event: event.into(),
             stages,
         });
-    }
-}
-
-async fn wait_for_mount(
-    ins: &Instruments,
-    within_s: f64,
-    what: &str,
-    there: impl Fn(&alidade_drivers::interface::MountStatus) -> bool,
-) -> Result<(), Broken> {
-    let mut statuses = ins.mount.status();
-    let begun = ins.room.recorder.now();
-    let arrived = async {
-        loop {
-            {
-                let reading = statuses.borrow_and_update();
-                // Only what was measured after the command counts.
-                if reading.measured_at > begun && reading.value.as_ref().is_ok_and(&there) {
-                    return;
-                }
-            }
-            drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
-        }
-    };
-    match tokio::time::timeout(Duration::from_secs_f64(within_s), arrived).await {
-        Ok(()) => Ok(()),
-        Err(_) => {
-            drop(ins.mount.stop().await);
-            Err(Broken::Failed(format!(
-                "{what} not finished within {within_s:.0} s; mount stopped"
-            )))
-        }
-    }
-}
-
-/// How far the slit is from the mount's azimuth, degrees; `None` for a roll-off roof or without readings.
-fn slit_error(ins: &Instruments) -> Option<(f64, f64)> {
-    let azimuth = ins.room.enclosure.enclosure_status().borrow().value.ok()?.azimuth_deg?;
-    let mount = ins.mount.status().borrow().value.ok()?;
-    // Near the zenith every slit position sees the sky.
-    let error = if mount.alt_deg > 85.0 {
-        0.0
-    } else {
-        (azimuth - mount.az_deg + 180.0).rem_euclid(360.0) - 180.0
-    };
-    Some((error.abs(), mount.az_deg))
-}
-
-async fn wait_for_slit(ins: &Instruments) -> Result<(), Broken> {
-    let waiting = async {
-        let mut since_command = 0;
-        while let Some((error, azimuth)) = slit_error(ins) {
-            if error <= ins.settings.slit_tolerance_deg {
-                return;
-            }
-            since_command += 1;
-            let rotating = ins
-                .room
-                .enclosure
-                .enclosure_status()
-                .borrow()
-                .value
-                .is_ok_and(|s| s.rotating);
-            if !rotating && since_command > 3 {
-                since_command = 0;
-                drop(ins.room.enclosure.rotate(azimuth).await);
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(180), waiting)
-        .await
-        .map_err(|_| Broken::Failed("the slit does not reach the telescope".into()))
-}
-
-enum Never {}
-
-/// Turns the slit after the mount while an order runs.
-async fn keep_slit_on_mount(ins: &Instruments) -> Never {
-    loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        if let Some((error, azimuth)) = slit_error(ins)
-            && error > ins.settings.slit_tolerance_deg * 0.5
-        {
-            drop(ins.room.enclosure.rotate(azimuth).await);
-        }
     }
 }
 

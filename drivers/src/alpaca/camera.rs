@@ -15,10 +15,9 @@ use super::{
     session::{Session, as_number, as_truth, as_whole, code, needed},
 };
 use crate::{
-    interface::{
-        Camera, CameraState, CameraStatus, DeviceError, ExposeOrder, Frame, Identity, OperationId, Pending, Status,
-    },
-    link::{Dialogue, Link, device},
+    handle::{CameraHandle, CameraOrder, Sensor},
+    interface::{CameraState, CameraStatus, ExposeOrder, Frame, Identity, OperationId},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -27,7 +26,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// Largest image that is taken; JSON needs ten times the bytes of the pixels.
@@ -35,13 +34,6 @@ const LARGEST_IMAGE: usize = 512 << 20;
 
 /// How long an image may take to arrive.
 const FETCH_DEADLINE: Duration = Duration::from_secs(120);
-
-enum Command {
-    Expose(ExposeOrder),
-    Fetch(OperationId),
-    Cool(f64),
-    Stop,
-}
 
 /// The exposure of ours that is under way or done.
 #[derive(Debug, Clone, Copy)]
@@ -71,13 +63,14 @@ struct Abilities {
     last_duration: bool,
 }
 
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     clock: Rc<dyn Clock>,
     poll: Duration,
     can: Abilities,
     status: watch::Sender<Reading<CameraStatus>>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
+    sensor: Sensor,
     ours: Ours,
     setpoint_c: Option<f64>,
 }
@@ -220,21 +213,12 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = CameraOrder;
     type Reply = Option<Frame>;
 
-    fn describe(command: &Command) -> String {
+    fn deadline(&self, command: &CameraOrder) -> Duration {
         match command {
-            Command::Expose(order) => format!("expose {} s", order.exposure_s),
-            Command::Fetch(operation) => format!("fetch {operation}"),
-            Command::Cool(setpoint) => format!("cool to {setpoint}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, command: &Command) -> Duration {
-        match command {
-            Command::Fetch(_) => FETCH_DEADLINE,
+            CameraOrder::Fetch(_) => FETCH_DEADLINE,
             // Several properties are set one after the other.
             _ => COMMAND_DEADLINE * 2,
         }
@@ -289,11 +273,11 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<Option<Frame>, Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &CameraOrder) -> Result<Option<Frame>, Trouble> {
         match command {
-            Command::Expose(order) => self.expose(wire, order).await?,
-            Command::Fetch(operation) => return self.fetch(wire, *operation).await.map(Some),
-            Command::Cool(setpoint) => {
+            CameraOrder::Expose(order) => self.expose(wire, order).await?,
+            CameraOrder::Fetch(operation) => return self.fetch(wire, *operation).await.map(Some),
+            CameraOrder::Cool(setpoint) => {
                 able(self.can.cool, "cool")?;
                 let wanted = [("SetCCDTemperature", setpoint.to_string())];
                 self.session.put(wire, "setccdtemperature", &wanted).await?;
@@ -302,7 +286,7 @@ impl Dialogue for Talk {
                     .await?;
                 self.setpoint_c = Some(*setpoint);
             }
-            Command::Stop => self.abort(wire).await?,
+            CameraOrder::Stop => self.abort(wire).await?,
         }
         Ok(None)
     }
@@ -313,11 +297,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected camera.
-pub struct AlpacaCamera {
-    link: Link<Talk>,
-    status: Status<CameraStatus>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
-}
+pub type AlpacaCamera = CameraHandle<Talk>;
 
 /// Connects to camera `number` of the server.
 pub fn connect_camera(
@@ -328,7 +308,7 @@ pub fn connect_camera(
     poll: Duration,
 ) -> Rc<AlpacaCamera> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let sensor = Rc::new(Cell::new(None));
+    let sensor = Sensor::default();
     let talk = Talk {
         session: Session::new("camera", number, connector.clone()),
         clock: clock.clone(),
@@ -339,38 +319,5 @@ pub fn connect_camera(
         ours: Ours::None,
         setpoint_c: None,
     };
-    Rc::new(AlpacaCamera {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-        sensor,
-    })
-}
-
-device!(AlpacaCamera, Command::Stop);
-
-impl Camera for AlpacaCamera {
-    fn status(&self) -> Status<CameraStatus> {
-        self.status.clone()
-    }
-    fn sensor(&self) -> Option<(usize, usize)> {
-        self.sensor.get()
-    }
-    fn expose(&self, order: ExposeOrder) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Expose(order));
-        Box::pin(async move { sent.await.map(drop) })
-    }
-    fn fetch(&self, operation: OperationId) -> Pending<'_, Frame> {
-        let sent = self.link.send(Command::Fetch(operation));
-        Box::pin(async move {
-            let missing = || DeviceError::Protocol {
-                device: self.link.id.clone(),
-                what: "no frame in the answer".into(),
-            };
-            sent.await?.ok_or_else(missing)
-        })
-    }
-    fn cool(&self, setpoint_c: f64) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Cool(setpoint_c));
-        Box::pin(async move { sent.await.map(drop) })
-    }
+    CameraHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status, sensor)
 }

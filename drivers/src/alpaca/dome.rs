@@ -5,8 +5,9 @@ use super::{
     session::{Session, as_number, as_truth, as_whole, needed},
 };
 use crate::{
-    interface::{Enclosure, EnclosureStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{DomeHandle, RoofOrder},
+    interface::{EnclosureStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -19,14 +20,8 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-enum Command {
-    Open,
-    Close,
-    Rotate(f64),
-    Stop,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     poll: Duration,
     turns: bool,
@@ -46,19 +41,10 @@ fn shutter(number: i64) -> Result<EnclosureState, Trouble> {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = RoofOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Open => "open".into(),
-            Command::Close => "close".into(),
-            Command::Rotate(azimuth) => format!("rotate to {azimuth:.1}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &RoofOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -104,17 +90,17 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &RoofOrder) -> Result<(), Trouble> {
         let session = &mut self.session;
         match command {
-            Command::Open => session.put(wire, "openshutter", &[]).await,
-            Command::Close => session.put(wire, "closeshutter", &[]).await,
-            Command::Rotate(azimuth) => {
+            RoofOrder::Open => session.put(wire, "openshutter", &[]).await,
+            RoofOrder::Close => session.put(wire, "closeshutter", &[]).await,
+            RoofOrder::Rotate(azimuth) => {
                 able(self.turns, "turn")?;
                 let azimuth = format!("{:.3}", azimuth.rem_euclid(360.0));
                 session.put(wire, "slewtoazimuth", &[("Azimuth", azimuth)]).await
             }
-            Command::Stop => session.put(wire, "abortslew", &[]).await,
+            RoofOrder::Stop => session.put(wire, "abortslew", &[]).await,
         }
     }
 
@@ -124,10 +110,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected dome or roof.
-pub struct AlpacaDome {
-    link: Link<Talk>,
-    status: Status<EnclosureStatus>,
-}
+pub type AlpacaDome = DomeHandle<Talk>;
 
 /// Connects to dome `number` of the server.
 pub fn connect_dome(
@@ -144,25 +127,5 @@ pub fn connect_dome(
         turns: false,
         status: status_out,
     };
-    Rc::new(AlpacaDome {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(AlpacaDome, Command::Stop);
-
-impl Enclosure for AlpacaDome {
-    fn enclosure_status(&self) -> Status<EnclosureStatus> {
-        self.status.clone()
-    }
-    fn open(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Open)
-    }
-    fn close(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Close)
-    }
-    fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
-        self.link.send(Command::Rotate(azimuth_deg))
-    }
+    DomeHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

@@ -5,8 +5,9 @@ use super::{
     session::{Session, as_number, as_truth, code, needed},
 };
 use crate::{
-    interface::{Identity, Mount, MountStatus, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{MountHandle, MountOrder},
+    interface::{Identity, MountStatus},
+    link::{Dialogue, Link},
     place::{Place, precessed},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -20,14 +21,6 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-enum Command {
-    Slew { ra_deg: f64, dec_deg: f64 },
-    Park,
-    Unpark,
-    Track(bool),
-    Stop,
-}
-
 /// What the mount says it can.
 #[derive(Default)]
 struct Abilities {
@@ -39,7 +32,8 @@ struct Abilities {
     j2000: bool,
 }
 
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     place: Place,
     clock: Rc<dyn Clock>,
@@ -51,21 +45,10 @@ struct Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = MountOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Slew { ra_deg, dec_deg } => format!("slew to {ra_deg:.4} {dec_deg:.4}"),
-            Command::Park => "park".into(),
-            Command::Unpark => "unpark".into(),
-            Command::Track(true) => "track".into(),
-            Command::Track(false) => "stop tracking".into(),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &MountOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -135,10 +118,10 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
         let (session, can) = (&mut self.session, &self.can);
         match command {
-            Command::Slew { ra_deg, dec_deg } => {
+            MountOrder::Slew { ra_deg, dec_deg } => {
                 able(can.slew, "slew")?;
                 let parked = session.truth(wire, "atpark").await?;
                 if parked {
@@ -161,22 +144,22 @@ impl Dialogue for Talk {
                 ];
                 session.put(wire, "slewtocoordinatesasync", &target).await
             }
-            Command::Park => {
+            MountOrder::Park => {
                 able(can.park, "park")?;
                 self.parking = true;
                 session.put(wire, "park", &[]).await
             }
-            Command::Unpark => {
+            MountOrder::Unpark => {
                 able(can.unpark, "unpark")?;
                 session.put(wire, "unpark", &[]).await
             }
-            Command::Track(on) => {
+            MountOrder::Track(on) => {
                 able(can.track, "switch its tracking")?;
                 let on = if *on { "True" } else { "False" };
                 session.put(wire, "tracking", &[("Tracking", on.into())]).await
             }
             // A parked mount does not move: stopping it is done.
-            Command::Stop => already(session.put(wire, "abortslew", &[]).await, code::INVALID_WHILE_PARKED),
+            MountOrder::Stop => already(session.put(wire, "abortslew", &[]).await, code::INVALID_WHILE_PARKED),
         }
     }
 
@@ -186,10 +169,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected mount.
-pub struct AlpacaMount {
-    link: Link<Talk>,
-    status: Status<MountStatus>,
-}
+pub type AlpacaMount = MountHandle<Talk>;
 
 /// Connects to telescope `number` of the server; `place` tells the altitude where the mount does not.
 pub fn connect_mount(
@@ -210,28 +190,5 @@ pub fn connect_mount(
         parking: false,
         status: status_out,
     };
-    Rc::new(AlpacaMount {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(AlpacaMount, Command::Stop);
-
-impl Mount for AlpacaMount {
-    fn status(&self) -> Status<MountStatus> {
-        self.status.clone()
-    }
-    fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()> {
-        self.link.send(Command::Slew { ra_deg, dec_deg })
-    }
-    fn park(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Park)
-    }
-    fn unpark(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Unpark)
-    }
-    fn track(&self, on: bool) -> Pending<'_, ()> {
-        self.link.send(Command::Track(on))
-    }
+    MountHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

@@ -2,8 +2,9 @@
 
 use super::{COMMAND_DEADLINE, POLL_DEADLINE, able, session::Session};
 use crate::{
-    interface::{DeviceError, FilterWheel, FilterWheelStatus, Focuser, FocuserStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{FocuserHandle, FocuserOrder, WheelHandle, WheelOrder},
+    interface::{FilterWheelStatus, FocuserStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -15,31 +16,19 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-struct WheelTalk {
+/// How it is spoken to.
+pub struct WheelTalk {
     session: Session,
     poll: Duration,
     filters: Vec<String>,
     status: watch::Sender<Reading<FilterWheelStatus>>,
 }
 
-enum WheelCommand {
-    /// Counted from 0.
-    Goto(usize),
-    Stop,
-}
-
 impl Dialogue for WheelTalk {
-    type Command = WheelCommand;
+    type Command = WheelOrder;
     type Reply = ();
 
-    fn describe(command: &WheelCommand) -> String {
-        match command {
-            WheelCommand::Goto(position) => format!("position {position}"),
-            WheelCommand::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &WheelCommand) -> Duration {
+    fn deadline(&self, _: &WheelOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -70,15 +59,15 @@ impl Dialogue for WheelTalk {
         Ok(if moving { Duration::from_millis(250) } else { self.poll })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &WheelCommand) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
         match command {
-            WheelCommand::Goto(position) => {
+            WheelOrder::Goto(position) => {
                 self.session
                     .put(wire, "position", &[("Position", position.to_string())])
                     .await
             }
             // The interface has no stop: a wheel ends in a position by itself.
-            WheelCommand::Stop => Ok(()),
+            WheelOrder::Stop => Ok(()),
         }
     }
 
@@ -88,11 +77,7 @@ impl Dialogue for WheelTalk {
 }
 
 /// A connected filter wheel.
-pub struct AlpacaFilterWheel {
-    link: Link<WheelTalk>,
-    filters: Vec<String>,
-    status: Status<FilterWheelStatus>,
-}
+pub type AlpacaFilterWheel = WheelHandle<WheelTalk>;
 
 /// Connects to filter wheel `number` of the server; `filters` are our names in the order of its positions.
 pub fn connect_filter_wheel(
@@ -111,32 +96,11 @@ pub fn connect_filter_wheel(
         status: status_out,
     };
     let link = Link::open(id, connector, clock, POLL_DEADLINE, talk);
-    Rc::new(AlpacaFilterWheel { link, filters, status })
+    WheelHandle::new(link, filters, status)
 }
 
-device!(AlpacaFilterWheel, WheelCommand::Stop);
-
-impl FilterWheel for AlpacaFilterWheel {
-    fn status(&self) -> Status<FilterWheelStatus> {
-        self.status.clone()
-    }
-    fn filters(&self) -> &[String] {
-        &self.filters
-    }
-    fn select(&self, filter: &str) -> Pending<'_, ()> {
-        match self.filters.iter().position(|name| name == filter) {
-            Some(at) => self.link.send(WheelCommand::Goto(at)),
-            None => Box::pin(std::future::ready(Err(DeviceError::Rejected {
-                device: self.link.id.clone(),
-                command: format!("select {filter}"),
-                code: 0,
-                message: "no such filter".into(),
-            }))),
-        }
-    }
-}
-
-struct FocuserTalk {
+/// How it is spoken to.
+pub struct FocuserTalk {
     session: Session,
     poll: Duration,
     /// The outermost position, steps.
@@ -145,23 +109,11 @@ struct FocuserTalk {
     status: watch::Sender<Reading<FocuserStatus>>,
 }
 
-enum FocuserCommand {
-    MoveTo(i64),
-    Stop,
-}
-
 impl Dialogue for FocuserTalk {
-    type Command = FocuserCommand;
+    type Command = FocuserOrder;
     type Reply = ();
 
-    fn describe(command: &FocuserCommand) -> String {
-        match command {
-            FocuserCommand::MoveTo(steps) => format!("move to {steps}"),
-            FocuserCommand::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &FocuserCommand) -> Duration {
+    fn deadline(&self, _: &FocuserOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -195,14 +147,14 @@ impl Dialogue for FocuserTalk {
         Ok(if moving { Duration::from_millis(250) } else { self.poll })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &FocuserCommand) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &FocuserOrder) -> Result<(), Trouble> {
         match command {
-            FocuserCommand::MoveTo(steps) if !(0..=self.longest).contains(steps) => Err(Trouble::Refused {
+            FocuserOrder::MoveTo(steps) if !(0..=self.longest).contains(steps) => Err(Trouble::Refused {
                 code: super::session::code::INVALID_VALUE,
                 message: format!("{steps} is outside 0 to {}", self.longest),
             }),
-            FocuserCommand::MoveTo(steps) => self.session.put(wire, "move", &[("Position", steps.to_string())]).await,
-            FocuserCommand::Stop => {
+            FocuserOrder::MoveTo(steps) => self.session.put(wire, "move", &[("Position", steps.to_string())]).await,
+            FocuserOrder::Stop => {
                 able(self.halts, "halt")?;
                 let stopped = self.session.put(wire, "halt", &[]).await;
                 self.halts = !matches!(stopped, Err(Trouble::Unsupported(_)));
@@ -217,10 +169,7 @@ impl Dialogue for FocuserTalk {
 }
 
 /// A connected focuser.
-pub struct AlpacaFocuser {
-    link: Link<FocuserTalk>,
-    status: Status<FocuserStatus>,
-}
+pub type AlpacaFocuser = FocuserHandle<FocuserTalk>;
 
 /// Connects to focuser `number` of the server.
 pub fn connect_focuser(
@@ -238,19 +187,5 @@ pub fn connect_focuser(
         halts: true,
         status: status_out,
     };
-    Rc::new(AlpacaFocuser {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(AlpacaFocuser, FocuserCommand::Stop);
-
-impl Focuser for AlpacaFocuser {
-    fn status(&self) -> Status<FocuserStatus> {
-        self.status.clone()
-    }
-    fn move_to(&self, position_steps: i64) -> Pending<'_, ()> {
-        self.link.send(FocuserCommand::MoveTo(position_steps))
-    }
+    FocuserHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

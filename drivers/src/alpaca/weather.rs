@@ -2,8 +2,9 @@
 
 use super::{POLL_DEADLINE, session::Session};
 use crate::{
-    interface::{Identity, ObservingConditions, Quantity},
-    link::{Dialogue, Link, device},
+    handle::{Readings, Rest, StationHandle, forget},
+    interface::{Identity, Quantity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -12,10 +13,8 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
-
-type Readings = BTreeMap<Quantity, Reading<f64>>;
 
 /// The sensors of the interface that say something about safety, and the name by which their age is asked.
 const SENSORS: [(&str, &str, Quantity); 8] = [
@@ -29,16 +28,8 @@ const SENSORS: [(&str, &str, Quantity); 8] = [
     ("skybrightness", "SkyBrightness", Quantity::LightLux),
 ];
 
-/// Everything that was known is known no more.
-fn forget(readings: &watch::Sender<Readings>, reason: NoData, at: UtcTime) {
-    readings.send_modify(|readings| {
-        for reading in readings.values_mut() {
-            *reading = Reading::none(reason, at);
-        }
-    });
-}
-
-struct WeatherTalk {
+/// How it is spoken to.
+pub struct WeatherTalk {
     session: Session,
     poll: Duration,
     readings: watch::Sender<Readings>,
@@ -81,14 +72,10 @@ impl WeatherTalk {
 }
 
 impl Dialogue for WeatherTalk {
-    type Command = ();
+    type Command = Rest;
     type Reply = ();
 
-    fn describe((): &()) -> String {
-        "stop".into()
-    }
-
-    fn deadline(&self, (): &()) -> Duration {
+    fn deadline(&self, _: &Rest) -> Duration {
         Duration::from_secs(1)
     }
 
@@ -120,7 +107,7 @@ impl Dialogue for WeatherTalk {
         Ok(self.poll)
     }
 
-    async fn obey(&mut self, _: &mut Wire, (): &()) -> Result<(), Trouble> {
+    async fn obey(&mut self, _: &mut Wire, _: &Rest) -> Result<(), Trouble> {
         Ok(())
     }
 
@@ -130,10 +117,7 @@ impl Dialogue for WeatherTalk {
 }
 
 /// A connected weather station.
-pub struct AlpacaWeather {
-    link: Link<WeatherTalk>,
-    readings: watch::Receiver<Readings>,
-}
+pub type AlpacaWeather = StationHandle<WeatherTalk>;
 
 /// Connects to the observing conditions `number` of the server.
 pub fn connect_weather(
@@ -150,18 +134,11 @@ pub fn connect_weather(
         readings: readings_out,
     };
     let link = Link::open(id, connector, clock, POLL_DEADLINE, talk);
-    Rc::new(AlpacaWeather { link, readings })
+    StationHandle::new(link, readings)
 }
 
-device!(AlpacaWeather, ());
-
-impl ObservingConditions for AlpacaWeather {
-    fn readings(&self) -> watch::Receiver<Readings> {
-        self.readings.clone()
-    }
-}
-
-struct MonitorTalk {
+/// How it is spoken to.
+pub struct MonitorTalk {
     session: Session,
     poll: Duration,
     clock: Rc<dyn Clock>,
@@ -169,14 +146,10 @@ struct MonitorTalk {
 }
 
 impl Dialogue for MonitorTalk {
-    type Command = ();
+    type Command = Rest;
     type Reply = ();
 
-    fn describe((): &()) -> String {
-        "stop".into()
-    }
-
-    fn deadline(&self, (): &()) -> Duration {
+    fn deadline(&self, _: &Rest) -> Duration {
         Duration::from_secs(1)
     }
 
@@ -207,7 +180,7 @@ impl Dialogue for MonitorTalk {
         }
     }
 
-    async fn obey(&mut self, _: &mut Wire, (): &()) -> Result<(), Trouble> {
+    async fn obey(&mut self, _: &mut Wire, _: &Rest) -> Result<(), Trouble> {
         Ok(())
     }
 
@@ -217,10 +190,7 @@ impl Dialogue for MonitorTalk {
 }
 
 /// A connected safety monitor: a station that measures [`Quantity::MonitorUnsafe`].
-pub struct AlpacaSafetyMonitor {
-    link: Link<MonitorTalk>,
-    readings: watch::Receiver<Readings>,
-}
+pub type AlpacaSafetyMonitor = StationHandle<MonitorTalk>;
 
 /// Connects to safety monitor `number` of the server; `deadline` bounds one reading.
 pub fn connect_safety_monitor(
@@ -239,13 +209,5 @@ pub fn connect_safety_monitor(
         readings: readings_out,
     };
     let link = Link::open(id, connector, clock, deadline, talk);
-    Rc::new(AlpacaSafetyMonitor { link, readings })
-}
-
-device!(AlpacaSafetyMonitor, ());
-
-impl ObservingConditions for AlpacaSafetyMonitor {
-    fn readings(&self) -> watch::Receiver<Readings> {
-        self.readings.clone()
-    }
+    StationHandle::new(link, readings)
 }

@@ -1,9 +1,8 @@
 use super::{Talker, number, whole, words};
 use crate::{
-    interface::{
-        Camera, CameraState, CameraStatus, DeviceError, ExposeOrder, Frame, Identity, OperationId, Pending, Status,
-    },
-    link::{Dialogue, Link, device},
+    handle::{CameraHandle, CameraOrder, Sensor},
+    interface::{CameraState, CameraStatus, Frame, Identity, OperationId},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -12,24 +11,18 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// Larger frames are refused before any memory is taken for them.
 const LARGEST_FRAME_BYTES: usize = 256 << 20;
 
-pub(crate) enum Command {
-    Expose(ExposeOrder),
-    Fetch(OperationId),
-    Cool(f64),
-    Stop,
-}
-
-pub(crate) struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     talker: Talker,
     poll: Duration,
     status: watch::Sender<Reading<CameraStatus>>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
+    sensor: Sensor,
 }
 
 impl Talk {
@@ -64,20 +57,15 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = CameraOrder;
     type Reply = Option<Frame>;
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Expose(order) => format!("expose {} s", order.exposure_s),
-            Command::Fetch(operation) => format!("fetch {operation}"),
-            Command::Cool(setpoint) => format!("cool to {setpoint}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, command: &Command) -> Duration {
-        Duration::from_secs(if matches!(command, Command::Fetch(_)) { 60 } else { 4 })
+    fn deadline(&self, command: &CameraOrder) -> Duration {
+        Duration::from_secs(if matches!(command, CameraOrder::Fetch(_)) {
+            60
+        } else {
+            4
+        })
     }
 
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
@@ -120,9 +108,9 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<Option<Frame>, Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &CameraOrder) -> Result<Option<Frame>, Trouble> {
         match command {
-            Command::Expose(order) => {
+            CameraOrder::Expose(order) => {
                 let light = u8::from(order.light);
                 let set = format!(
                     "SET EXPOSURE {} {} {light} {}",
@@ -131,9 +119,9 @@ impl Dialogue for Talk {
                 self.talker.ask(wire, &set).await?;
                 self.talker.ask(wire, "DO EXPOSE").await?;
             }
-            Command::Fetch(operation) => return self.fetch(wire, *operation).await.map(Some),
-            Command::Cool(setpoint) => drop(self.talker.ask(wire, &format!("SET TEMPERATURE {setpoint}")).await?),
-            Command::Stop => drop(self.talker.ask(wire, "DO STOP").await?),
+            CameraOrder::Fetch(operation) => return self.fetch(wire, *operation).await.map(Some),
+            CameraOrder::Cool(setpoint) => drop(self.talker.ask(wire, &format!("SET TEMPERATURE {setpoint}")).await?),
+            CameraOrder::Stop => drop(self.talker.ask(wire, "DO STOP").await?),
         }
         Ok(None)
     }
@@ -144,16 +132,12 @@ impl Dialogue for Talk {
 }
 
 /// A connected camera.
-pub struct GrammarCamera {
-    link: Link<Talk>,
-    status: Status<CameraStatus>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
-}
+pub type GrammarCamera = CameraHandle<Talk>;
 
 /// Connects; `poll` is the pause between two readings while a frame is being made.
 pub fn connect_camera(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<GrammarCamera> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let sensor = Rc::new(Cell::new(None));
+    let sensor = Sensor::default();
     let talk = Talk {
         talker: Talker::default(),
         poll,
@@ -161,34 +145,5 @@ pub fn connect_camera(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>
         sensor: sensor.clone(),
     };
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
-    Rc::new(GrammarCamera { link, status, sensor })
-}
-
-device!(GrammarCamera, Command::Stop);
-
-impl Camera for GrammarCamera {
-    fn status(&self) -> Status<CameraStatus> {
-        self.status.clone()
-    }
-    fn sensor(&self) -> Option<(usize, usize)> {
-        self.sensor.get()
-    }
-    fn expose(&self, order: ExposeOrder) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Expose(order));
-        Box::pin(async move { sent.await.map(drop) })
-    }
-    fn fetch(&self, operation: OperationId) -> Pending<'_, Frame> {
-        let sent = self.link.send(Command::Fetch(operation));
-        Box::pin(async move {
-            let missing = || DeviceError::Protocol {
-                device: self.link.id.clone(),
-                what: "no frame in the answer".into(),
-            };
-            sent.await?.ok_or_else(missing)
-        })
-    }
-    fn cool(&self, setpoint_c: f64) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Cool(setpoint_c));
-        Box::pin(async move { sent.await.map(drop) })
-    }
+    CameraHandle::new(link, status, sensor)
 }

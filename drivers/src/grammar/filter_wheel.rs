@@ -1,7 +1,8 @@
 use super::{Talker, whole, words};
 use crate::{
-    interface::{DeviceError, FilterWheel, FilterWheelStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{WheelHandle, WheelOrder},
+    interface::{FilterWheelStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -13,12 +14,8 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-pub(crate) enum Command {
-    Goto(usize),
-    Stop,
-}
-
-pub(crate) struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     talker: Talker,
     poll: Duration,
     filters: Vec<String>,
@@ -26,17 +23,10 @@ pub(crate) struct Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = WheelOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Goto(position) => format!("go to position {position}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &WheelOrder) -> Duration {
         Duration::from_secs(4)
     }
 
@@ -62,10 +52,14 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
         match command {
-            Command::Goto(position) => self.talker.ask(wire, &format!("DO GOTO {position}")).await.map(drop),
-            Command::Stop => self.talker.ask(wire, "DO STOP").await.map(drop),
+            WheelOrder::Goto(position) => self
+                .talker
+                .ask(wire, &format!("DO GOTO {}", position + 1))
+                .await
+                .map(drop),
+            WheelOrder::Stop => self.talker.ask(wire, "DO STOP").await.map(drop),
         }
     }
 
@@ -75,11 +69,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected filter wheel.
-pub struct GrammarFilterWheel {
-    link: Link<Talk>,
-    filters: Vec<String>,
-    status: Status<FilterWheelStatus>,
-}
+pub type GrammarFilterWheel = WheelHandle<Talk>;
 
 /// Connects; `filters` are the names in the order of the positions.
 pub fn connect_filter_wheel(
@@ -97,27 +87,5 @@ pub fn connect_filter_wheel(
         status: status_out,
     };
     let link = Link::open(id, connector, clock, Duration::from_secs(4), talk);
-    Rc::new(GrammarFilterWheel { link, filters, status })
-}
-
-device!(GrammarFilterWheel, Command::Stop);
-
-impl FilterWheel for GrammarFilterWheel {
-    fn status(&self) -> Status<FilterWheelStatus> {
-        self.status.clone()
-    }
-    fn filters(&self) -> &[String] {
-        &self.filters
-    }
-    fn select(&self, filter: &str) -> Pending<'_, ()> {
-        match self.filters.iter().position(|name| name == filter) {
-            Some(at) => self.link.send(Command::Goto(at + 1)),
-            None => Box::pin(std::future::ready(Err(DeviceError::Rejected {
-                device: self.link.id.clone(),
-                command: format!("select {filter}"),
-                code: 0,
-                message: "no such filter".into(),
-            }))),
-        }
-    }
+    WheelHandle::new(link, filters, status)
 }

@@ -1,7 +1,8 @@
 use super::{Talker, number, whole, words};
 use crate::{
-    interface::{Focuser, FocuserStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{FocuserHandle, FocuserOrder},
+    interface::{FocuserStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -13,29 +14,18 @@ use alidade_model::{
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
-pub(crate) enum Command {
-    Goto(i64),
-    Stop,
-}
-
-pub(crate) struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     talker: Talker,
     poll: Duration,
     status: watch::Sender<Reading<FocuserStatus>>,
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = FocuserOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Goto(steps) => format!("go to {steps}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &FocuserOrder) -> Duration {
         Duration::from_secs(4)
     }
 
@@ -60,10 +50,10 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &FocuserOrder) -> Result<(), Trouble> {
         match command {
-            Command::Goto(steps) => self.talker.ask(wire, &format!("DO GOTO {steps}")).await.map(drop),
-            Command::Stop => self.talker.ask(wire, "DO STOP").await.map(drop),
+            FocuserOrder::MoveTo(steps) => self.talker.ask(wire, &format!("DO GOTO {steps}")).await.map(drop),
+            FocuserOrder::Stop => self.talker.ask(wire, "DO STOP").await.map(drop),
         }
     }
 
@@ -73,10 +63,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected focuser.
-pub struct GrammarFocuser {
-    link: Link<Talk>,
-    status: Status<FocuserStatus>,
-}
+pub type GrammarFocuser = FocuserHandle<Talk>;
 
 /// Connects; `poll` is a tenth of the pause between two readings at rest.
 pub fn connect_focuser(
@@ -97,16 +84,5 @@ pub fn connect_focuser(
             status: status_out,
         },
     );
-    Rc::new(GrammarFocuser { link, status })
-}
-
-device!(GrammarFocuser, Command::Stop);
-
-impl Focuser for GrammarFocuser {
-    fn status(&self) -> Status<FocuserStatus> {
-        self.status.clone()
-    }
-    fn move_to(&self, position_steps: i64) -> Pending<'_, ()> {
-        self.link.send(Command::Goto(position_steps))
-    }
+    FocuserHandle::new(link, status)
 }

@@ -16,10 +16,9 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    interface::{
-        Camera, CameraState, CameraStatus, DeviceError, ExposeOrder, Frame, Identity, OperationId, Pending, Status,
-    },
-    link::{Dialogue, Link, device},
+    handle::{CameraHandle, CameraOrder, Sensor},
+    interface::{CameraState, CameraStatus, ExposeOrder, Frame, Identity, OperationId},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -28,7 +27,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 const EXPOSURE: &str = "CCD_EXPOSURE";
@@ -37,13 +36,6 @@ const TEMPERATURE: &str = "CCD_TEMPERATURE";
 const BINNING: &str = "CCD_BINNING";
 const FRAME_TYPE: &str = "CCD_FRAME_TYPE";
 const SENSOR: &str = "CCD_INFO";
-
-enum Command {
-    Expose(ExposeOrder),
-    Fetch(OperationId),
-    Cool(f64),
-    Stop,
-}
 
 /// The exposure of ours that is under way or done.
 enum Ours {
@@ -57,12 +49,13 @@ enum Ours {
     Failed(OperationId),
 }
 
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     clock: Rc<dyn Clock>,
     poll: Duration,
     status: watch::Sender<Reading<CameraStatus>>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
+    sensor: Sensor,
     ours: Ours,
     setpoint_c: Option<f64>,
 }
@@ -203,19 +196,10 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = CameraOrder;
     type Reply = Option<Frame>;
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Expose(order) => format!("expose {} s", order.exposure_s),
-            Command::Fetch(operation) => format!("fetch {operation}"),
-            Command::Cool(setpoint) => format!("cool to {setpoint}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &CameraOrder) -> Duration {
         // Several properties are set one after the other.
         COMMAND_DEADLINE * 2
     }
@@ -282,10 +266,10 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<Option<Frame>, Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &CameraOrder) -> Result<Option<Frame>, Trouble> {
         match command {
-            Command::Expose(order) => self.expose(wire, order).await?,
-            Command::Fetch(operation) => {
+            CameraOrder::Expose(order) => self.expose(wire, order).await?,
+            CameraOrder::Fetch(operation) => {
                 return match std::mem::replace(&mut self.ours, Ours::None) {
                     Ours::Done(frame) if frame.operation == *operation => Ok(Some(frame)),
                     other => {
@@ -297,12 +281,12 @@ impl Dialogue for Talk {
                     }
                 };
             }
-            Command::Cool(setpoint) => {
+            CameraOrder::Cool(setpoint) => {
                 let value = [("CCD_TEMPERATURE_VALUE", &*setpoint.to_string())];
                 self.set(wire, Kind::Number, TEMPERATURE, &value).await?;
                 self.setpoint_c = Some(*setpoint);
             }
-            Command::Stop => self.abort(wire).await?,
+            CameraOrder::Stop => self.abort(wire).await?,
         }
         Ok(None)
     }
@@ -313,11 +297,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected camera.
-pub struct IndiCamera {
-    link: Link<Talk>,
-    status: Status<CameraStatus>,
-    sensor: Rc<Cell<Option<(usize, usize)>>>,
-}
+pub type IndiCamera = CameraHandle<Talk>;
 
 /// Connects to the INDI device `device`; `poll` is the pause between two readings.
 pub fn connect_camera(
@@ -328,7 +308,7 @@ pub fn connect_camera(
     poll: Duration,
 ) -> Rc<IndiCamera> {
     let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
-    let sensor = Rc::new(Cell::new(None));
+    let sensor = Sensor::default();
     let talk = Talk {
         session: Session::new(device),
         clock: clock.clone(),
@@ -338,38 +318,5 @@ pub fn connect_camera(
         ours: Ours::None,
         setpoint_c: None,
     };
-    Rc::new(IndiCamera {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-        sensor,
-    })
-}
-
-device!(IndiCamera, Command::Stop);
-
-impl Camera for IndiCamera {
-    fn status(&self) -> Status<CameraStatus> {
-        self.status.clone()
-    }
-    fn sensor(&self) -> Option<(usize, usize)> {
-        self.sensor.get()
-    }
-    fn expose(&self, order: ExposeOrder) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Expose(order));
-        Box::pin(async move { sent.await.map(drop) })
-    }
-    fn fetch(&self, operation: OperationId) -> Pending<'_, Frame> {
-        let sent = self.link.send(Command::Fetch(operation));
-        Box::pin(async move {
-            let missing = || DeviceError::Protocol {
-                device: self.link.id.clone(),
-                what: "no frame in the answer".into(),
-            };
-            sent.await?.ok_or_else(missing)
-        })
-    }
-    fn cool(&self, setpoint_c: f64) -> Pending<'_, ()> {
-        let sent = self.link.send(Command::Cool(setpoint_c));
-        Box::pin(async move { sent.await.map(drop) })
-    }
+    CameraHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status, sensor)
 }

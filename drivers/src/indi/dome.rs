@@ -6,8 +6,9 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    interface::{Enclosure, EnclosureStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{DomeHandle, RoofOrder},
+    interface::{EnclosureStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -23,13 +24,8 @@ use tokio::sync::watch;
 const SHUTTER: &str = "DOME_SHUTTER";
 const AZIMUTH: &str = "ABS_DOME_POSITION";
 
-enum Command {
-    Shutter { open: bool },
-    Rotate(f64),
-    Stop,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     poll: Duration,
     status: watch::Sender<Reading<EnclosureStatus>>,
@@ -54,19 +50,10 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = RoofOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Shutter { open: true } => "open".into(),
-            Command::Shutter { open: false } => "close".into(),
-            Command::Rotate(azimuth) => format!("rotate to {azimuth:.1}"),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &RoofOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -103,16 +90,17 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &RoofOrder) -> Result<(), Trouble> {
         let session = &mut self.session;
         match command {
-            Command::Shutter { open } => {
-                let element = if *open { "SHUTTER_OPEN" } else { "SHUTTER_CLOSE" };
+            RoofOrder::Open | RoofOrder::Close => {
+                let open = matches!(command, RoofOrder::Open);
+                let element = if open { "SHUTTER_OPEN" } else { "SHUTTER_CLOSE" };
                 session
                     .command(wire, Kind::Switch, SHUTTER, &[(element, "On")], |p| p.on(element))
                     .await
             }
-            Command::Rotate(azimuth) => {
+            RoofOrder::Rotate(azimuth) => {
                 let azimuth = format!("{:.3}", azimuth.rem_euclid(360.0));
                 session
                     .command(
@@ -124,7 +112,7 @@ impl Dialogue for Talk {
                     )
                     .await
             }
-            Command::Stop => {
+            RoofOrder::Stop => {
                 session
                     .command(wire, Kind::Switch, "DOME_ABORT_MOTION", &[("ABORT", "On")], |_| true)
                     .await
@@ -138,10 +126,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected dome or roof.
-pub struct IndiDome {
-    link: Link<Talk>,
-    status: Status<EnclosureStatus>,
-}
+pub type IndiDome = DomeHandle<Talk>;
 
 /// Connects to the INDI device `device`.
 pub fn connect_dome(
@@ -157,25 +142,5 @@ pub fn connect_dome(
         poll,
         status: status_out,
     };
-    Rc::new(IndiDome {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(IndiDome, Command::Stop);
-
-impl Enclosure for IndiDome {
-    fn enclosure_status(&self) -> Status<EnclosureStatus> {
-        self.status.clone()
-    }
-    fn open(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Shutter { open: true })
-    }
-    fn close(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Shutter { open: false })
-    }
-    fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
-        self.link.send(Command::Rotate(azimuth_deg))
-    }
+    DomeHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

@@ -6,8 +6,9 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    interface::{Identity, Mount, MountStatus, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{MountHandle, MountOrder},
+    interface::{Identity, MountStatus},
+    link::{Dialogue, Link},
     place::Place,
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -26,15 +27,8 @@ const PARK: &str = "TELESCOPE_PARK";
 const TRACK: &str = "TELESCOPE_TRACK_STATE";
 const AFTER_SLEW: &str = "ON_COORD_SET";
 
-enum Command {
-    Slew { ra_deg: f64, dec_deg: f64 },
-    Park,
-    Unpark,
-    Track(bool),
-    Stop,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     place: Place,
     clock: Rc<dyn Clock>,
@@ -88,21 +82,10 @@ impl Talk {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = MountOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        match command {
-            Command::Slew { ra_deg, dec_deg } => format!("slew to {ra_deg:.4} {dec_deg:.4}"),
-            Command::Park => "park".into(),
-            Command::Unpark => "unpark".into(),
-            Command::Track(true) => "track".into(),
-            Command::Track(false) => "stop tracking".into(),
-            Command::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &MountOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -145,10 +128,10 @@ impl Dialogue for Talk {
         })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
         let session = &mut self.session;
         match command {
-            Command::Slew { ra_deg, dec_deg } => {
+            MountOrder::Slew { ra_deg, dec_deg } => {
                 if session.need(PARK)?.on("PARK") {
                     return Err(Trouble::Refused {
                         code: 0,
@@ -172,23 +155,23 @@ impl Dialogue for Talk {
                 let values = [("RA", &*format!("{ra_h:.8}")), ("DEC", &*format!("{dec:.8}"))];
                 session.command(wire, Kind::Number, COORDINATES, &values, there).await
             }
-            Command::Park => {
+            MountOrder::Park => {
                 session
                     .command(wire, Kind::Switch, PARK, &[("PARK", "On")], |p| p.on("PARK"))
                     .await
             }
-            Command::Unpark => {
+            MountOrder::Unpark => {
                 session
                     .command(wire, Kind::Switch, PARK, &[("UNPARK", "On")], |p| p.on("UNPARK"))
                     .await
             }
-            Command::Track(on) => {
+            MountOrder::Track(on) => {
                 let element = if *on { "TRACK_ON" } else { "TRACK_OFF" };
                 session
                     .command(wire, Kind::Switch, TRACK, &[(element, "On")], |p| p.on(element))
                     .await
             }
-            Command::Stop => {
+            MountOrder::Stop => {
                 session
                     .command(wire, Kind::Switch, "TELESCOPE_ABORT_MOTION", &[("ABORT", "On")], |_| {
                         true
@@ -204,10 +187,7 @@ impl Dialogue for Talk {
 }
 
 /// A connected mount.
-pub struct IndiMount {
-    link: Link<Talk>,
-    status: Status<MountStatus>,
-}
+pub type IndiMount = MountHandle<Talk>;
 
 /// Connects to the INDI device `device`, which is told where it stands.
 pub fn connect_mount(
@@ -226,28 +206,5 @@ pub fn connect_mount(
         poll,
         status: status_out,
     };
-    Rc::new(IndiMount {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(IndiMount, Command::Stop);
-
-impl Mount for IndiMount {
-    fn status(&self) -> Status<MountStatus> {
-        self.status.clone()
-    }
-    fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()> {
-        self.link.send(Command::Slew { ra_deg, dec_deg })
-    }
-    fn park(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command::Park)
-    }
-    fn unpark(&self) -> Pending<'_, ()> {
-        self.link.send(Command::Unpark)
-    }
-    fn track(&self, on: bool) -> Pending<'_, ()> {
-        self.link.send(Command::Track(on))
-    }
+    MountHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

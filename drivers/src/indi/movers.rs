@@ -6,8 +6,9 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    interface::{DeviceError, FilterWheel, FilterWheelStatus, Focuser, FocuserStatus, Identity, Pending, Status},
-    link::{Dialogue, Link, device},
+    handle::{FocuserHandle, FocuserOrder, WheelHandle, WheelOrder},
+    interface::{FilterWheelStatus, FocuserStatus, Identity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -22,31 +23,19 @@ use tokio::sync::watch;
 const SLOT: &str = "FILTER_SLOT";
 const SLOT_VALUE: &str = "FILTER_SLOT_VALUE";
 
-struct WheelTalk {
+/// How it is spoken to.
+pub struct WheelTalk {
     session: Session,
     poll: Duration,
     filters: Vec<String>,
     status: watch::Sender<Reading<FilterWheelStatus>>,
 }
 
-enum WheelCommand {
-    Goto(usize),
-    /// The protocol cannot stop a wheel.
-    Stop,
-}
-
 impl Dialogue for WheelTalk {
-    type Command = WheelCommand;
+    type Command = WheelOrder;
     type Reply = ();
 
-    fn describe(command: &WheelCommand) -> String {
-        match command {
-            WheelCommand::Goto(position) => format!("go to position {position}"),
-            WheelCommand::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &WheelCommand) -> Duration {
+    fn deadline(&self, _: &WheelOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -73,16 +62,20 @@ impl Dialogue for WheelTalk {
         Ok(if moving { Duration::from_millis(250) } else { self.poll })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &WheelCommand) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
         match command {
-            WheelCommand::Goto(position) => {
+            WheelOrder::Goto(position) => {
                 self.session
-                    .command(wire, Kind::Number, SLOT, &[(SLOT_VALUE, &position.to_string())], |_| {
-                        true
-                    })
+                    .command(
+                        wire,
+                        Kind::Number,
+                        SLOT,
+                        &[(SLOT_VALUE, &(position + 1).to_string())],
+                        |_| true,
+                    )
                     .await
             }
-            WheelCommand::Stop => Ok(()),
+            WheelOrder::Stop => Ok(()),
         }
     }
 
@@ -92,11 +85,7 @@ impl Dialogue for WheelTalk {
 }
 
 /// A connected filter wheel.
-pub struct IndiFilterWheel {
-    link: Link<WheelTalk>,
-    filters: Vec<String>,
-    status: Status<FilterWheelStatus>,
-}
+pub type IndiFilterWheel = WheelHandle<WheelTalk>;
 
 /// Connects to the INDI device `device`; `filters` are the names in the order of the slots.
 pub fn connect_filter_wheel(
@@ -115,58 +104,25 @@ pub fn connect_filter_wheel(
         status: status_out,
     };
     let link = Link::open(id, connector, clock, POLL_DEADLINE, talk);
-    Rc::new(IndiFilterWheel { link, filters, status })
-}
-
-device!(IndiFilterWheel, WheelCommand::Stop);
-
-impl FilterWheel for IndiFilterWheel {
-    fn status(&self) -> Status<FilterWheelStatus> {
-        self.status.clone()
-    }
-    fn filters(&self) -> &[String] {
-        &self.filters
-    }
-    fn select(&self, filter: &str) -> Pending<'_, ()> {
-        match self.filters.iter().position(|name| name == filter) {
-            Some(at) => self.link.send(WheelCommand::Goto(at + 1)),
-            None => Box::pin(std::future::ready(Err(DeviceError::Rejected {
-                device: self.link.id.clone(),
-                command: format!("select {filter}"),
-                code: 0,
-                message: "no such filter".into(),
-            }))),
-        }
-    }
+    WheelHandle::new(link, filters, status)
 }
 
 const POSITION: &str = "ABS_FOCUS_POSITION";
 const STEPS: &str = "FOCUS_ABSOLUTE_POSITION";
 const TEMPERATURE: &str = "FOCUS_TEMPERATURE";
 
-struct FocuserTalk {
+/// How it is spoken to.
+pub struct FocuserTalk {
     session: Session,
     poll: Duration,
     status: watch::Sender<Reading<FocuserStatus>>,
 }
 
-enum FocuserCommand {
-    MoveTo(i64),
-    Stop,
-}
-
 impl Dialogue for FocuserTalk {
-    type Command = FocuserCommand;
+    type Command = FocuserOrder;
     type Reply = ();
 
-    fn describe(command: &FocuserCommand) -> String {
-        match command {
-            FocuserCommand::MoveTo(steps) => format!("move to {steps}"),
-            FocuserCommand::Stop => "stop".into(),
-        }
-    }
-
-    fn deadline(&self, _: &FocuserCommand) -> Duration {
+    fn deadline(&self, _: &FocuserOrder) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -188,14 +144,14 @@ impl Dialogue for FocuserTalk {
         Ok(if moving { Duration::from_millis(250) } else { self.poll })
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &FocuserCommand) -> Result<(), Trouble> {
+    async fn obey(&mut self, wire: &mut Wire, command: &FocuserOrder) -> Result<(), Trouble> {
         match command {
-            FocuserCommand::MoveTo(steps) => {
+            FocuserOrder::MoveTo(steps) => {
                 self.session
                     .command(wire, Kind::Number, POSITION, &[(STEPS, &steps.to_string())], |_| true)
                     .await
             }
-            FocuserCommand::Stop => {
+            FocuserOrder::Stop => {
                 self.session
                     .command(wire, Kind::Switch, "FOCUS_ABORT_MOTION", &[("ABORT", "On")], |_| true)
                     .await
@@ -209,10 +165,7 @@ impl Dialogue for FocuserTalk {
 }
 
 /// A connected focuser.
-pub struct IndiFocuser {
-    link: Link<FocuserTalk>,
-    status: Status<FocuserStatus>,
-}
+pub type IndiFocuser = FocuserHandle<FocuserTalk>;
 
 /// Connects to the INDI device `device`.
 pub fn connect_focuser(
@@ -228,19 +181,5 @@ pub fn connect_focuser(
         poll,
         status: status_out,
     };
-    Rc::new(IndiFocuser {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        status,
-    })
-}
-
-device!(IndiFocuser, FocuserCommand::Stop);
-
-impl Focuser for IndiFocuser {
-    fn status(&self) -> Status<FocuserStatus> {
-        self.status.clone()
-    }
-    fn move_to(&self, position_steps: i64) -> Pending<'_, ()> {
-        self.link.send(FocuserCommand::MoveTo(position_steps))
-    }
+    FocuserHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), status)
 }

@@ -9,8 +9,9 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    interface::{Identity, ObservingConditions, Quantity},
-    link::{Dialogue, Link, device},
+    handle::{Readings, Rest, StationHandle, forget},
+    interface::{Identity, Quantity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -19,7 +20,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 const PARAMETERS: &str = "WEATHER_PARAMETERS";
@@ -39,21 +40,18 @@ const ELEMENTS: [(&str, Quantity, f64); 7] = [
     ("WEATHER_RAIN_HOUR", Quantity::RainMmH, 1.0),
 ];
 
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     session: Session,
     poll: Duration,
-    readings: watch::Sender<BTreeMap<Quantity, Reading<f64>>>,
+    readings: watch::Sender<Readings>,
 }
 
 impl Dialogue for Talk {
-    type Command = ();
+    type Command = Rest;
     type Reply = ();
 
-    fn describe((): &()) -> String {
-        "stop".into()
-    }
-
-    fn deadline(&self, (): &()) -> Duration {
+    fn deadline(&self, _: &Rest) -> Duration {
         COMMAND_DEADLINE
     }
 
@@ -89,24 +87,17 @@ impl Dialogue for Talk {
         Ok(self.poll)
     }
 
-    async fn obey(&mut self, _: &mut Wire, (): &()) -> Result<(), Trouble> {
+    async fn obey(&mut self, _: &mut Wire, _: &Rest) -> Result<(), Trouble> {
         Ok(())
     }
 
     fn unknown(&mut self, reason: NoData, at: UtcTime) {
-        self.readings.send_modify(|readings| {
-            for reading in readings.values_mut() {
-                *reading = Reading::none(reason, at);
-            }
-        });
+        forget(&self.readings, reason, at);
     }
 }
 
 /// A connected weather station.
-pub struct IndiWeather {
-    link: Link<Talk>,
-    readings: watch::Receiver<BTreeMap<Quantity, Reading<f64>>>,
-}
+pub type IndiWeather = StationHandle<Talk>;
 
 /// Connects to the INDI device `device`; `poll` is the pause between two questions.
 pub fn connect_weather(
@@ -116,22 +107,11 @@ pub fn connect_weather(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<IndiWeather> {
-    let (readings_out, readings) = watch::channel(BTreeMap::new());
+    let (readings_out, readings) = watch::channel(Readings::new());
     let talk = Talk {
         session: Session::new(device),
         poll,
         readings: readings_out,
     };
-    Rc::new(IndiWeather {
-        link: Link::open(id, connector, clock, POLL_DEADLINE, talk),
-        readings,
-    })
-}
-
-device!(IndiWeather, ());
-
-impl ObservingConditions for IndiWeather {
-    fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>> {
-        self.readings.clone()
-    }
+    StationHandle::new(Link::open(id, connector, clock, POLL_DEADLINE, talk), readings)
 }

@@ -13,11 +13,9 @@ pub mod frame;
 pub mod map;
 
 use crate::{
-    interface::{
-        DeviceError, Enclosure, EnclosureStatus, Identity, KeySwitch, ObservingConditions, Pending, Plc, PlcStatus,
-        Quantity, Status,
-    },
-    link::{Dialogue, Link, device},
+    handle::{Controller, ControllerOrder, ControllerStates, Readings, RoofOrder},
+    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity},
+    link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -29,23 +27,15 @@ use alidade_model::{
 };
 use frame::{Framing, Table, Talker};
 use map::{Image, Map};
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
-use tokio::sync::watch;
+use std::{rc::Rc, time::Duration};
 
-/// A point is written with this value.
-struct Command {
-    point: &'static str,
-    value: f64,
-}
-
-struct Talk {
+/// How it is spoken to.
+pub struct Talk {
     talker: Talker,
     map: Map,
     poll: Duration,
     timeout: Duration,
-    enclosure: watch::Sender<Reading<EnclosureStatus>>,
-    plc: watch::Sender<Reading<PlcStatus>>,
-    readings: watch::Sender<BTreeMap<Quantity, Reading<f64>>>,
+    states: ControllerStates,
 }
 
 impl Talk {
@@ -81,14 +71,10 @@ fn unreadable(trouble: Trouble) -> Trouble {
 }
 
 impl Dialogue for Talk {
-    type Command = Command;
+    type Command = ControllerOrder;
     type Reply = ();
 
-    fn describe(command: &Command) -> String {
-        format!("{} {}", command.point, command.value)
-    }
-
-    fn deadline(&self, _: &Command) -> Duration {
+    fn deadline(&self, _: &ControllerOrder) -> Duration {
         self.timeout
     }
 
@@ -105,39 +91,44 @@ impl Dialogue for Talk {
         let image = self.image(wire).await.map_err(unreadable)?;
         let now = clock.now();
         let enclosure = enclosure(&self.map, &image)?;
-        self.readings.send_replace(weather(&self.map, &image, now));
-        self.plc.send_replace(Reading::good(status(&self.map, &image), now));
-        self.enclosure.send_replace(Reading::good(enclosure, now));
-        let moving = matches!(enclosure.state, EnclosureState::Opening | EnclosureState::Closing) || enclosure.rotating;
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(500))
-        } else {
-            self.poll
-        })
+        let (readings, plc) = (weather(&self.map, &image, now), status(&self.map, &image));
+        Ok(self.states.tell(readings, plc, enclosure, now, self.poll))
     }
 
-    async fn obey(&mut self, wire: &mut Wire, command: &Command) -> Result<(), Trouble> {
-        let Some(point) = self.map.points.get(command.point) else {
+    async fn obey(&mut self, wire: &mut Wire, command: &ControllerOrder) -> Result<(), Trouble> {
+        let (name, value) = written(command);
+        let Some(point) = self.map.points.get(name) else {
             return Err(Trouble::Refused {
                 code: 0,
-                message: format!("the map has no {}", command.point),
+                message: format!("the map has no {name}"),
             });
         };
+        let value = match (command, point.table) {
+            // A coil alternates, a register counts.
+            (ControllerOrder::Heartbeat(count), Table::Coil) => (count & 1) as f64,
+            _ => value,
+        };
         let pdu = match point.table {
-            Table::Coil => frame::write_coil(point.address, (command.value != 0.0) != point.invert),
-            _ => frame::write_words(point.address, &self.map.words(point, command.value)),
+            Table::Coil => frame::write_coil(point.address, (value != 0.0) != point.invert),
+            _ => frame::write_words(point.address, &self.map.words(point, value)),
         };
         self.talker.ask(wire, &pdu).await.map(drop)
     }
 
     fn unknown(&mut self, reason: NoData, at: UtcTime) {
-        self.enclosure.send_replace(Reading::none(reason, at));
-        self.plc.send_replace(Reading::none(reason, at));
-        self.readings.send_modify(|readings| {
-            for reading in readings.values_mut() {
-                *reading = Reading::none(reason, at);
-            }
-        });
+        self.states.unknown(reason, at);
+    }
+}
+
+/// The point that an order is written to, and its value.
+fn written(order: &ControllerOrder) -> (&'static str, f64) {
+    match order {
+        ControllerOrder::Roof(RoofOrder::Open) => ("command_open", 1.0),
+        ControllerOrder::Roof(RoofOrder::Close) => ("command_close", 1.0),
+        ControllerOrder::Roof(RoofOrder::Stop) => ("command_stop", 1.0),
+        ControllerOrder::Roof(RoofOrder::Rotate(azimuth)) => ("command_azimuth_deg", *azimuth),
+        ControllerOrder::Heartbeat(count) => ("heartbeat", f64::from(*count as u16)),
+        ControllerOrder::GrantAccess => ("grant_access", 1.0),
     }
 }
 
@@ -189,7 +180,7 @@ fn status(map: &Map, image: &Image) -> PlcStatus {
     }
 }
 
-fn weather(map: &Map, image: &Image, now: UtcTime) -> BTreeMap<Quantity, Reading<f64>> {
+fn weather(map: &Map, image: &Image, now: UtcTime) -> Readings {
     let read = |quantity: Quantity| {
         let value = map.value(quantity.name(), image)?;
         let (low, high) = quantity.plausible();
@@ -204,15 +195,7 @@ fn weather(map: &Map, image: &Image, now: UtcTime) -> BTreeMap<Quantity, Reading
 }
 
 /// The connected controller.
-pub struct ModbusPlc {
-    link: Link<Talk>,
-    enclosure: Status<EnclosureStatus>,
-    plc: Status<PlcStatus>,
-    readings: watch::Receiver<BTreeMap<Quantity, Reading<f64>>>,
-    beats: Cell<u16>,
-    /// The heartbeat is a coil.
-    alternates: bool,
-}
+pub type ModbusPlc = Controller<Talk>;
 
 /// Connects; `poll` is the pause between two readings at rest, `timeout` bounds an answer.
 pub fn connect(
@@ -224,90 +207,13 @@ pub fn connect(
     poll: Duration,
     timeout: Duration,
 ) -> Rc<ModbusPlc> {
-    let now = clock.now();
-    let (enclosure_out, enclosure) = watch::channel(Reading::none(NoData::NeverRead, now));
-    let (plc_out, plc) = watch::channel(Reading::none(NoData::NeverRead, now));
-    let (readings_out, readings) = watch::channel(BTreeMap::new());
-    let alternates = map
-        .points
-        .get("heartbeat")
-        .is_some_and(|point| point.table == Table::Coil);
+    let (states, views) = ControllerStates::new(clock.now());
     let talk = Talk {
         talker: Talker::new(framing, map.unit),
         map,
         poll,
         timeout,
-        enclosure: enclosure_out,
-        plc: plc_out,
-        readings: readings_out,
+        states,
     };
-    let link = Link::open(id, connector, clock, timeout, talk);
-    Rc::new(ModbusPlc {
-        link,
-        enclosure,
-        plc,
-        readings,
-        beats: Cell::new(0),
-        alternates,
-    })
-}
-
-device!(
-    ModbusPlc,
-    Command {
-        point: "command_stop",
-        value: 1.0
-    }
-);
-
-impl ModbusPlc {
-    fn say(&self, point: &'static str, value: f64) -> Pending<'_, ()> {
-        self.link.send(Command { point, value })
-    }
-}
-
-impl Enclosure for ModbusPlc {
-    fn enclosure_status(&self) -> Status<EnclosureStatus> {
-        self.enclosure.clone()
-    }
-    fn open(&self) -> Pending<'_, ()> {
-        self.say("command_open", 1.0)
-    }
-    fn close(&self) -> Pending<'_, ()> {
-        self.link.send_first(Command {
-            point: "command_close",
-            value: 1.0,
-        })
-    }
-    fn rotate(&self, azimuth_deg: f64) -> Pending<'_, ()> {
-        let has_slit = self.enclosure.borrow().value.is_ok_and(|s| s.azimuth_deg.is_some());
-        if !has_slit {
-            let error = DeviceError::Unsupported {
-                device: self.link.id.clone(),
-                capability: "turn".into(),
-            };
-            return Box::pin(std::future::ready(Err(error)));
-        }
-        self.say("command_azimuth_deg", azimuth_deg.rem_euclid(360.0))
-    }
-}
-
-impl ObservingConditions for ModbusPlc {
-    fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>> {
-        self.readings.clone()
-    }
-}
-
-impl Plc for ModbusPlc {
-    fn plc_status(&self) -> Status<PlcStatus> {
-        self.plc.clone()
-    }
-    fn heartbeat(&self) -> Pending<'_, ()> {
-        let beat = self.beats.get().wrapping_add(1);
-        self.beats.set(beat);
-        self.say("heartbeat", f64::from(if self.alternates { beat & 1 } else { beat }))
-    }
-    fn grant_access(&self) -> Pending<'_, ()> {
-        self.say("grant_access", 1.0)
-    }
+    Controller::new(Link::open(id, connector, clock, timeout, talk), views)
 }

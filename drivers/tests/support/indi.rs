@@ -72,6 +72,17 @@ impl Server {
         assert!(told.success(), "{property}");
     }
 
+    /// Asks for a property as another client would: `DEVICE.PROPERTY.ELEMENT`; `None` while there is none.
+    pub fn get(&self, property: &str) -> Option<String> {
+        let said = Command::new("indi_getprop")
+            .args(["-1", "-t", "2", "-p", &self.port.to_string(), property])
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
     /// Kills the processes of one driver that this server started.
     pub fn kill_driver(&self, driver: &str) {
         let mut killed = 0;

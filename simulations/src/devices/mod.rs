@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`plc`] | roof, dome azimuth, alarms, dead-man | COLIBRI text |
 //! | [`mount`] | slews, tracks, parks, refuses what is too low | LX200 |
+//! | [`nexstar`] | the same mount | NexStar hand control |
 //! | [`camera`] | exposes, reads out, cools | PYROS grammar |
 //! | [`movers`] | filter wheel, focuser | PYROS grammar |
 //! | [`station`] | weather station | NMEA-0183 |
@@ -13,6 +14,7 @@
 pub mod camera;
 pub mod mount;
 pub mod movers;
+pub mod nexstar;
 pub mod plc;
 pub mod station;
 

@@ -47,7 +47,15 @@ enum Motion {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Goal {
-    Sky { ra: f64, dec: f64 },
+    Sky {
+        ra: f64,
+        dec: f64,
+    },
+    /// A fixed direction, without tracking there.
+    Stand {
+        alt: f64,
+        az: f64,
+    },
     Park,
 }
 
@@ -73,6 +81,8 @@ pub struct MountModel {
     now: UtcTime,
     target: (f64, f64),
     stuck: bool,
+    /// Slews that begin now end so far from their target, degrees towards the equator.
+    pub misses_deg: f64,
 }
 
 impl MountModel {
@@ -89,6 +99,7 @@ impl MountModel {
             now,
             target: (0.0, 0.0),
             stuck: false,
+            misses_deg: 0.0,
         }
     }
 
@@ -111,6 +122,7 @@ impl MountModel {
             } else if elapsed >= arc / self.config.slew_deg_s + self.config.settle_s {
                 self.motion = match to {
                     Goal::Sky { ra, dec } => Motion::Sidereal { ra, dec },
+                    Goal::Stand { alt, az } => Motion::Fixed { alt, az },
                     Goal::Park => {
                         self.parked = true;
                         Motion::Fixed {
@@ -133,6 +145,7 @@ impl MountModel {
     fn goal_direction(&self, goal: Goal) -> (f64, f64) {
         match goal {
             Goal::Sky { ra, dec } => self.horizontal(ra, dec),
+            Goal::Stand { alt, az } => (alt, az),
             Goal::Park => (self.config.park_alt_deg, self.config.park_az_deg),
         }
     }
@@ -217,6 +230,7 @@ impl MountModel {
         if self.horizontal(ra, dec).0 < self.config.lowest_deg {
             return b"1Object below horizon#";
         }
+        let dec = dec - self.misses_deg.copysign(dec);
         self.motion = Motion::Slew {
             from: self.direction(),
             since: self.now,
@@ -225,7 +239,65 @@ impl MountModel {
         b"0"
     }
 
-    fn stop(&mut self) {
+    /// Slews to coordinates of date, woken first; false where it cannot look.
+    pub fn go_to(&mut self, ra: f64, dec: f64) -> bool {
+        (self.parked, self.target) = (false, (ra, dec));
+        self.slew() == b"0"
+    }
+
+    /// Slews to a fixed direction, woken first; false below the lower end.
+    pub fn go_to_horizontal(&mut self, alt: f64, az: f64) -> bool {
+        if alt < self.config.lowest_deg {
+            return false;
+        }
+        self.parked = false;
+        self.motion = Motion::Slew {
+            from: self.direction(),
+            since: self.now,
+            to: Goal::Stand { alt, az },
+        };
+        true
+    }
+
+    pub fn is_slewing(&self) -> bool {
+        matches!(self.motion, Motion::Slew { .. })
+    }
+
+    /// Tracks, or will when it has arrived.
+    pub fn is_tracking(&self) -> bool {
+        matches!(
+            self.motion,
+            Motion::Sidereal { .. }
+                | Motion::Slew {
+                    to: Goal::Sky { .. },
+                    ..
+                }
+        )
+    }
+
+    /// Right ascension and declination of date, degrees.
+    pub fn coordinates(&self) -> (f64, f64) {
+        match self.motion {
+            Motion::Sidereal { ra, dec } => (ra, dec),
+            _ => {
+                let (alt, az) = self.direction();
+                self.equatorial(alt, az)
+            }
+        }
+    }
+
+    /// Tracks where it stands, or stands where it is.
+    pub fn track(&mut self, on: bool) {
+        if on {
+            self.wake();
+        } else if let Motion::Sidereal { .. } = self.motion {
+            let (alt, az) = self.direction();
+            self.motion = Motion::Fixed { alt, az };
+        }
+    }
+
+    /// Ends a slew where it is.
+    pub fn stop(&mut self) {
         if let Motion::Slew { .. } = self.motion {
             let (alt, az) = self.direction();
             self.motion = Motion::Fixed { alt, az };
@@ -265,11 +337,7 @@ impl Responder for MountModel {
                 _ => b"0".to_vec(),
             },
             "GR" | "GD" => {
-                let (alt, az) = self.direction();
-                let (ra, dec) = match self.motion {
-                    Motion::Sidereal { ra, dec } => (ra, dec),
-                    _ => self.equatorial(alt, az),
-                };
+                let (ra, dec) = self.coordinates();
                 let text = if command == "GR" {
                     right_ascension(ra)
                 } else {
@@ -289,14 +357,11 @@ impl Responder for MountModel {
                 Vec::new()
             }
             "hW" => {
-                self.wake();
+                self.track(true);
                 Vec::new()
             }
             "hN" => {
-                if let Motion::Sidereal { .. } = self.motion {
-                    let (alt, az) = self.direction();
-                    self.motion = Motion::Fixed { alt, az };
-                }
+                self.track(false);
                 Vec::new()
             }
             "Q" => {
@@ -395,6 +460,18 @@ mod tests {
         }
         assert_eq!(mount.state(), MountState::Idle);
         assert!(mount.direction().0 > 11.0);
+    }
+
+    #[test]
+    fn a_mount_that_misses_says_where_it_really_is() {
+        let mut mount = mount();
+        say(&mut mount, ":hW");
+        (mount.target, mount.misses_deg) = (mount.equatorial(60.0, 180.0), 0.2);
+        assert_eq!(say(&mut mount, ":MS"), "0");
+        mount.advance(at(60.0), false);
+        assert_eq!(mount.state(), MountState::Tracking);
+        let dec = sexagesimal(say(&mut mount, ":GD").trim_end_matches('#')).unwrap();
+        assert!((mount.target.1 - dec - 0.2).abs() < 0.001, "{dec}");
     }
 
     #[test]

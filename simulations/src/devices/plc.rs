@@ -267,7 +267,7 @@ impl PlcModel {
             }
         } else {
             put(5, format!("{:.2}", noisy(weather.wind_m_s, 0.2).max(0.0)));
-            put(7, format!("{:.2}", weather.gust_m_s));
+            put(7, format!("{:.2}", noisy(weather.gust_m_s, 0.1).max(0.0)));
             put(
                 8,
                 format!(
@@ -283,15 +283,18 @@ impl PlcModel {
                 format!("{:.2}", noisy(weather.temperature_c + weather.sky_temperature_k, 0.1)),
             );
             put(19, format!("{:.2}", weather.temperature_c));
-            put(22, format!("{:.2}", weather.dew_point_c));
+            put(22, format!("{:.2}", noisy(weather.dew_point_c, 0.03)));
             let lux = if self.influence.sun_alt_deg > 0.0 {
                 20_000.0
             } else {
                 400.0 * (self.influence.sun_alt_deg / 2.0).exp()
             };
-            put(28, format!("{lux:.2}"));
+            put(28, format!("{:.2}", noisy(lux, 0.01 * lux).max(0.0)));
         }
-        put(31, format!("{:.1}", (weather.humidity_pct * 0.8).clamp(0.0, 100.0)));
+        put(
+            31,
+            format!("{:.2}", noisy(weather.humidity_pct * 0.8, 0.1).clamp(0.0, 100.0)),
+        );
         put(36, format!("{:.0}", self.influence.charge_pct));
         let mode = if self.stopped() {
             "ESTOP"

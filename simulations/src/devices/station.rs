@@ -57,12 +57,12 @@ impl Responder for StationModel {
                 let temperature = self.noisy(weather.temperature_c, 0.05);
                 let humidity = self.noisy(weather.humidity_pct, 0.2).clamp(0.0, 100.0);
                 let sky = self.noisy(weather.sky_temperature_k, 0.1);
+                let dew_point = self.noisy(weather.dew_point_c, 0.03);
                 [
                     format!("WIMWV,270.0,R,{wind:.2},M,A"),
                     format!(
-                        "WIMDA,29.0,I,{:.4},B,{temperature:.2},C,,C,{humidity:.2},,{:.2},C,,T,,M,,N,,M",
-                        weather.pressure_hpa / 1000.0,
-                        weather.dew_point_c
+                        "WIMDA,29.0,I,{:.4},B,{temperature:.2},C,,C,{humidity:.2},,{dew_point:.2},C,,T,,M,,N,,M",
+                        weather.pressure_hpa / 1000.0
                     ),
                     format!("PALDR,{:.2},{sky:.2}", weather.rain_mm_h),
                 ]
