@@ -178,6 +178,12 @@ def solving(folder):
     vectors, magnitude = catalogue_of(INDEX)
     made, seconds, _ = own("index", INDEX, folder / "tycho.idx")
     say(step="index", seconds=seconds, stars=made["stars"], quads=made["quads"], bytes=made["bytes"])
+    frame = Path(__file__).parents[2] / "agents/analysis/tests/data/pocs-unsolved.fits.fz"
+    answer, seconds, _ = own("solve", frame, folder / "tycho.idx")
+    # Where solve-field has its middle with the same package.
+    off = np.hypot((answer.get("ra_deg", np.nan) - 303.21096) * np.cos(np.radians(46.02)), answer.get("dec_deg", np.nan) - 46.01955) * 3600
+    say(step="a real frame", file=frame.name, solved=answer["solved"], seconds=seconds, matched=answer.get("matched"), off_arcsec=off)
+    figure("a real frame solved blind with the installed catalogue: arcseconds from solve-field's middle", off, at_most=20.6)
     rng = np.random.default_rng(3)
     width, scale = 1024, 4.0
     fields = []

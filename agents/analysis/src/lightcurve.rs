@@ -366,7 +366,7 @@ mod tests {
         let stars = (0..30usize).filter(|s| n.is_multiple_of(2) || s.is_multiple_of(2));
         let comparison = |s: usize| {
             let truth = 12.0 + 0.1 * s as f64;
-            let wrong = if s % 2 == 1 { 0.25 } else { -0.05 } + if s == 7 { 1.5 } else { 0.0 };
+            let wrong = 0.03 * ((s * 7 % 11) as f64 - 5.0) + 0.2 * (s % 2) as f64 + 1.5 * f64::from(s == 7);
             let noise = 0.002 * (((n * 31 + s * 17) % 11) as f64 - 5.0) / 5.0;
             Comparison {
                 star: (s as u64, 0),

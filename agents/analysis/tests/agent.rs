@@ -275,7 +275,7 @@ fn a_night_without_calibration_frames_uses_those_of_earlier_nights_and_says_so()
             "{hot}"
         );
         assert!(
-            said("green").iter().any(|d| d == "no master flat for filter g"),
+            said("green").iter().any(|d| d.starts_with("no master flat")),
             "{:?}",
             said("green")
         );
