@@ -91,7 +91,7 @@ pub struct PhotometryArgs {
     /// Level from which a pixel is saturated [default: SATURATE of the header]
     #[arg(long)]
     pub saturation: Option<f64>,
-    /// Draw the light curve of the target, as SVG
+    /// Draw the light curve of the target: an SVG if the name ends so, else a PNG
     #[arg(long, requires = "target")]
     pub plot: Option<PathBuf>,
     /// ICRS degrees of a star to follow
@@ -192,7 +192,7 @@ pub struct LightCurveArgs {
     /// Level from which a pixel is saturated [default: SATURATE of the header]
     #[arg(long)]
     pub saturation: Option<f64>,
-    /// Draw the curve: a PNG, or an SVG if the name ends so
+    /// Draw the curve: an SVG if the name ends so, else a PNG
     #[arg(long)]
     pub plot: Option<PathBuf>,
 }

@@ -9,13 +9,14 @@ use super::{
 use crate::{
     archive::exposure,
     astrometry::{Index, SkyStars, Solution},
-    candidates::{self, Circle, Field},
+    candidates::{self, Circle, Field, Visit},
     extract,
     measure::worth_matching,
     minor_planets,
     photometry::{self, ZeroPoint},
     preview,
 };
+use alidade_fits::Header;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -62,16 +63,30 @@ fn field<'a>(searched: &'a Searched, solution: &'a Solution, zero: &'a ZeroPoint
     }
 }
 
-/// What is new, brighter than known, or changed since earlier frames.
+/// Middle of the exposure, minutes since any time.
+fn minutes(header: &Header) -> Option<f64> {
+    let middle = exposure(header).unwrap_or(0.0) / 120.0;
+    header.get_f64("MJD-OBS").map(|d| d * 1440.0 + middle)
+}
+
+/// What is new, brighter than known, changed since earlier frames, or moving.
 pub fn candidates(path: &Path, index: &Path, options: &CandidateOptions) -> Result<Value, CommandError> {
     let index = open_index(index)?;
     let (searched, solution, zero) = calibrated(path, &index, &options.photometry)?;
     let filter = searched.header.get("FILTER").unwrap_or_default();
-    let mut before = Vec::new();
+    let mut before: Vec<Visit> = Vec::new();
     for earlier in &options.before {
         let (searched, solution, zero) = calibrated(earlier, &index, &options.photometry)?;
         let own = searched.header.get("FILTER").unwrap_or_default();
-        before.push(field(&searched, &solution, &zero).visit(&own));
+        let field = field(&searched, &solution, &zero);
+        let ((ra, dec), radius) = solution.wcs.circle(searched.image.width, searched.image.height);
+        let stars = index.cone(ra, dec, radius).map_err(CommandError::Failed)?;
+        let visit = Visit {
+            minutes: minutes(&searched.header),
+            news: candidates::search(&field, options.area, &stars, index.depth(), &before, &own, &[]),
+            ..field.visit(&own)
+        };
+        before.push(visit);
     }
     let ((ra, dec), radius) = solution.wcs.circle(searched.image.width, searched.image.height);
     let mut notes = Vec::new();
@@ -92,7 +107,9 @@ pub fn candidates(path: &Path, index: &Path, options: &CandidateOptions) -> Resu
     };
     let stars = index.cone(ra, dec, radius).map_err(CommandError::Failed)?;
     let field = field(&searched, &solution, &zero);
-    let found = candidates::search(&field, options.area, &stars, index.depth(), &before, &filter, &known);
+    let mut found = candidates::search(&field, options.area, &stars, index.depth(), &before, &filter, &known);
+    let least_arcsec = 1.5 * field.fwhm_px * field.wcs.scale_arcsec();
+    let motions = candidates::link(&before, &mut found, minutes(&searched.header), least_arcsec);
     if let Some(folder) = &options.cutouts {
         std::fs::create_dir_all(folder).map_err(|e| CommandError::Failed(format!("{}: {e}", folder.display())))?;
         for (number, candidate) in found.iter().take(CUTOUTS).enumerate() {
@@ -123,5 +140,6 @@ pub fn candidates(path: &Path, index: &Path, options: &CandidateOptions) -> Resu
         "notes": notes,
         "count": found.len(),
         "candidates": found,
+        "motions": motions,
     }))
 }

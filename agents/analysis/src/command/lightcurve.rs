@@ -64,15 +64,20 @@ fn picture(title: &str, points: &[Point], out: &Path) -> Result<Vec<u8>, Command
         .collect();
     let first = minutes.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
     let since: Vec<plot::Seen> = minutes.iter().map(|p| (p.0 - first, p.1)).collect();
+    drawn(title, &since, out)
+}
+
+/// Points as a picture of the kind that the name's end says.
+pub(super) fn drawn(title: &str, since: &[plot::Seen], out: &Path) -> Result<Vec<u8>, CommandError> {
     if since.is_empty() {
         return Err(CommandError::BadInput(
             "no frame with a time shows the target: nothing to plot".into(),
         ));
     }
     if out.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg")) {
-        return Ok(plot::light_curve(title, &since).into_bytes());
+        return Ok(plot::light_curve(title, since).into_bytes());
     }
-    plot::light_curve_png(title, &since).map_err(|e| CommandError::Failed(e.to_string()))
+    plot::light_curve_png(title, since).map_err(|e| CommandError::Failed(e.to_string()))
 }
 
 /// The light curve of a target as values: what the command says, and a page can draw. Frames that cannot be used are points

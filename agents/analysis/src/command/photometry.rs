@@ -1,7 +1,9 @@
 //! Zero points of frames, and a target on them.
 
 use super::{
-    CommandError, SolveHints, bad, number, open_index, read,
+    CommandError, SolveHints, bad,
+    lightcurve::drawn,
+    number, open_index, read,
     sky::{Searched, solve_searched},
     write,
 };
@@ -26,7 +28,7 @@ pub struct PhotometryOptions {
     pub saturation: Option<f64>,
     /// ICRS degrees of a star that is followed.
     pub target: Option<(f64, f64)>,
-    /// Where its light curve is drawn.
+    /// Where its light curve is drawn: an SVG by the name's end, else a PNG.
     pub plot: Option<PathBuf>,
 }
 
@@ -55,12 +57,7 @@ pub fn photometry(paths: &[PathBuf], index: &Path, options: &PhotometryOptions) 
             let points: Vec<plot::Seen> = curve.iter().filter_map(|p| Some((p.minutes?, p.seen?))).collect();
             let first = points.iter().map(|p| p.0).fold(f64::INFINITY, f64::min);
             let since: Vec<plot::Seen> = points.iter().map(|p| (p.0 - first, p.1)).collect();
-            if since.is_empty() {
-                return Err(CommandError::BadInput(
-                    "no frame with MJD-OBS shows the target: nothing to plot".into(),
-                ));
-            }
-            write(out, plot::light_curve("Light curve", &since).as_bytes())?;
+            write(out, &drawn("Light curve", &since, out)?)?;
         }
         answer["light_curve"] = json!(curve.into_iter().map(|p| p.told).collect::<Vec<_>>());
     }
