@@ -128,6 +128,39 @@ fn what_moves_between_visits_of_an_alert_is_named_and_the_burst_stays_first() {
     });
 }
 
+#[test]
+fn the_first_visit_is_the_reference_of_the_next_and_shows_what_faded_on_top_of_a_star() {
+    let folder = Folder::new("reference");
+    let (stars, lights) = field();
+    // Two pixels beside a star of the field: no source of its own.
+    let beside = lights
+        .iter()
+        .find(|l| (450.0..570.0).contains(&l.x) && (450.0..570.0).contains(&l.y) && l.counts < counts(14.5))
+        .copied()
+        .unwrap();
+    let visit = |mag: f64| {
+        let burst = lit(beside.x + 2.0, beside.y - 1.0, mag);
+        lights.iter().copied().chain([burst]).collect::<Vec<Light>>()
+    };
+    run(async {
+        let house = House::new(&folder.0, Some(stars));
+        let place = truth().sky_of(beside.x + 2.0, beside.y - 1.0);
+        house.send(house.alert("a", place), &frame_bytes(3, 0.0, &visit(14.0)));
+        house.send(house.alert("b", place), &frame_bytes(4, 4.0, &visit(15.0)));
+        house.finish(2).await;
+        assert!(report(&folder, "a")["subtraction"].is_null());
+        let difference = report(&folder, "b")["subtraction"].clone();
+        assert_eq!(difference["reference"], "2026-03-14/calibrated/a.fits", "{difference}");
+        let changes = difference["changes"].as_array().unwrap();
+        assert_eq!(changes.len(), 1, "{difference}");
+        let number = |key: &str| changes[0][key].as_f64().unwrap();
+        let off = alidade_analysis::astrometry::stars::separation(number("ra"), number("dec"), place.0, place.1);
+        assert!(off * 3600.0 < 1.5 && number("flux") < 0.0, "{difference}");
+        // Of 14.0 less 15.0 remains the light of 14.55.
+        assert!((number("mag") - 14.55).abs() < 0.15, "{difference}");
+    });
+}
+
 fn report(folder: &Folder, exposure: &str) -> Value {
     let path = folder.0.join(format!("2026-03-14/alerts/{exposure}.json"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()

@@ -111,6 +111,8 @@ pub struct Visit {
     pub points: Vec<Point>,
     /// What was a candidate then.
     pub news: Vec<Candidate>,
+    /// The calibrated frame, below the data folder.
+    pub calibrated: Option<String>,
 }
 
 /// Where a known object is.
@@ -152,6 +154,7 @@ impl Field<'_> {
             minutes: None,
             points: self.sources.iter().filter_map(point).collect(),
             news: Vec::new(),
+            calibrated: None,
         }
     }
 }

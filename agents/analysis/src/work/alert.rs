@@ -1,6 +1,6 @@
 //! The frame of an alert: the error circle first, then the whole frame, searched for what is new, brighter or moving.
 
-use super::{Answer, Job, Made, Written, wanted, write};
+use super::{Answer, Job, Made, Written, reference::subtracted, wanted, write};
 use crate::{
     astrometry::Wcs,
     candidates::{self, Candidate, Circle, Field, Visit},
@@ -28,7 +28,11 @@ const MOST_SHARE: f64 = 0.5;
 /// The part of a frame that holds the error circle wherever the mount may really have pointed, for a frame of this size
 /// and header; `None` where it lies outside or is most of the frame.
 pub fn part_of(header: &Header, width: usize, height: usize, area: &ErrorCircle) -> Option<Section> {
-    let wcs = Wcs::read(header)?;
+    part_of_wcs(&Wcs::read(header)?, width, height, area)
+}
+
+/// The same by world coordinates.
+pub(super) fn part_of_wcs(wcs: &Wcs, width: usize, height: usize, area: &ErrorCircle) -> Option<Section> {
     let (x, y) = wcs.pixel_of(area.ra_deg, area.dec_deg)?;
     let reach = (area.radius_deg + POINTING_DEG[0]) * 3600.0 / wcs.scale_arcsec();
     let side = (2.0 * reach).max(LEAST_SIDE_PX as f64);
@@ -175,9 +179,12 @@ pub(super) fn answer(
         pictures.push(path.clone());
         written.push(write(&job.data_dir, path, ProductKind::Preview, &bytes)?);
     }
+    let calibrated = format!("{}/calibrated/{}.fits", job.night, job.frame.exposure);
     let visit = Visit {
         minutes,
         news: candidates.clone(),
+        // The frame itself is written when all of it has been reduced.
+        calibrated: area.is_none().then_some(calibrated),
         ..field.visit(filter)
     };
     let curve = light_curve(job, event, &visit, &candidates, 2.0 * width_arcsec);
@@ -194,6 +201,14 @@ pub(super) fn answer(
         }
         None => None,
     };
+    let difference = match area {
+        None => subtracted(job, reduction, wcs, zero.mag),
+        Some(_) => None,
+    };
+    let subtraction = difference.map(|d| match d {
+        Ok(done) => serde_json::json!(done),
+        Err(cause) => serde_json::json!({ "failed": cause }),
+    });
     let report = serde_json::to_vec_pretty(&serde_json::json!({
         "event": event,
         "searched": if area.is_some() { "error circle" } else { "whole frame" },
@@ -210,6 +225,7 @@ pub(super) fn answer(
         "visits_before": job.before.len(),
         "candidates": candidates,
         "motions": motions,
+        "subtraction": subtraction,
         "cutouts": pictures,
         "light_curve": light_curve,
     }))

@@ -3,9 +3,11 @@
 
 mod alert;
 mod masters;
+mod reference;
 
 pub use alert::{error_box, part_of};
 pub use masters::{Made, make_masters};
+pub use reference::{Changed, Subtracted};
 
 use self::alert::{answer, unsearched};
 use crate::{
