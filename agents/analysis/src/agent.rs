@@ -1,4 +1,5 @@
-//! The shell: keeps the calibration frames of the night, makes masters of them, reduces every frame.
+//! The shell: keeps the calibration frames of the night, makes masters of them, reduces every frame. What tonight has no
+//! master of is taken from the nights before ([`archive`](crate::archive)), also after a restart in the middle of the night.
 //!
 //! ```text
 //! bias, dark, flat --> kept by channel --+

@@ -20,6 +20,9 @@ pub enum Degradation {
     Overscan { cause: String },
     #[error("bad-pixel mask: {cause}")]
     BadPixels { cause: String },
+    /// A master was used that is not what it should be.
+    #[error("the {master} is in doubt: {cause}")]
+    Doubtful { master: String, cause: String },
 }
 
 /// Median; the mean of the two middle values of an even number. Zero without values.
@@ -54,45 +57,6 @@ pub fn combine(frames: &[Image]) -> Option<Image> {
         width: first.width,
         height: first.height,
         pixels,
-    })
-}
-
-/// A flat from frames of different brightness: bias and dark off, each scaled to its median, combined, mean 1.
-pub fn flat(frames: &[Image], bias: Option<&Image>) -> Option<Image> {
-    let scaled: Vec<Image> = frames
-        .iter()
-        .filter_map(|frame| {
-            let mut frame = frame.clone();
-            if let Some(bias) = bias.filter(|b| b.pixels.len() == frame.pixels.len()) {
-                for (pixel, b) in frame.pixels.iter_mut().zip(&bias.pixels) {
-                    *pixel -= b;
-                }
-            }
-            let level = median(&mut frame.pixels.clone());
-            // Too dark says nothing about the response; too bright is not linear.
-            if !(500.0..55_000.0).contains(&level) {
-                return None;
-            }
-            for pixel in &mut frame.pixels {
-                *pixel /= level;
-            }
-            Some(frame)
-        })
-        .collect();
-    let count = scaled.len() as f64;
-    let first = scaled.first()?;
-    let size = first.pixels.len();
-    let mut sums = vec![0f64; size];
-    for frame in scaled.iter().filter(|f| f.pixels.len() == size) {
-        for (sum, pixel) in sums.iter_mut().zip(&frame.pixels) {
-            *sum += f64::from(*pixel) / count;
-        }
-    }
-    let mean = sums.iter().sum::<f64>() / sums.len() as f64;
-    Some(Image {
-        width: first.width,
-        height: first.height,
-        pixels: sums.iter().map(|s| (s / mean) as f32).collect(),
     })
 }
 
@@ -199,18 +163,5 @@ mod tests {
             ]
         );
         assert_eq!(raw.pixels, vec![100.0; 8]);
-    }
-
-    #[test]
-    fn a_flat_has_mean_one_and_the_shape_of_the_response() {
-        let frame = |level: f32| Image {
-            width: 4,
-            height: 2,
-            pixels: (0..8).map(|n| 1000.0 + level * (1.0 + n as f32 / 100.0)).collect(),
-        };
-        let flat = flat(&[frame(8000.0), frame(16_000.0)], Some(&flat_image(1000.0))).unwrap();
-        let mean: f32 = flat.pixels.iter().sum::<f32>() / 8.0;
-        assert!((mean - 1.0).abs() < 1e-5);
-        assert!((flat.pixels[7] / flat.pixels[0] - 1.07).abs() < 1e-4);
     }
 }

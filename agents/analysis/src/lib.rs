@@ -9,6 +9,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`calibrate`] | pure: masters, and their application |
+//! | [`association`] | pure: which master fits a frame, and what is said where none does |
+//! | [`archive`] | masters on disk, tonight's and those of other nights |
+//! | [`flats`] | master flats of frames of different brightness |
 //! | [`overscan`] | pure: the part of a detector that sees no light, and the part that does |
 //! | [`bad_pixels`] | pure: hot and dead pixels, found and filled |
 //! | [`masters`] | masters of many large frames, a band of rows at a time |
@@ -23,6 +26,7 @@
 //! | [`subtract`] | difference of two frames, and what changed |
 //! | [`photometry`] | zero point, limiting magnitude, extinction, brightness at a place |
 //! | [`preview`] | pure: a small picture |
+//! | [`lightcurve`] | the brightness of a target over many frames, with the air mass taken out |
 //! | [`plot`] | celestial grid, light curve |
 //! | [`reduce`] | pure: the whole chain for one frame |
 //! | [`command`] | what the command line does with files |
@@ -32,6 +36,8 @@
 //! | [`agent`] | the shell: keeps the masters of the night, reduces every frame, alert frames first |
 
 pub mod agent;
+pub mod archive;
+pub mod association;
 pub mod astrometry;
 pub mod background;
 pub mod bad_pixels;
@@ -41,6 +47,9 @@ pub mod circular;
 pub mod command;
 pub mod cosmics;
 pub mod extract;
+pub mod flats;
+mod levels;
+pub mod lightcurve;
 pub mod masters;
 pub mod measure;
 pub mod minor_planets;

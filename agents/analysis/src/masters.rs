@@ -282,14 +282,15 @@ impl<'a> Opened<'a> {
         method: Method,
         prepare: &Prepare<'_>,
     ) -> Result<(), MasterError> {
-        for ((frame, band), path) in self.frames.iter().zip(bands.iter_mut()).zip(self.paths) {
+        let all = self.frames.iter().zip(bands.iter_mut()).zip(self.paths);
+        for (number, ((frame, band), path)) in all.enumerate() {
             frame
                 .rows(first, out.len() / self.width, band)
                 .map_err(|e| MasterError::Frame {
                     path: path.clone(),
                     cause: e.into(),
                 })?;
-            prepare(frame.header(), first * self.width, band);
+            prepare(number, frame.header(), first * self.width, band);
         }
         let slices: Vec<&[f32]> = bands.iter().map(Vec::as_slice).collect();
         combine_piece(&slices, 0, out, desk, &self.steps, method);
@@ -297,8 +298,12 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Changes pixels of a frame on the way: called with its header and the first pixel's place in the trimmed frame.
-pub type Prepare<'a> = dyn Fn(&Header, usize, &mut [f32]) + Sync + 'a;
+/// Changes pixels of a frame on the way: called with its place in the list, its header and the first pixel's place in the
+/// trimmed frame.
+pub type Prepare<'a> = dyn Fn(usize, &Header, usize, &mut [f32]) + Sync + 'a;
+
+/// Leaves the pixels as they are.
+pub const AS_THEY_ARE: &Prepare<'static> = &|_, _, _, _| {};
 
 /// Keeps the first failure of several workers.
 fn note(failed: &Mutex<Option<MasterError>>, outcome: Result<(), MasterError>) {
@@ -345,6 +350,7 @@ pub fn combine_into(
     paths: &[PathBuf],
     method: Method,
     layout: &Layout,
+    prepare: &Prepare<'_>,
     out: &Path,
     describe: impl FnOnce(&mut Header),
 ) -> Result<(usize, usize), MasterError> {
@@ -368,7 +374,7 @@ pub fn combine_into(
             let Bench { desk, bands, out } = bench;
             let out = &mut out[..rows * width];
             let done = opened
-                .band(desk, bands, first, out, method, &|_, _, _| {})
+                .band(desk, bands, first, out, method, prepare)
                 .and_then(|()| file.write(first, out).map_err(unwritten));
             note(&failed, done);
         },
@@ -429,17 +435,21 @@ mod tests {
             path
         };
         let (a, b) = (file("a", 6), file("b", 7));
-        let nothing = |_: &Header, _: usize, _: &mut [f32]| {};
-        let two = combine_files(&[a.clone(), a.clone()], Method::Clipped, &Layout::default(), &nothing)
-            .unwrap()
-            .1;
+        let two = combine_files(
+            &[a.clone(), a.clone()],
+            Method::Clipped,
+            &Layout::default(),
+            AS_THEY_ARE,
+        )
+        .unwrap()
+        .1;
         assert_eq!(two.pixels, (0..24).map(|n| n as f32).collect::<Vec<_>>());
-        let error = combine_files(&[a, b], Method::Clipped, &Layout::default(), &nothing)
+        let error = combine_files(&[a, b], Method::Clipped, &Layout::default(), AS_THEY_ARE)
             .unwrap_err()
             .to_string();
         assert!(error.contains("7 x 4"), "{error}");
         assert!(matches!(
-            combine_files(&[], Method::Mean, &Layout::default(), &nothing),
+            combine_files(&[], Method::Mean, &Layout::default(), AS_THEY_ARE),
             Err(MasterError::NoFrames)
         ));
         std::fs::remove_dir_all(&folder).unwrap();

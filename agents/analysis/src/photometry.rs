@@ -47,7 +47,7 @@ pub enum Brightness {
     },
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
     if values.is_empty() {
         return f64::NAN;
@@ -107,22 +107,29 @@ pub fn limiting_magnitude(zero: &ZeroPoint, rms: f32, radius_px: f64, gain_e_adu
     zero.mag - 2.5 * (flux / exposure_s).log10()
 }
 
-/// Brightness in an aperture at a place of a background-subtracted image, whether something is there or not.
-pub fn forced(
-    image: &Image,
-    (x, y): (f64, f64),
-    zero: &ZeroPoint,
-    rms: f32,
-    radius_px: f64,
-    gain_e_adu: f64,
-    exposure_s: f64,
-) -> Option<Brightness> {
+/// Counts in an aperture at a place of a background-subtracted image, whether something is there or not, and their noise;
+/// `None` where less than half of the aperture has values.
+pub fn forced_flux(image: &Image, (x, y): (f64, f64), rms: f32, radius_px: f64, gain_e_adu: f64) -> Option<(f64, f64)> {
     let inside = x >= 0.0 && y >= 0.0 && x < image.width as f64 && y < image.height as f64;
     let (flux, area) = extract::aperture(image, x, y, radius_px);
     if !inside || area < 0.5 * std::f64::consts::PI * radius_px * radius_px {
         return None;
     }
     let noise = (area * f64::from(rms).powi(2) + flux.max(0.0) / gain_e_adu.max(1e-6)).sqrt();
+    Some((flux, noise))
+}
+
+/// The same as a brightness.
+pub fn forced(
+    image: &Image,
+    place: (f64, f64),
+    zero: &ZeroPoint,
+    rms: f32,
+    radius_px: f64,
+    gain_e_adu: f64,
+    exposure_s: f64,
+) -> Option<Brightness> {
+    let (flux, noise) = forced_flux(image, place, rms, radius_px, gain_e_adu)?;
     if flux > 3.0 * noise {
         let error = (2.5 / std::f64::consts::LN_10 * noise / flux).hypot(zero.error);
         let mag = zero.mag - 2.5 * (flux / exposure_s).log10();

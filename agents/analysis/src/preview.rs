@@ -131,7 +131,12 @@ pub fn cutout(image: &Image, rms: f32, (x, y): (f64, f64)) -> Result<Vec<u8>, pn
     encoded(&bytes, side, side, png::ColorType::Grayscale)
 }
 
-fn encoded(bytes: &[u8], width: usize, height: usize, colour: png::ColorType) -> Result<Vec<u8>, png::EncodingError> {
+pub(crate) fn encoded(
+    bytes: &[u8],
+    width: usize,
+    height: usize,
+    colour: png::ColorType,
+) -> Result<Vec<u8>, png::EncodingError> {
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, width as u32, height as u32);
     encoder.set_color(colour);

@@ -4,7 +4,7 @@
 use alidade_analysis::{
     astrometry::{Star, Wcs, index::Contents},
     bad_pixels::Limits,
-    command::{self, CalibrateOptions, CommandError, Method, PhotometryOptions, SolveHints},
+    command::{self, CalibrateOptions, CommandError, LightCurveOptions, Method, PhotometryOptions, SolveHints},
     cosmics::CosmicOptions,
     extract::Options,
     overscan::Layout,
@@ -120,6 +120,18 @@ fn photometry() -> PhotometryOptions {
     }
 }
 
+fn curve(index: &Path) -> LightCurveOptions {
+    LightCurveOptions {
+        target: (120.0, 40.0),
+        index: Some(index.into()),
+        hints: SolveHints::default(),
+        aperture_px: 5.0,
+        gain_e_adu: 1.0,
+        saturation: None,
+        plot: None,
+    }
+}
+
 /// The errors of every command that reads an image.
 fn errors(path: &Path, good: &Path, index: &Path, out: &Path) -> Vec<Option<CommandError>> {
     let subtract = SubtractOptions {
@@ -138,6 +150,8 @@ fn errors(path: &Path, good: &Path, index: &Path, out: &Path) -> Vec<Option<Comm
         command::photometry(&[path.into()], index, &photometry()).err(),
         command::subtract(path, good, &subtract, out, None).err(),
         command::compress(path, out).err(),
+        command::light_curve(&[path.into()], &curve(index)).err(),
+        command::combine_flats(&[path.into()], Method::Clipped, &Layout::default(), None, out).err(),
     ]
 }
 
@@ -200,6 +214,57 @@ fn every_broken_file_is_refused_with_its_cause_by_every_command() {
     let last = flipped.len() - 3000;
     flipped[last] ^= 1;
     assert!(command::verify(&folder.file("flipped.fits", &flipped)).is_err());
+}
+
+#[test]
+fn calibration_frames_of_another_size_are_refused_and_those_of_a_library_are_not_used() {
+    let folder = Folder::new("sizes");
+    let (_, image) = field();
+    let raw = folder.file("raw.fits", &frame(&image, None));
+    let out = folder.0.join("out.fits");
+    let mut header = Header::new();
+    header.text("IMAGETYP", "master bias", "");
+    let small = Image {
+        width: 30,
+        height: 20,
+        pixels: vec![10.0; 600],
+    };
+    std::fs::create_dir_all(folder.0.join("masters")).unwrap();
+    let wrong = folder.file("masters/wrong.fits", &alidade_fits::write_f32(&header, &small).unwrap());
+    let given = Some(wrong);
+    let plain = CalibrateOptions::default;
+    let table = [
+        CalibrateOptions {
+            bias: given.clone(),
+            ..plain()
+        },
+        CalibrateOptions {
+            dark: given.clone(),
+            ..plain()
+        },
+        CalibrateOptions {
+            flat: given.clone(),
+            ..plain()
+        },
+        CalibrateOptions {
+            bad_pixels: given,
+            ..plain()
+        },
+    ];
+    for options in table {
+        let error = command::calibrate(&raw, &options, &out).unwrap_err();
+        assert!(
+            matches!(&error, CommandError::BadInput(text) if text.contains("30 x 20")),
+            "{error}"
+        );
+    }
+    let library = CalibrateOptions {
+        library: Some(folder.0.clone()),
+        ..plain()
+    };
+    let answer = command::calibrate(&raw, &library, &out).unwrap();
+    assert_eq!(answer["degradations"].as_array().unwrap().len(), 3, "{answer}");
+    assert!(answer["notes"].to_string().contains("another size"), "{answer}");
 }
 
 #[test]

@@ -100,6 +100,15 @@ impl Header {
             .map(|c| c.get(..8).unwrap_or_default().trim_end().to_owned())
     }
 
+    /// Takes over the card of a keyword as `from` has it; without one nothing changes.
+    pub fn take(&mut self, from: &Header, keyword: &str) {
+        let named = |c: &&String| c.get(..8).is_some_and(|k| k.trim_end() == keyword);
+        if let Some(card) = from.cards.iter().find(named) {
+            self.remove(keyword);
+            self.cards.push(card.clone());
+        }
+    }
+
     /// Removes a keyword.
     pub fn remove(&mut self, keyword: &str) {
         self.cards
@@ -204,5 +213,11 @@ mod tests {
         header.number("EXPTIME", 5, "[s] mended");
         assert_eq!(header.get_f64("EXPTIME"), Some(5.0));
         assert_eq!(header.get("NOTHING"), None);
+        let mut other = Header::new();
+        other.number("EXPTIME", 7, "");
+        other.take(&header, "EXPTIME");
+        other.take(&header, "NOTHING");
+        assert_eq!(other.get_f64("EXPTIME"), Some(5.0));
+        assert_eq!(other.keywords().count(), 1);
     }
 }

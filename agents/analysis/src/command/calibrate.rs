@@ -1,13 +1,15 @@
-//! Commands that calibrate: masters of many frames, a mask of bad pixels, a raw frame calibrated.
+//! Commands that calibrate: a mask of bad pixels, a raw frame calibrated.
 
-use super::{CommandError, bad, mask_for, median, number, partial, read, write};
+use super::{CommandError, bad, mask_for, median, number, read, write};
 use crate::{
+    archive::{self, Fitting, Shelf},
+    association::{Kind, Setup},
     bad_pixels::{BadPixels, Limits},
     calibrate::{self, Masters},
-    masters::{self, MasterError, Method},
+    flats,
     overscan::{self, Layout},
 };
-use alidade_fits::{Header, Image, Rows};
+use alidade_fits::{Header, Image};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +21,13 @@ pub struct CalibrateOptions {
     pub flat: Option<PathBuf>,
     /// Of the trimmed frame; its pixels are filled by their neighbours.
     pub bad_pixels: Option<PathBuf>,
+    /// Folder of masters (a data folder, or any of [`archive`]'s layout) from which what is not given is taken.
+    pub library: Option<PathBuf>,
     pub layout: Layout,
 }
 
 /// Takes a frame's overscan off; what is doubtful is said.
-fn trimmed(path: &Path, layout: &Layout) -> Result<(Header, Image, Vec<String>), CommandError> {
+pub(super) fn trimmed(path: &Path, layout: &Layout) -> Result<(Header, Image, Vec<String>), CommandError> {
     let (mut header, image) = read(path)?;
     let placed = overscan::place(&header, image.width, image.height, layout);
     let (placed, mut notes) = placed.map_err(|e| bad(path, e))?;
@@ -39,7 +43,7 @@ fn trimmed(path: &Path, layout: &Layout) -> Result<(Header, Image, Vec<String>),
 }
 
 /// A master that must have the size of the frame; one that still has its overscan is treated as the frame was.
-fn fitting(path: &Path, frame: &Image, layout: &Layout) -> Result<(Header, Image), CommandError> {
+fn fitting_size(path: &Path, frame: &Image, layout: &Layout) -> Result<(Header, Image), CommandError> {
     let (header, image) = read(path)?;
     if (image.width, image.height) == (frame.width, frame.height) {
         return Ok((header, image));
@@ -63,20 +67,11 @@ fn dark_rate(
     exposure_s: Option<f64>,
     notes: &mut Vec<String>,
 ) -> Result<(Image, f64), CommandError> {
-    let (header, mut dark) = fitting(path, frame, &options.layout)?;
-    let holds_bias = match header.get("BIASSUB").as_deref() {
-        Some("T") => false,
-        Some(_) => true,
-        None => bias.is_some_and(|b| median(&dark.pixels) > 0.5 * median(&b.pixels)),
-    };
-    if holds_bias {
-        less(&mut dark, bias);
+    let (header, mut dark) = fitting_size(path, frame, &options.layout)?;
+    if archive::free_dark(&header, &mut dark, bias) {
         notes.push("bias taken off the dark".to_owned());
     }
-    let own = header
-        .get_f64("EXPTIME")
-        .or_else(|| header.get_f64("EXPOSURE"))
-        .filter(|s| *s > 0.0);
+    let own = archive::exposure(&header);
     let (scale, seconds) = match (own, exposure_s) {
         (Some(own), Some(seconds)) => (own, seconds),
         _ => {
@@ -88,12 +83,6 @@ fn dark_rate(
     Ok((dark, seconds))
 }
 
-fn less(image: &mut Image, bias: Option<&Image>) {
-    if let Some(bias) = bias {
-        image.pixels.iter_mut().zip(&bias.pixels).for_each(|(p, b)| *p -= b);
-    }
-}
-
 /// A flat of mean 1, without its bias.
 fn response(
     path: &Path,
@@ -102,56 +91,94 @@ fn response(
     layout: &Layout,
     notes: &mut Vec<String>,
 ) -> Result<Image, CommandError> {
-    let (header, mut flat) = fitting(path, frame, layout)?;
-    if median(&flat.pixels) > 50.0 && header.get("BIASSUB").as_deref() != Some("T") {
-        less(&mut flat, bias);
+    let (header, mut flat) = fitting_size(path, frame, layout)?;
+    if archive::free_flat(&header, &mut flat, bias) {
         notes.push("bias taken off the flat".to_owned());
     }
-    let valid = || flat.pixels.iter().filter(|p| p.is_finite());
-    let mean = valid().map(|p| f64::from(*p)).sum::<f64>() / valid().count() as f64;
-    if mean.is_nan() || mean <= 0.0 {
+    if !flats::to_mean_one(&mut flat) {
         return Err(bad(path, "a flat needs a level above zero"));
     }
-    flat.pixels.iter_mut().for_each(|p| *p = (f64::from(*p) / mean) as f32);
     Ok(flat)
+}
+
+/// What is not given, from the library; `bias` is a given one.
+fn from_library(
+    header: &Header,
+    image: &Image,
+    options: &CalibrateOptions,
+    bias: Option<&Image>,
+) -> Result<Fitting, CommandError> {
+    let Some(folder) = &options.library else {
+        return Ok(Fitting::default());
+    };
+    if !folder.is_dir() {
+        return Err(bad(folder, "not a folder"));
+    }
+    let setup = Setup::of(header, (image.width, image.height));
+    let given = [&options.bias, &options.dark, &options.flat, &options.bad_pixels];
+    let wanted: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .zip(given)
+        .filter(|(_, given)| given.is_none())
+        .map(|(kind, _)| kind)
+        .collect();
+    let shelf = Shelf::open(folder, setup.mjd);
+    Ok(shelf.fit(&setup, &wanted, bias))
 }
 
 /// Takes overscan and masters off a raw frame, fills its bad pixels and writes the result.
 ///
 /// A dark is scaled by EXPTIME, and a flat to mean 1. Whether they still hold the bias is read from BIASSUB or, without
-/// it, told by their level: a dark as bright as half the bias, and a flat brighter than 50 units, hold it.
+/// it, told by their level: a dark as bright as half the bias, and a flat brighter than 50 units, hold it. What is not
+/// given is taken from the library, if there is one, by the rule of [`association`](crate::association).
 pub fn calibrate(raw: &Path, options: &CalibrateOptions, out: &Path) -> Result<Value, CommandError> {
     let (mut header, mut image, mut notes) = trimmed(raw, &options.layout)?;
     let exposure_s = header.get_f64("EXPTIME").or_else(|| header.get_f64("EXPOSURE"));
     let layout = &options.layout;
-    let bias = options.bias.as_ref().map(|p| fitting(p, &image, layout)).transpose()?;
-    let bias = bias.map(|b| b.1);
+    let given = options
+        .bias
+        .as_ref()
+        .map(|p| fitting_size(p, &image, layout))
+        .transpose()?;
+    let given = given.as_ref().map(|b| &b.1);
+    let fitting = from_library(&header, &image, options, given)?;
+    let bias = given.or(fitting.bias.as_deref());
+    if fitting.dark_rate.is_some() && exposure_s.is_none() {
+        notes.push("the exposure time is missing: no dark current is taken off".to_owned());
+    }
     let mut seconds = exposure_s.unwrap_or(0.0);
     let mut dark = None;
     if let Some(path) = &options.dark {
-        let (rate, scaled) = dark_rate(path, &image, bias.as_ref(), options, exposure_s, &mut notes)?;
+        let (rate, scaled) = dark_rate(path, &image, bias, options, exposure_s, &mut notes)?;
         (dark, seconds) = (Some(rate), scaled);
     }
-    let mut flat = None;
-    if let Some(path) = &options.flat {
-        flat = Some(response(path, &image, bias.as_ref(), layout, &mut notes)?);
-    }
+    let flat = match &options.flat {
+        Some(path) => Some(response(path, &image, bias, layout, &mut notes)?),
+        None => None,
+    };
     let masters = Masters {
-        bias: bias.as_ref(),
-        dark_rate: dark.as_ref(),
-        flat: flat.as_ref(),
+        bias,
+        dark_rate: dark.as_ref().or(fitting.dark_rate.as_deref()),
+        flat: flat.as_ref().or(fitting.flat.as_deref()),
     };
     let filter = header.get("FILTER").unwrap_or_default();
-    let degradations = calibrate::apply(&mut image, masters, seconds, &filter);
+    let mut degradations = calibrate::apply(&mut image, masters, seconds, &filter);
+    degradations.extend(fitting.degradations());
+    notes.extend(fitting.missing.iter().cloned());
+    let mask = match &options.bad_pixels {
+        Some(path) => Some(mask_for(path, image.width, image.height)?),
+        None => fitting.mask.as_deref().cloned(),
+    };
     let mut filled = None;
-    if let Some(path) = &options.bad_pixels {
-        let (done, left) = mask_for(path, image.width, image.height)?.interpolate(&mut image);
+    if let Some(mask) = mask {
+        let (done, left) = mask.interpolate(&mut image);
         header.number("NBADPIX", done + left, "[pix] bad, filled by their neighbours");
         filled = Some(done);
         if left > 0 {
             notes.push(format!("{left} bad pixels have no good neighbour and no value"));
         }
     }
+    fitting.record_files(&mut header);
     for note in notes
         .iter()
         .cloned()
@@ -169,59 +196,10 @@ pub fn calibrate(raw: &Path, options: &CalibrateOptions, out: &Path) -> Result<V
         "height": image.height,
         "median": number(median(&image.pixels)),
         "bad_pixels_filled": filled,
+        "masters": fitting.used,
         "notes": notes,
         "degradations": degradations.iter().map(ToString::to_string).collect::<Vec<_>>(),
     }))
-}
-
-/// Combines frames of one size, each without its overscan, and writes the master, with the first frame's header. Bands of
-/// the frames and of the master are in memory, none of them whole.
-pub fn combine(paths: &[PathBuf], method: Method, layout: &Layout, out: &Path) -> Result<Value, CommandError> {
-    let partial = partial(out);
-    let combined = masters::combine_into(paths, method, layout, &partial, |header| {
-        header.number("NCOMBINE", paths.len(), "frames combined");
-        header.remove("BLANK");
-        header.history("combined by alidade");
-    });
-    let failed = |e: &dyn std::fmt::Display| CommandError::Failed(format!("{}: {e}", out.display()));
-    let done = combined.map_err(|e| match e {
-        MasterError::Unwritten { cause, .. } => failed(&cause),
-        other => CommandError::BadInput(other.to_string()),
-    });
-    let done = done.and_then(|size| {
-        let median = median_of_rows(&partial).map_err(|e| failed(&e))?;
-        std::fs::rename(&partial, out).map_err(|e| failed(&e))?;
-        Ok((size, median))
-    });
-    if done.is_err() {
-        // Nothing more can be done about a remainder that cannot be removed.
-        drop(std::fs::remove_file(&partial));
-    }
-    let ((width, height), median) = done?;
-    Ok(json!({
-        "file": out.display().to_string(),
-        "frames": paths.len(),
-        "width": width,
-        "height": height,
-        "median": number(median),
-    }))
-}
-
-/// The median of an image on disk, some rows at a time.
-fn median_of_rows(path: &Path) -> Result<f64, alidade_fits::RowsError> {
-    const ROWS: usize = 64;
-    let rows = Rows::open(path)?;
-    let (mut band, mut failed) = (Vec::new(), None);
-    let median = super::median_of(&mut |each| {
-        for first in (0..rows.height).step_by(ROWS) {
-            band.clear();
-            match rows.read_into(first, ROWS, &mut band) {
-                Ok(()) => band.iter().for_each(|v| each(*v)),
-                Err(e) => failed = Some(e),
-            }
-        }
-    });
-    failed.map_or(Ok(median), Err)
 }
 
 /// Finds the bad pixels of a detector in a master dark and flats, and writes their mask.
@@ -242,14 +220,11 @@ pub fn bad_pixels(
     }
     let mut responses = Vec::new();
     for path in flats {
-        let (header, image, _) = trimmed(path, layout)?;
-        let valid = || image.pixels.iter().filter(|p| p.is_finite());
-        let mean = valid().map(|p| f64::from(*p)).sum::<f64>() / valid().count() as f64;
-        if mean.is_nan() || mean <= 0.0 {
+        let (header, mut image, _) = trimmed(path, layout)?;
+        if !flats::to_mean_one(&mut image) {
             return Err(bad(path, "a flat needs a level above zero"));
         }
-        let pixels = image.pixels.iter().map(|p| (f64::from(*p) / mean) as f32).collect();
-        responses.push((header, Image { pixels, ..image }));
+        responses.push((header, image));
     }
     let first = dark.as_ref().or(responses.first());
     let Some((header, size)) = first.map(|(h, i)| (h.clone(), (i.width, i.height))) else {
@@ -282,7 +257,10 @@ pub fn bad_pixels(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::Folder, *};
+    use super::{
+        super::{Method, combine, tests::Folder},
+        *,
+    };
 
     fn with(bias: Option<&PathBuf>, dark: Option<&PathBuf>, flat: Option<&PathBuf>) -> CalibrateOptions {
         CalibrateOptions {
@@ -341,6 +319,72 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_given_comes_from_the_library_and_the_answer_says_how_old_it_is() {
+        let folder = Folder::new("library");
+        let put = |name: &str, kind: &str, mjd: f64, cards: &[(&str, f64)], value: f32| {
+            let mut header = Header::new();
+            header.text("IMAGETYP", kind, "");
+            header.text("FILTER", "r", "");
+            header.number("MJD-OBS", mjd, "");
+            cards.iter().for_each(|(key, value)| header.number(key, value, ""));
+            let path = folder.0.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let image = Image {
+                width: 6,
+                height: 3,
+                pixels: vec![value; 18],
+            };
+            write(&path, &alidade_fits::write_f32(&header, &image).unwrap()).unwrap();
+            path
+        };
+        let raw = put(
+            "raw.fits",
+            "Light Frame",
+            61_000.0,
+            &[("EXPTIME", 20.0), ("XBINNING", 1.0)],
+            1140.0,
+        );
+        put("shelf/bias.fits", "master bias", 60_990.0, &[], 100.0);
+        put(
+            "shelf/dark.fits",
+            "dark",
+            60_995.0,
+            &[("EXPTIME", 10.0), ("NCOMBINE", 3.0)],
+            120.0,
+        );
+        put("shelf/2026/masters/flat.fits", "master flat", 60_980.0, &[], 2.0);
+        put("shelf/binned.fits", "master flat", 60_999.0, &[("XBINNING", 2.0)], 2.0);
+        let out = folder.0.join("out.fits");
+        let options = CalibrateOptions {
+            library: Some(folder.0.join("shelf")),
+            ..CalibrateOptions::default()
+        };
+        let answer = calibrate(&raw, &options, &out).unwrap();
+        let (header, image) = read(&out).unwrap();
+        assert_eq!(image.pixels, [1000.0; 18], "{answer}");
+        assert_eq!(answer["masters"].as_array().unwrap().len(), 3, "{answer}");
+        assert_eq!(header.get("FLATFILE").as_deref(), Some("2026/masters/flat.fits"));
+        assert_eq!(header.get_f64("FLATAGE"), Some(20.0));
+        let degradations = answer["degradations"].to_string();
+        assert!(degradations.contains("20 days from the frame"), "{degradations}");
+        // What is given is not looked for; a folder that is none is an error.
+        let options = CalibrateOptions {
+            bias: Some(put("own.fits", "master bias", 60_000.0, &[], 40.0)),
+            ..options
+        };
+        calibrate(&raw, &options, &out).unwrap();
+        assert_eq!(read(&out).unwrap().1.pixels, [940.0; 18]);
+        let nowhere = CalibrateOptions {
+            library: Some(raw.clone()),
+            ..CalibrateOptions::default()
+        };
+        assert!(matches!(
+            calibrate(&raw, &nowhere, &out),
+            Err(CommandError::BadInput(_))
+        ));
+    }
+
+    #[test]
     fn a_dark_is_scaled_by_its_exposure_with_or_without_bias_in_it() {
         let folder = Folder::new("calibrate");
         let raw = folder.put("raw.fits", 30.0, 2, &[1230.0, 1430.0, 1230.0, 1030.0]);
@@ -359,23 +403,5 @@ mod tests {
             calibrate(&raw, &with(Some(&wrong), None, None), &out),
             Err(CommandError::BadInput(_))
         ));
-    }
-
-    #[test]
-    fn masters_are_what_their_method_says() {
-        let folder = Folder::new("combine");
-        let frames: Vec<PathBuf> = [10.0, 12.0, 11.0, 900.0, 12.0]
-            .iter()
-            .enumerate()
-            .map(|(n, level)| folder.put(&format!("{n}.fits"), 0.0, 2, &[*level; 2]))
-            .collect();
-        let out = folder.0.join("master.fits");
-        let level = |method| {
-            combine(&frames, method, &Layout::default(), &out).unwrap();
-            read(&out).unwrap().1.pixels[1]
-        };
-        assert_eq!(level(Method::Median), 12.0);
-        assert_eq!(level(Method::Mean), 189.0);
-        assert_eq!(level(Method::Clipped), 11.25);
     }
 }

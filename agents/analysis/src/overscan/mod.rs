@@ -7,103 +7,16 @@
 //!   (BIASSEC).
 //! - *trim*: what is kept (TRIMSEC, else DATASEC).
 
-use alidade_fits::{Header, Image, Rows, RowsError};
+mod level;
+mod rows;
+mod section;
+
+pub use rows::{TrimError, TrimmedRows};
+pub use section::Section;
+
+use alidade_fits::{Header, Image};
+use level::{middle, smoothed};
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::Path, str::FromStr};
-
-/// A rectangle of pixels: first, and one past the last, counted from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Section {
-    pub x: (usize, usize),
-    pub y: (usize, usize),
-}
-
-impl FromStr for Section {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a section like [1:32,1:1024]");
-        let inner = text.trim().strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-        let (x, y) = inner.and_then(|t| t.split_once(',')).ok_or_else(wrong)?;
-        let range = |part: &str| {
-            let (first, last) = part.split_once(':')?;
-            let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-            // Some cameras write a flipped axis backwards.
-            let (first, last) = (first.min(last), first.max(last));
-            (first >= 1).then(|| (first - 1, last))
-        };
-        Ok(Self {
-            x: range(x).ok_or_else(wrong)?,
-            y: range(y).ok_or_else(wrong)?,
-        })
-    }
-}
-
-impl TryFrom<String> for Section {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Section {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}:{},{}:{}]", self.x.0 + 1, self.x.1, self.y.0 + 1, self.y.1)
-    }
-}
-
-impl From<Section> for String {
-    fn from(section: Section) -> Self {
-        section.to_string()
-    }
-}
-
-impl Section {
-    pub fn whole(width: usize, height: usize) -> Self {
-        Self {
-            x: (0, width),
-            y: (0, height),
-        }
-    }
-
-    pub fn width(&self) -> usize {
-        self.x.1 - self.x.0
-    }
-
-    pub fn height(&self) -> usize {
-        self.y.1 - self.y.0
-    }
-
-    /// Whether it has pixels, all of them within an image of this size.
-    pub fn lies_in(&self, width: usize, height: usize) -> bool {
-        self.x.0 < self.x.1 && self.y.0 < self.y.1 && self.x.1 <= width && self.y.1 <= height
-    }
-
-    /// In pixels of `binning` by `binning` of the detector's own.
-    pub fn binned(&self, binning: usize) -> Self {
-        let by = |(from, to): (usize, usize)| (from.div_ceil(binning.max(1)), to / binning.max(1));
-        Self {
-            x: by(self.x),
-            y: by(self.y),
-        }
-    }
-
-    /// What an image has here; `None` where it reaches beyond.
-    pub fn of(&self, image: &Image) -> Option<Image> {
-        if !self.lies_in(image.width, image.height) {
-            return None;
-        }
-        let rows = self.y.0..self.y.1;
-        let row = |y: usize| &image.pixels[y * image.width + self.x.0..y * image.width + self.x.1];
-        Some(Image {
-            width: self.width(),
-            height: self.height(),
-            pixels: rows.flat_map(|y| row(y).iter().copied()).collect(),
-        })
-    }
-}
 
 /// How the level of the overscan follows the read-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -282,81 +195,6 @@ impl Placed {
     }
 }
 
-/// Median without what has no value; zero without any.
-fn middle(values: impl Iterator<Item = f32>) -> f32 {
-    let mut values: Vec<f32> = values.filter(|v| v.is_finite()).collect();
-    crate::calibrate::median(&mut values)
-}
-
-/// A cubic through the values, by Legendre polynomials over their numbers, fitted thrice, without what is beyond three
-/// scatters of the fit before.
-fn smoothed(values: &[f32]) -> Vec<f32> {
-    const TERMS: usize = 4;
-    if values.len() < 4 * TERMS {
-        let level = middle(values.iter().copied());
-        return vec![level; values.len()];
-    }
-    let half = (values.len() - 1) as f64 / 2.0;
-    let terms = |n: usize| {
-        let t = n as f64 / half - 1.0;
-        [1.0, t, 1.5 * t * t - 0.5, 2.5 * t * t * t - 1.5 * t]
-    };
-    let start = f64::from(middle(values.iter().copied()));
-    let mut fit = vec![start; values.len()];
-    let mut reach = f64::INFINITY;
-    for _ in 0..3 {
-        let (mut normal, mut right) = ([[0f64; TERMS]; TERMS], [0f64; TERMS]);
-        for (n, value) in values.iter().enumerate() {
-            if !value.is_finite() || (f64::from(*value) - fit[n]).abs() > reach {
-                continue;
-            }
-            let basis = terms(n);
-            for i in 0..TERMS {
-                right[i] += basis[i] * f64::from(*value);
-                for j in 0..TERMS {
-                    normal[i][j] += basis[i] * basis[j];
-                }
-            }
-        }
-        let Some(weights) = solved(normal, right) else {
-            return vec![start as f32; values.len()];
-        };
-        for (n, fit) in fit.iter_mut().enumerate() {
-            *fit = terms(n).iter().zip(&weights).map(|(b, w)| b * w).sum();
-        }
-        let mut apart: Vec<f32> = values
-            .iter()
-            .zip(&fit)
-            .map(|(v, f)| (v - *f as f32).abs())
-            .filter(|d| d.is_finite())
-            .collect();
-        reach = 3.0 * 1.4826 * f64::from(crate::calibrate::median(&mut apart)).max(1e-3);
-    }
-    fit.iter().map(|f| *f as f32).collect()
-}
-
-/// Gaussian elimination of a positive definite system; `None` where it is singular.
-fn solved<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; N]> {
-    for i in 0..N {
-        let pivot = a[i];
-        if pivot[i].abs() < 1e-9 {
-            return None;
-        }
-        for j in i + 1..N {
-            let share = a[j][i] / pivot[i];
-            for (k, p) in pivot.iter().enumerate().skip(i) {
-                a[j][k] -= share * p;
-            }
-            b[j] -= share * b[i];
-        }
-    }
-    for i in (0..N).rev() {
-        let known: f64 = (i + 1..N).map(|k| a[i][k] * b[k]).sum();
-        b[i] = (b[i] - known) / a[i][i];
-    }
-    Some(b)
-}
-
 /// Takes the overscan off a frame and cuts it to its trimmed part; the header says so and follows.
 pub fn apply(header: &mut Header, image: Image, placed: &Placed) -> Image {
     if placed.is_plain() {
@@ -405,83 +243,6 @@ pub fn moved(header: &mut Header, part: Section) {
     }
 }
 
-/// A frame on disk, read some rows at a time without its overscan.
-pub struct TrimmedRows {
-    rows: Rows,
-    placed: Placed,
-    levels: Levels,
-}
-
-/// Rows of a strip that are read at once.
-const STRIP_ROWS: usize = 256;
-
-impl TrimmedRows {
-    /// Opens a frame; with an overscan its strip is read once.
-    pub fn open(path: &Path, layout: &Layout) -> Result<Self, TrimError> {
-        let rows = Rows::open(path)?;
-        let (placed, _) = place(&rows.header, rows.width, rows.height, layout)?;
-        let mut levels = Levels::None;
-        if let Some(section) = placed.overscan {
-            let mut pixels = Vec::with_capacity(section.width() * section.height());
-            for from in (section.y.0..section.y.1).step_by(STRIP_ROWS) {
-                let count = STRIP_ROWS.min(section.y.1 - from);
-                for row in rows.rows(from, count)?.chunks(rows.width) {
-                    pixels.extend_from_slice(&row[section.x.0..section.x.1]);
-                }
-            }
-            levels = placed.levels(&Image {
-                width: section.width(),
-                height: section.height(),
-                pixels,
-            });
-        }
-        Ok(Self { rows, placed, levels })
-    }
-
-    pub fn width(&self) -> usize {
-        self.placed.trim.width()
-    }
-
-    pub fn height(&self) -> usize {
-        self.placed.trim.height()
-    }
-
-    pub fn header(&self) -> &Header {
-        &self.rows.header
-    }
-
-    /// The header as it is after the cut.
-    pub fn trimmed_header(&self) -> Header {
-        let mut header = self.rows.header.clone();
-        if !self.placed.is_plain() {
-            trimmed_header(&mut header, &self.placed, &self.levels);
-        }
-        header
-    }
-
-    /// `count` rows from row `from` of the trimmed part on, into `out` (which is cleared first).
-    pub fn rows(&self, from: usize, count: usize, out: &mut Vec<f32>) -> Result<(), RowsError> {
-        out.clear();
-        let first = self.placed.trim.y.0 + from;
-        let count = count.min(self.height().saturating_sub(from));
-        if self.placed.is_plain() {
-            return self.rows.read_into(first, count, out);
-        }
-        let band = self.rows.rows(first, count)?;
-        self.placed.cut(&self.levels, &band, first, out);
-        Ok(())
-    }
-}
-
-/// Why a frame cannot be read without its overscan.
-#[derive(Debug, thiserror::Error)]
-pub enum TrimError {
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -511,25 +272,6 @@ mod tests {
         header.text("TRIMSEC", "[3:40,1:64]", "");
         header.number("CRPIX1", "24.5", "");
         header
-    }
-
-    #[test]
-    fn a_section_is_read_as_written_and_a_bad_one_is_refused() {
-        let section: Section = "[41:48,1:64]".parse().unwrap();
-        assert_eq!((section.x, section.y), ((40, 48), (0, 64)));
-        assert_eq!(section.to_string(), "[41:48,1:64]");
-        assert_eq!("[48:41,64:1]".parse::<Section>().unwrap(), section);
-        for bad in [
-            "",
-            "[1:2]",
-            "[0:5,1:5]",
-            "1:2,3:4",
-            "[a:b,1:2]",
-            "[1:2,3:99999999999999999999999]",
-        ] {
-            assert!(bad.parse::<Section>().is_err(), "{bad}");
-        }
-        assert_eq!(section.binned(2).x, (20, 24));
     }
 
     #[test]

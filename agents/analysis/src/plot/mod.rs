@@ -1,5 +1,10 @@
 //! Pictures for people: a celestial grid over a preview, and a light curve.
 
+mod font;
+mod raster;
+
+pub use raster::light_curve_png;
+
 use crate::{astrometry::Wcs, photometry::Brightness};
 
 /// Distances of grid lines, arcminutes.
@@ -52,28 +57,81 @@ pub fn grid(wcs: &Wcs, width: usize, height: usize) -> (Vec<(f64, f64)>, f64) {
 /// One point of a light curve: minutes and what was seen.
 pub type Seen = (f64, Brightness);
 
+fn magnitude(seen: &Brightness) -> f64 {
+    match seen {
+        Brightness::Detected { mag, .. } | Brightness::Fainter { mag } => *mag,
+    }
+}
+
+fn drawable(point: &Seen) -> bool {
+    point.0.is_finite() && magnitude(&point.1).is_finite()
+}
+
+/// What the field of a light curve spans: time in minutes or, over more than a day, in days.
+struct Axes {
+    days: bool,
+    time: (f64, f64),
+    /// Brightest, faintest.
+    mag: (f64, f64),
+}
+
+impl Axes {
+    fn of(points: &[Seen]) -> Self {
+        let bounds = |of: &dyn Fn(&Seen) -> f64, least: f64| {
+            let own = || points.iter().filter(|p| drawable(p)).map(of);
+            let (low, high) = (
+                own().fold(f64::INFINITY, f64::min),
+                own().fold(f64::NEG_INFINITY, f64::max),
+            );
+            let spare = (0.08 * (high - low)).max(least);
+            if low > high {
+                (0.0, 1.0)
+            } else {
+                (low - spare, high + spare)
+            }
+        };
+        let minutes = bounds(&|p| p.0, 0.1);
+        let days = minutes.1 - minutes.0 > 1440.0;
+        let per = if days { 1440.0 } else { 1.0 };
+        Self {
+            days,
+            time: (minutes.0 / per, minutes.1 / per),
+            mag: bounds(&|p| magnitude(&p.1), 0.1),
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        if self.days { "days" } else { "minutes" }
+    }
+
+    /// Minutes in the unit of the axis.
+    fn time(&self, minutes: f64) -> f64 {
+        if self.days { minutes / 1440.0 } else { minutes }
+    }
+
+    /// Shares of the field: to the right, and down.
+    fn place(&self, time: f64, mag: f64) -> (f64, f64) {
+        let share = |value: f64, (low, high): (f64, f64)| (value - low) / (high - low);
+        (share(time, self.time), share(mag, self.mag))
+    }
+
+    /// What is written at a share of the field: time, magnitude.
+    fn labels(&self, share: f64) -> (String, String) {
+        let at = |(low, high): (f64, f64)| low + share * (high - low);
+        (format!("{:.1}", at(self.time)), format!("{:.2}", at(self.mag)))
+    }
+}
+
 /// A light curve as SVG: brighter is up; arrows are upper limits. Empty without points.
 pub fn light_curve(title: &str, points: &[Seen]) -> String {
-    let magnitude = |b: &Brightness| match b {
-        Brightness::Detected { mag, .. } | Brightness::Fainter { mag } => *mag,
-    };
-    let finite: Vec<&Seen> = points
-        .iter()
-        .filter(|p| p.0.is_finite() && magnitude(&p.1).is_finite())
-        .collect();
-    let bounds = |of: &dyn Fn(&Seen) -> f64, least: f64| {
-        let low = finite.iter().map(|p| of(p)).fold(f64::INFINITY, f64::min);
-        let high = finite.iter().map(|p| of(p)).fold(f64::NEG_INFINITY, f64::max);
-        let spare = (0.08 * (high - low)).max(least);
-        (low - spare, high + spare)
-    };
-    if finite.is_empty() {
+    if !points.iter().any(drawable) {
         return String::new();
     }
-    let (start, end) = bounds(&|p| p.0, 0.1);
-    let (bright, faint) = bounds(&|p| magnitude(&p.1), 0.1);
-    let x = |t: f64| 70.0 + 550.0 * (t - start) / (end - start);
-    let y = |m: f64| 40.0 + 280.0 * (m - bright) / (faint - bright);
+    let axes = Axes::of(points);
+    let place = |t: f64, m: f64| {
+        let (right, down) = axes.place(t, m);
+        (70.0 + 550.0 * right, 40.0 + 280.0 * down)
+    };
     let safe = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
     let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 380\" font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -86,24 +144,27 @@ pub fn light_curve(title: &str, points: &[Seen]) -> String {
     ));
     for n in 0..=4 {
         let share = f64::from(n) / 4.0;
-        let (t, m) = (start + share * (end - start), bright + share * (faint - bright));
+        let (time, mag) = axes.labels(share);
         svg.push_str(&format!(
-            "<text x=\"{:.1}\" y=\"338\" text-anchor=\"middle\">{t:.1}</text>\
-             <text x=\"62\" y=\"{:.1}\" text-anchor=\"end\">{m:.2}</text>\n",
-            x(t),
-            y(m) + 4.0
+            "<text x=\"{:.1}\" y=\"338\" text-anchor=\"middle\">{time}</text>\
+             <text x=\"62\" y=\"{:.1}\" text-anchor=\"end\">{mag}</text>\n",
+            70.0 + 550.0 * share,
+            44.0 + 280.0 * share
         ));
     }
-    svg.push_str("<text x=\"345\" y=\"365\" text-anchor=\"middle\">minutes since the first frame</text>\n");
+    svg.push_str(&format!(
+        "<text x=\"345\" y=\"365\" text-anchor=\"middle\">{} since the first frame</text>\n",
+        axes.unit()
+    ));
     svg.push_str("<text x=\"18\" y=\"180\" text-anchor=\"middle\" transform=\"rotate(-90 18 180)\">magnitude</text>\n");
-    for (t, seen) in finite {
-        let (cx, cy) = (x(*t), y(magnitude(seen)));
+    for (t, seen) in points.iter().filter(|p| drawable(p)) {
+        let (cx, cy) = place(axes.time(*t), magnitude(seen));
         svg.push_str(&match seen {
             Brightness::Detected { mag, error } => format!(
                 "<line x1=\"{cx:.1}\" x2=\"{cx:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"black\"/>\
                  <circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"/>\n",
-                y(mag - error).max(40.0),
-                y(mag + error).min(320.0)
+                place(0.0, mag - error).1.max(40.0),
+                place(0.0, mag + error).1.min(320.0)
             ),
             Brightness::Fainter { .. } => format!(
                 "<path d=\"M{:.1} {cy:.1}h10M{cx:.1} {cy:.1}v12m-3 -4l3 4l3 -4\" fill=\"none\" stroke=\"grey\"/>\n",

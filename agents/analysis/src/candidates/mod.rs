@@ -5,6 +5,10 @@
 //! - *visit*: the stars of one frame of a field, calibrated; two visits in one filter compare.
 //! - *known object*: a minor planet of given elements, where it is at the time.
 
+mod motion;
+
+pub use motion::{Motion, link, movers};
+
 use crate::{
     astrometry::{Star, Wcs, stars::Sorted, stars::separation},
     extract::{BAD_PIXELS, BLENDED, BORDER, LARGE, SATURATED, Source},
@@ -105,6 +109,10 @@ pub struct Visit {
     /// Middle of the exposure, minutes since any time.
     pub minutes: Option<f64>,
     pub points: Vec<Point>,
+    /// What was a candidate then.
+    pub news: Vec<Candidate>,
+    /// The calibrated frame, below the data folder.
+    pub calibrated: Option<String>,
 }
 
 /// Where a known object is.
@@ -145,6 +153,8 @@ impl Field<'_> {
             filter: filter.into(),
             minutes: None,
             points: self.sources.iter().filter_map(point).collect(),
+            news: Vec::new(),
+            calibrated: None,
         }
     }
 }
@@ -238,8 +248,13 @@ pub fn search(
         };
         found.push(judged(candidate, source, visits.len()));
     }
-    found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.mag.total_cmp(&b.mag)));
+    found.sort_by(better);
     found
+}
+
+/// The order of candidates: the likeliest first.
+fn better(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.score.total_cmp(&a.score).then(a.mag.total_cmp(&b.mag))
 }
 
 /// Gives flags and score.
@@ -273,38 +288,11 @@ fn judged(mut candidate: Candidate, source: &Source, visits: usize) -> Candidate
     candidate
 }
 
-/// Moving objects: what was a candidate in no catalogue on two visits at two places. Pairs of candidates nearest to each
-/// other within `most_arcsec`, not at the same place within `least_arcsec`, each seen once: motion in arcseconds.
-pub fn movers(
-    before: &[Candidate],
-    now: &[Candidate],
-    least_arcsec: f64,
-    most_arcsec: f64,
-) -> Vec<(usize, usize, f64)> {
-    let unknown = |c: &&(usize, &Candidate)| c.1.kind == Kind::NotInCatalogue && c.1.detections == 1;
-    let first: Vec<_> = before.iter().enumerate().collect();
-    let mut found = Vec::new();
-    for (at, candidate) in now.iter().enumerate().collect::<Vec<_>>().iter().filter(unknown) {
-        let distance = |c: &Candidate| separation(c.ra, c.dec, candidate.ra, candidate.dec) * 3600.0;
-        let alike = |c: &Candidate| (c.mag - candidate.mag).abs() < 0.7;
-        let nearest = first
-            .iter()
-            .filter(unknown)
-            .map(|(n, c)| (*n, distance(c), alike(c)))
-            .filter(|(_, d, alike)| *alike && (least_arcsec..=most_arcsec).contains(d))
-            .min_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((n, moved, _)) = nearest {
-            found.push((n, *at, moved));
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn source(x: f64, y: f64, flux: f64) -> Source {
+    pub fn source(x: f64, y: f64, flux: f64) -> Source {
         Source {
             x,
             y,
@@ -332,7 +320,7 @@ mod tests {
         stars: 20,
     };
 
-    fn wcs() -> Wcs {
+    pub fn wcs() -> Wcs {
         Wcs {
             crval: (150.0, 30.0),
             crpix: (500.0, 500.0),
@@ -341,11 +329,11 @@ mod tests {
         }
     }
 
-    fn flux(mag: f64) -> f64 {
+    pub fn flux(mag: f64) -> f64 {
         10.0 * 10f64.powf(-0.4 * (mag - 22.0))
     }
 
-    fn field<'a>(sources: &'a [Source], wcs: &'a Wcs) -> Field<'a> {
+    pub fn field<'a>(sources: &'a [Source], wcs: &'a Wcs) -> Field<'a> {
         Field {
             sources,
             wcs,
@@ -424,24 +412,5 @@ mod tests {
         assert_eq!(found[0].known.as_deref(), Some("433 Eros"));
         let other = search(&field(&sources, &wcs), None, &[], 17.0, &[], "r", &[]);
         assert!(found[0].score < 0.1 * other[0].score && other.len() == 2);
-    }
-
-    #[test]
-    fn what_moves_between_visits_is_linked() {
-        let wcs = wcs();
-        let (a, b) = ([source(400.0, 400.0, flux(15.0))], [source(408.0, 400.0, flux(15.1))]);
-        let before = search(&field(&a, &wcs), None, &[], 17.0, &[], "r", &[]);
-        let now = search(
-            &field(&b, &wcs),
-            None,
-            &[],
-            17.0,
-            &[field(&a, &wcs).visit("r")],
-            "r",
-            &[],
-        );
-        let found = movers(&before, &now, 4.0, 60.0);
-        assert_eq!(found.len(), 1);
-        assert!((found[0].2 - 8.0 * 1.08).abs() < 0.05, "{found:?}");
     }
 }
