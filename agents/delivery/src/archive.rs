@@ -35,6 +35,10 @@ pub trait Archive: Send + Sync {
     fn check(&self, name: &str, sha256: &str) -> Result<bool, ArchiveError>;
     /// A local file with its content.
     fn path(&self, name: &str) -> Result<PathBuf, ArchiveError>;
+    /// The folder that it is, if it is one: the disk that has to have room.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// An archive in a folder.
@@ -105,6 +109,10 @@ impl Archive for FolderArchive {
     fn path(&self, name: &str) -> Result<PathBuf, ArchiveError> {
         check_name(name)?;
         Ok(self.folder.join(name))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
     }
 }
 
