@@ -1,9 +1,7 @@
 //! What `alidade data` shows: all of it from the station's books.
 
-use super::{
-    CliError,
-    data::{DataCommand, Office},
-};
+use super::{DataCommand, Office};
+use crate::cli::CliError;
 use alidade_delivery::{
     books::Record,
     ingest, packages, replica, review,
