@@ -147,11 +147,9 @@ impl PipelineRecipes {
         let folder = request.products();
         fs::create_dir_all(&folder).map_err(io(&folder))?;
         let store_of_products = self.works.surroundings().products();
-        let mut files = Vec::new();
-        for target in &made {
-            let name = place(&folder, target, &attempts)?;
-            copy(&store_of_products.join(&target.path), &folder.join(&name), &target.sha256)?;
-            files.push(name);
+        let files = names(&made, &attempts)?;
+        for (target, name) in made.iter().zip(&files) {
+            copy(&store_of_products.join(&target.path), &folder.join(name), &target.sha256)?;
         }
         let count = |role| files.iter().filter(|name| products::role(name) == role).count();
         let stamp = products::timestamp(request.stamp);
@@ -187,18 +185,30 @@ impl PipelineRecipes {
     }
 }
 
-/// The name of a product in the unit's folder: its own, with its task and its loop's item before it when that is taken.
-fn place(folder: &Path, target: &TargetRow, attempts: &[AttemptRow]) -> Result<String, Failed> {
-    let own = Path::new(&target.path).file_name().and_then(|name| name.to_str());
-    let own = own.unwrap_or(&target.name).to_owned();
-    let attempt = attempts.iter().find(|attempt| attempt.uuid == target.attempt);
-    let node = attempt.map_or("task", |attempt| attempt.node.as_str());
-    let iteration = attempt.and_then(|attempt| attempt.iteration).unwrap_or(0);
-    let choices = [own.clone(), format!("{node}-{own}"), format!("{node}-{iteration}-{own}")];
-    let free = choices.into_iter().find(|name| !folder.join(name).exists());
-    let name = free.ok_or_else(|| Failed::Error(format!("two products are called {own}")))?;
-    products::check_name(&name).map_err(Failed::Error)?;
-    Ok(name)
+/// The names of products in the unit's folder: their own; those that several have begin with the task and, of a loop,
+/// the number of its item.
+fn names(made: &[TargetRow], attempts: &[AttemptRow]) -> Result<Vec<String>, Failed> {
+    let own = |target: &TargetRow| {
+        let file = Path::new(&target.path).file_name().and_then(|name| name.to_str());
+        file.unwrap_or(&target.name).to_owned()
+    };
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    made.iter().for_each(|target| *count.entry(own(target)).or_default() += 1);
+    let mut names: Vec<String> = Vec::with_capacity(made.len());
+    for target in made {
+        let mut name = own(target);
+        if count.get(&name).is_some_and(|several| *several > 1) {
+            let attempt = attempts.iter().find(|attempt| attempt.uuid == target.attempt);
+            let item = attempt.and_then(|a| a.iteration).map(|n| format!("-{n}")).unwrap_or_default();
+            name = format!("{}{item}-{name}", attempt.map_or("task", |a| a.node.as_str()));
+        }
+        products::check_name(&name).map_err(Failed::Error)?;
+        if names.contains(&name) {
+            return Err(Failed::Error(format!("two products are called {name}")));
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn copy(from: &Path, to: &Path, sha256: &str) -> Result<(), Failed> {

@@ -13,7 +13,7 @@ use alidade_delivery::{
     desk::Desk,
 };
 use serde_json::Value;
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{fs::File, time::Duration};
 
 /// How long an answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -45,7 +45,7 @@ impl Office {
     pub fn open(args: &DataArgs) -> Result<Self, CliError> {
         if let Some(path) = &args.station {
             let file = StationFile::load(path)?;
-            return Self::at(Opened::open(file, &PathBuf::from("."), Durability::Durable)?);
+            return Self::at(Opened::open(file, std::path::Path::new("."), Durability::Durable)?);
         }
         let settings = Settings::load(&args.config).map_err(|e| CliError::bad_input(e.to_string()))?;
         let file = of_settings(&settings)?;
