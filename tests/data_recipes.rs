@@ -124,7 +124,8 @@ fn a_registered_pipeline_processes_a_unit_and_its_products_are_delivered_with_re
     let page = cached.iter().find(|path| path.ends_with("task-measure.html")).unwrap();
     let page = fs::read_to_string(bench.folder.path().join("ohp/cache").join(page)).unwrap();
     assert!(page.contains("measuring 3"), "{page}");
-    let ous = &bench.runs()[0].properties["ous"];
+    let runs = bench.runs();
+    let ous = &runs[0].properties["ous"];
     assert_eq!((&ous["unit"], &ous["program"]), (&json!(UNIT), &json!("P1")));
     bench.good(&["review", UNIT, "--pass", "--reviewer", "ada"]);
     let tracked = bench.json(&["track"]);
@@ -256,9 +257,11 @@ fn moves_of_units_reach_the_journal_once_each_and_again_when_nobody_kept_them() 
         until("every move", || {
             while let Ok(moved) = moves.try_recv() {
                 for fact in moved.facts {
-                    let Fact::UnitMoved { from, to, unit, .. } = fact else { panic!("{fact:?}") };
+                    let Fact::UnitMoved { from, to, unit, .. } = &fact else {
+                        panic!("{fact:?}")
+                    };
                     assert_eq!(unit, UNIT);
-                    heard.push((from, to));
+                    heard.push((*from, *to));
                 }
                 if keep {
                     moved.kept.send(()).unwrap();

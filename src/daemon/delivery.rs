@@ -372,8 +372,8 @@ fn hand_over(
 /// Records moves in the journal; each is answered when it is committed.
 pub async fn keep_moves(mut moves: mpsc::UnboundedReceiver<Moved>, recorder: Recorder, gathered: Gathered) {
     while let Some(moved) = moves.recv().await {
-        let last = moved.facts.into_iter().map(|fact| recorder.record(fact)).last();
-        gathered.committed(last.unwrap_or(0)).await;
+        let last = moved.facts.into_iter().fold(0, |_, fact| recorder.record(fact));
+        gathered.committed(last).await;
         // A station that has stopped tells the same again when it is there again.
         drop(moved.kept.send(()));
     }

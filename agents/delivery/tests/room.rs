@@ -70,7 +70,7 @@ fn no_run_copy_ingest_or_delivery_begins_without_room_and_each_goes_on_when_ther
     let told = observatory.at(HOME).log().matches("waits for room").count();
     assert_eq!(told, 2, "the journal is told once a job");
 
-    // Room for the copy, not for the archive: the group has 40 kB.
+    // Room for the copy, not for the archive: the products have 30 kB.
     at_home.store(u64::MAX, Ordering::Relaxed);
     look_again(&mut observatory);
     at_home.store(2000, Ordering::Relaxed);
