@@ -291,7 +291,7 @@ pub fn fetch(
         }
         done => done.map_err(PullError::from)?,
     }
-    let arrived = manifest::files_below(&staging).map_err(|e| Unsound::io(&staging, e))?;
+    let arrived = manifest::files_below(&staging)?;
     for item in missing {
         let base = item.name.rsplit('/').next().unwrap_or_default();
         let found = arrived.iter().find(|path| path.rsplit('/').next() == Some(base));
