@@ -56,7 +56,10 @@ impl Bench {
     }
 
     fn state(&self, unit: &str) -> String {
-        self.json(&["status", unit])["unit"]["state"].as_str().unwrap().to_owned()
+        self.json(&["status", unit])["unit"]["state"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// What the engine has run here.
@@ -118,7 +121,11 @@ fn a_registered_pipeline_processes_a_unit_and_its_products_are_delivered_with_re
     assert_eq!((has("-measure.txt"), has("pl-report-")), (3, 1), "{cached:#?}");
     assert_eq!(has("/task-measure.html"), 1, "the weblog is unpacked: {cached:#?}");
     let report = bench.good(&["report", UNIT]);
-    for part in ["<Products>4</Products>", "<join Score=\"1.000\"/>", "<FinalScore>1.000</FinalScore>"] {
+    for part in [
+        "<Products>4</Products>",
+        "<join Score=\"1.000\"/>",
+        "<FinalScore>1.000</FinalScore>",
+    ] {
         assert!(report.contains(part), "{part} is not in {report}");
     }
     let page = cached.iter().find(|path| path.ends_with("task-measure.html")).unwrap();
@@ -209,8 +216,16 @@ fn a_station_that_is_killed_in_the_middle_of_a_pipeline_goes_on_with_the_same_ru
     drop(serving);
     bench.good(&["replicate"]);
     assert_eq!(bench.state(UNIT), "ReadyForReview", "{}", bench.good(&["log"]));
-    assert_eq!(bench.runs().len(), 1, "one run of the engine, of which the second attempt has ended well");
-    let made = bench.cached().into_iter().find(|path| path.ends_with("out.txt")).unwrap();
+    assert_eq!(
+        bench.runs().len(),
+        1,
+        "one run of the engine, of which the second attempt has ended well"
+    );
+    let made = bench
+        .cached()
+        .into_iter()
+        .find(|path| path.ends_with("out.txt"))
+        .unwrap();
     let made = fs::read_to_string(bench.folder.path().join("ohp/cache").join(made)).unwrap();
     assert_eq!(made, "begun\nbegun\n");
 }
@@ -220,18 +235,28 @@ fn a_unit_waits_for_room_and_says_so_and_the_scrubber_is_paused_by_command() {
     let bench = Bench::new("recipe-room", &examples(), "keep_free_mb = 1000000000000");
     bench.good(&["launch", "P1", UNIT, "measures", "OHP"]);
     let standing = bench.good(&["status", UNIT]);
-    assert!(standing.contains("Processing") && standing.contains("waits for room"), "{standing}");
+    assert!(
+        standing.contains("Processing") && standing.contains("waits for room"),
+        "{standing}"
+    );
     let text = fs::read_to_string(&bench.file).unwrap();
     fs::write(&bench.file, text.replace("1000000000000", "1")).unwrap();
     bench.good(&["replicate"]);
     let standing = bench.good(&["status", UNIT]);
-    assert!(standing.contains("ReadyForReview") && !standing.contains("waits"), "{standing}");
+    assert!(
+        standing.contains("ReadyForReview") && !standing.contains("waits"),
+        "{standing}"
+    );
     let paused = bench.json(&["scrubber", "pause"]);
     assert_eq!(paused["scrubber"], json!("paused"));
     assert!(bench.good(&["log"]).contains("scrubber: paused"));
     assert_eq!(bench.json(&["scrubber", "resume"])["scrubber"], json!("reading"));
     let nowhere = bench.say(&["scrubber", "pause", "--site", "MARS"]);
-    assert!(nowhere.code == 1 && nowhere.stderr.contains("no site MARS"), "{}", nowhere.stderr);
+    assert!(
+        nowhere.code == 1 && nowhere.stderr.contains("no site MARS"),
+        "{}",
+        nowhere.stderr
+    );
 }
 
 #[test]
@@ -248,7 +273,9 @@ fn moves_of_units_reach_the_journal_once_each_and_again_when_nobody_kept_them() 
         executive: Some("OHP".into()),
         inputs: Vec::new(),
     };
-    let launched = opened.station.at_desk(ledger.as_mut(), |desk| launch(desk, &wish, "test", None));
+    let launched = opened
+        .station
+        .at_desk(ledger.as_mut(), |desk| launch(desk, &wish, "test", None));
     launched.unwrap();
     let heard = |keep: bool, wanted: usize| -> Vec<(Option<UnitState>, UnitState)> {
         let (journal, mut moves) = tokio::sync::mpsc::unbounded_channel::<Moved>();

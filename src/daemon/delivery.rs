@@ -375,7 +375,7 @@ pub async fn keep_moves(mut moves: mpsc::UnboundedReceiver<Moved>, recorder: Rec
         let last = moved.facts.into_iter().fold(0, |_, fact| recorder.record(fact));
         gathered.committed(last).await;
         // A station that has stopped tells the same again when it is there again.
-        drop(moved.kept.send(()));
+        let _ = moved.kept.send(());
     }
 }
 

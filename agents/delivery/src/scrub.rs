@@ -74,14 +74,21 @@ pub fn asked(desk: &mut Desk, message: &Message, flag: &AtomicBool) -> Result<Re
     desk.keep(RECORD, &here, "", state, json!({ "author": message.author }))?;
     desk.log("audit", &here, &message.author, &format!("scrubber: {state}"))?;
     flag.store(paused, Ordering::Relaxed);
-    desk.answer(message, json!({ "status": 201, "site": here, "scrubber": state }), "scrubber")?;
+    desk.answer(
+        message,
+        json!({ "status": 201, "site": here, "scrubber": state }),
+        "scrubber",
+    )?;
     Ok(Ok(()))
 }
 
 /// Whether the scrubber of this site is paused.
 pub fn is_paused(desk: &mut Desk) -> Result<bool, Fault> {
     let here = desk.sites.here.clone();
-    Ok(desk.books.record(RECORD, &here)?.is_some_and(|record| record.state == "paused"))
+    Ok(desk
+        .books
+        .record(RECORD, &here)?
+        .is_some_and(|record| record.state == "paused"))
 }
 
 /// What became of one reading.

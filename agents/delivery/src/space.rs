@@ -71,13 +71,28 @@ mod tests {
         assert_eq!(shortage(150, 100, 50), None);
         let why = shortage(149_999_999, 100_000_000, 50_000_000).unwrap();
         assert_eq!(why, "waits for room: 149 MB free, 100 MB needed, 50 MB kept free");
-        assert!(shortage(10, u64::MAX, 1).is_some(), "a wish beyond all numbers does not wrap");
+        assert!(
+            shortage(10, u64::MAX, 1).is_some(),
+            "a wish beyond all numbers does not wrap"
+        );
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_a_reason_to_wait() {
         let space = Space::default();
-        assert_eq!(Space { reserve: 0, ..space.clone() }.lacks(&std::env::temp_dir(), 1), None);
-        assert!(space.lacks(Path::new("/nowhere/at/all"), 1).unwrap().contains("/nowhere"));
+        assert_eq!(
+            Space {
+                reserve: 0,
+                ..space.clone()
+            }
+            .lacks(&std::env::temp_dir(), 1),
+            None
+        );
+        assert!(
+            space
+                .lacks(Path::new("/nowhere/at/all"), 1)
+                .unwrap()
+                .contains("/nowhere")
+        );
     }
 }

@@ -49,7 +49,10 @@ fn no_run_copy_ingest_or_delivery_begins_without_room_and_each_goes_on_when_ther
     observatory.settle();
     let run = observatory.at("EU").records("job.run").pop().unwrap();
     assert_eq!((run.state.as_str(), &run.body["attempts"]), ("ready", &json!(0)));
-    assert!(run.body["waits"].as_str().unwrap().contains("waits for room"), "{run:?}");
+    assert!(
+        run.body["waits"].as_str().unwrap().contains("waits for room"),
+        "{run:?}"
+    );
     assert_eq!(observatory.at(HOME).unit(UNIT).state, UnitState::Processing);
 
     at_eu.store(1000, Ordering::Relaxed);
@@ -57,11 +60,18 @@ fn no_run_copy_ingest_or_delivery_begins_without_room_and_each_goes_on_when_ther
     assert_eq!(observatory.at(HOME).unit(UNIT).state, UnitState::ReadyForReview);
     let pulls = observatory.at(HOME).records("job.pull");
     assert_eq!(pulls.len(), 2, "group and weblog wait: {pulls:?}");
-    assert!(pulls.iter().all(|job| job.body["waits"].is_string() && job.body["attempts"] == json!(0)));
+    assert!(
+        pulls
+            .iter()
+            .all(|job| job.body["waits"].is_string() && job.body["attempts"] == json!(0))
+    );
     assert!(content(&observatory.cache(HOME)).is_empty(), "nothing has been begun");
     let replicas = observatory.at(HOME).records("replica");
     assert!(
-        replicas.iter().filter(|r| r.id.starts_with("JAO/")).all(|r| r.state == "queued"),
+        replicas
+            .iter()
+            .filter(|r| r.id.starts_with("JAO/"))
+            .all(|r| r.state == "queued"),
         "{replicas:?}"
     );
     for _ in 0..3 {

@@ -80,7 +80,11 @@ impl Server {
 
     fn archive(&self, folder: &Path) -> Result<S3Archive, String> {
         let keys = folder.join("keys");
-        fs::write(&keys, "[default]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n").unwrap();
+        fs::write(
+            &keys,
+            "[default]\naws_access_key_id = AKIA\naws_secret_access_key = secret\n",
+        )
+        .unwrap();
         let spec = S3Spec {
             bucket: BUCKET.into(),
             region: "us-east-1".into(),
@@ -98,7 +102,9 @@ fn documents_in_a_bucket_are_written_once_read_again_and_fetched_whole() {
     let archive = server.archive(&folder.0).unwrap();
     let source = folder.0.join("x");
     // One piece, several pieces, and nothing at all.
-    let large: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> = (0..20_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     for (name, bytes) in [
         ("g/product-0-X1-2018-07-19T07:10:03.781.data", b"abc".to_vec()),
         ("g/large", large),
@@ -128,7 +134,10 @@ fn documents_in_a_bucket_are_written_once_read_again_and_fetched_whole() {
     assert!(!archive.check("g/large", &sum).unwrap());
     drop(server);
     let gone = archive.check("g/empty", &sum);
-    assert!(matches!(gone, Err(ArchiveError::Io { .. })), "a server that is gone is no missing document: {gone:?}");
+    assert!(
+        matches!(gone, Err(ArchiveError::Io { .. })),
+        "a server that is gone is no missing document: {gone:?}"
+    );
 }
 
 #[test]
@@ -146,7 +155,11 @@ fn a_unit_is_delivered_to_an_executive_from_a_home_whose_archive_is_a_bucket() {
     observatory.at(HOME).review("uid://X1/X1/Xb2", Verdict::Pass);
     observatory.settle();
     let log = observatory.at(HOME).log();
-    assert_eq!(observatory.at(HOME).unit("uid://X1/X1/Xb2").state, UnitState::Delivered, "{log}");
+    assert_eq!(
+        observatory.at(HOME).unit("uid://X1/X1/Xb2").state,
+        UnitState::Delivered,
+        "{log}"
+    );
     let documents = observatory.at(HOME).records("archive");
     assert_eq!(documents.len(), 6);
     for document in documents {
@@ -169,7 +182,10 @@ fn a_bucket_without_keys_is_refused_with_the_reason() {
         credentials_file: Some(folder.0.join("none")),
     };
     let refused = S3Archive::open(&spec, &folder.0).unwrap_err();
-    assert!(refused.contains("bucket alidade") && refused.contains("none"), "{refused}");
+    assert!(
+        refused.contains("bucket alidade") && refused.contains("none"),
+        "{refused}"
+    );
     fs::write(folder.0.join("none"), "aws_access_key_id = A\n").unwrap();
     let refused = S3Archive::open(&spec, &folder.0).unwrap_err();
     assert!(refused.contains("aws_secret_access_key is missing"), "{refused}");

@@ -149,7 +149,11 @@ impl PipelineRecipes {
         let store_of_products = self.works.surroundings().products();
         let files = names(&made, &attempts)?;
         for (target, name) in made.iter().zip(&files) {
-            copy(&store_of_products.join(&target.path), &folder.join(name), &target.sha256)?;
+            copy(
+                &store_of_products.join(&target.path),
+                &folder.join(name),
+                &target.sha256,
+            )?;
         }
         let count = |role| files.iter().filter(|name| products::role(name) == role).count();
         let stamp = products::timestamp(request.stamp);
@@ -193,13 +197,17 @@ fn names(made: &[TargetRow], attempts: &[AttemptRow]) -> Result<Vec<String>, Fai
         file.unwrap_or(&target.name).to_owned()
     };
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
-    made.iter().for_each(|target| *count.entry(own(target)).or_default() += 1);
+    made.iter()
+        .for_each(|target| *count.entry(own(target)).or_default() += 1);
     let mut names: Vec<String> = Vec::with_capacity(made.len());
     for target in made {
         let mut name = own(target);
         if count.get(&name).is_some_and(|several| *several > 1) {
             let attempt = attempts.iter().find(|attempt| attempt.uuid == target.attempt);
-            let item = attempt.and_then(|a| a.iteration).map(|n| format!("-{n}")).unwrap_or_default();
+            let item = attempt
+                .and_then(|a| a.iteration)
+                .map(|n| format!("-{n}"))
+                .unwrap_or_default();
             name = format!("{}{item}-{name}", attempt.map_or("task", |a| a.node.as_str()));
         }
         products::check_name(&name).map_err(Failed::Error)?;
@@ -243,6 +251,7 @@ fn scores(attempts: &[AttemptRow]) -> Vec<(String, f64)> {
         let (sum, count) = sums.entry(name).or_default();
         (*sum, *count) = (*sum + score, *count + 1.0);
     }
-    sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect()
+    sums.into_iter()
+        .map(|(name, (sum, count))| (name, sum / count))
+        .collect()
 }
-

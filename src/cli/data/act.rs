@@ -8,8 +8,7 @@ use alidade_delivery::{
     launcher::{Launch, launch},
     replica,
     review::{ReviewRequest, Verdict},
-    scrub,
-    selector,
+    scrub, selector,
 };
 use serde_json::{Value, json};
 use std::{io::Write, path::PathBuf};

@@ -115,7 +115,10 @@ impl S3Archive {
                     if piece.is_empty() {
                         return Ok(());
                     }
-                    upload.put_part(PutPayload::from(piece)).await.map_err(io::Error::other)?;
+                    upload
+                        .put_part(PutPayload::from(piece))
+                        .await
+                        .map_err(io::Error::other)?;
                 }
             }
             .await;
@@ -145,7 +148,9 @@ fn credentials(spec: &S3Spec) -> Result<(String, String), String> {
     let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let find = |wanted: &str| {
         let pairs = text.lines().filter_map(|line| line.split_once('='));
-        let found = pairs.map(|(key, value)| (key.trim(), value.trim())).find(|(key, _)| *key == wanted);
+        let found = pairs
+            .map(|(key, value)| (key.trim(), value.trim()))
+            .find(|(key, _)| *key == wanted);
         found
             .map(|(_, value)| value.to_owned())
             .ok_or_else(|| format!("{}: {wanted} is missing", path.display()))
@@ -187,7 +192,9 @@ impl Archive for S3Archive {
 
     fn check(&self, name: &str, sha256: &str) -> Result<bool, ArchiveError> {
         check_name(name)?;
-        let found = self.sum(&runtime(name)?, &self.key(name)).map_err(super::io_error(name))?;
+        let found = self
+            .sum(&runtime(name)?, &self.key(name))
+            .map_err(super::io_error(name))?;
         Ok(found.is_some_and(|found| found == sha256))
     }
 

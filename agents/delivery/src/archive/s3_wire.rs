@@ -6,8 +6,8 @@ use http_body_util::BodyExt;
 use object_store::{
     ClientOptions, Result,
     client::{
-        CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, HttpClient, HttpConnector, HttpError, HttpErrorKind,
-        HttpRequest, HttpResponse, HttpResponseBody, HttpService, Signer, SigningAlgorithm,
+        CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, HttpClient, HttpConnector, HttpError,
+        HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService, Signer, SigningAlgorithm,
     },
 };
 use sha2::{Digest, Sha256};
