@@ -12,7 +12,8 @@ use alidade_pipeline::{
     descriptor::load::Collection,
     memory::MemoryStore,
     plan::{Planned, RunRequest},
-    port::{RunFilter, RunReads, RunRecord, RunWrites},
+    port::{RunFilter, RunReads, RunRecord, RunWrites, StoreFault},
+    recipe::Works,
     runner::{self, RunFault, Surroundings},
     task::NativeTask,
 };
@@ -208,6 +209,28 @@ impl Workshop {
         all.retain(|run| run.plan.is_object() && !runner::is_owned(&root, &run.id));
         all.reverse();
         Ok(all)
+    }
+}
+
+/// Pipelines as recipes of the delivery.
+impl Works for Workshop {
+    fn collection(&self) -> Collection {
+        Workshop::collection(self)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Workshop::surroundings(self)
+    }
+
+    fn store(&self) -> Result<Box<dyn RunWrites>, String> {
+        self.writing().map_err(|e| e.to_string())
+    }
+
+    fn carry(&self, store: &mut dyn RunWrites, id: &str) -> Result<RunRecord, RunFault> {
+        Workshop::carry(self, store, id).map_err(|error| match error {
+            ProcessingError::Run(fault) => fault,
+            other => RunFault::Store(StoreFault::Failed(other.to_string())),
+        })
     }
 }
 

@@ -26,7 +26,9 @@ fn main() {
     fs::create_dir_all(&folder).unwrap();
     let (units, megabytes) = (number("UNITS", 1000), number("MEGABYTES", 1000));
     let result = json!({
-        "life_cycles": life_cycles(&folder, units), "bus": bus(&folder), "replication": replication(&folder, megabytes),
+        "life_cycles": life_cycles(&folder, "relaxed", units, Durability::Relaxed),
+        "life_cycles_durable": life_cycles(&folder, "durable", units, Durability::Durable),
+        "bus": bus(&folder), "replication": replication(&folder, megabytes),
     });
     fs::remove_dir_all(&folder).unwrap();
     println!("{result:#}");
@@ -48,16 +50,16 @@ fn station(folder: &Path) -> Station {
     .unwrap()
 }
 
-fn ledger(folder: &Path) -> DeliveryLedger {
+fn ledger(folder: &Path, durability: Durability) -> DeliveryLedger {
     let url = format!("sqlite:{}", folder.join("books.sqlite").display());
-    DeliveryLedger::open(&url, Durability::Relaxed, "bench").unwrap()
+    DeliveryLedger::open(&url, durability, "bench").unwrap()
 }
 
 /// Units from launch to delivery with a recipe that makes nothing but its report, in one process, on one thread.
-fn life_cycles(folder: &Path, units: usize) -> Value {
-    let folder = folder.join("life");
+fn life_cycles(folder: &Path, name: &str, units: usize, durability: Durability) -> Value {
+    let folder = folder.join(name);
     fs::create_dir_all(&folder).unwrap();
-    let (station, mut ledger) = (station(&folder), ledger(&folder));
+    let (station, mut ledger) = (station(&folder), ledger(&folder, durability));
     let begun = Instant::now();
     for first in (0..units).step_by(100) {
         let some = first..(first + 100).min(units);
@@ -107,8 +109,9 @@ fn life_cycles(folder: &Path, units: usize) -> Value {
 fn bus(folder: &Path) -> Value {
     let folder = folder.join("bus");
     fs::create_dir_all(&folder).unwrap();
-    let (station, mut sender) = (station(&folder), ledger(&folder));
-    let (consumer, mut books) = (station.clone(), ledger(&folder));
+    let durable = || ledger(&folder, Durability::Durable);
+    let (station, mut sender) = (station(&folder), durable());
+    let (consumer, mut books) = (station.clone(), durable());
     let count = 1000;
     let reader = thread::spawn(move || {
         let patterns = ["work".to_owned()];

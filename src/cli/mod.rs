@@ -5,8 +5,6 @@ pub mod alert_records;
 pub mod alert_strategy;
 pub mod check;
 pub mod data;
-mod data_movie;
-mod data_show;
 pub mod db;
 pub mod device;
 pub mod doctor;

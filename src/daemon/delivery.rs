@@ -4,22 +4,30 @@
 //! others carry out jobs (pipeline runs, transfers, ingestions), one reads replicas again. All of them wait for the
 //! station's bell. One process at a time keeps a station running; commands of other processes ring.
 
+use super::journal::Gathered;
 use crate::{
     clock::utc_now,
     gateway::mqtt::{MqttLink, bus},
+    processing::Workshop,
     store::{Durability, StoreError, delivery::DeliveryLedger},
 };
 use alidade_delivery::{
+    archive::{self, S3Spec},
     bell,
     books::{Fault, Ledger},
     launcher::{Launch, launch},
-    recipes::{House, Mock},
+    moves,
+    recipes::{House, Mock, Recipes},
     scrub,
     sites::{SiteSpec, Sites},
     station::{Job, Now, Station},
     transfer::Rsync,
 };
-use alidade_model::time::UtcTime;
+use alidade_model::{
+    journal::{Fact, Recorder},
+    time::UtcTime,
+};
+use alidade_pipeline::recipe::PipelineRecipes;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -28,9 +36,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::RecvTimeoutError,
     },
     thread,
+    time::Duration,
 };
+use tokio::sync::mpsc;
 
 /// How often it is looked whether a replica is due to be read again, seconds.
 const SCRUB_LOOK_S: f64 = 30.0;
@@ -56,6 +67,15 @@ pub struct StationFile {
     /// Commands by recipe.
     #[serde(default)]
     pub recipes: BTreeMap<String, Vec<String>>,
+    /// Pipelines that are recipes by their names.
+    #[serde(default)]
+    pub pipelines: Option<PipelinesSpec>,
+    /// The archive, when it is not the folder `archive` of the station.
+    #[serde(default)]
+    pub archive: Option<S3Spec>,
+    /// Megabytes that are left free on every disk: nothing is begun that would need them.
+    #[serde(default)]
+    pub keep_free_mb: Option<u64>,
     /// The mock pipeline: one run in so many fails.
     #[serde(default)]
     pub mock_fails_one_in: Option<u32>,
@@ -74,6 +94,17 @@ pub struct StationFile {
     /// Accounts that may review, with their role; everybody who may give commands when there are none.
     #[serde(default)]
     pub reviewers: BTreeMap<String, String>,
+}
+
+/// Where the pipelines of a station are.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelinesSpec {
+    /// Plugins, a folder each.
+    pub plugins: PathBuf,
+    /// Attempts and products; default: `pipelines` in the station's folder.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
 }
 
 /// The MQTT broker between sites.
@@ -126,6 +157,9 @@ impl StationFile {
             sites: BTreeMap::new(),
             broker: None,
             recipes: BTreeMap::new(),
+            pipelines: None,
+            archive: None,
+            keep_free_mb: None,
             mock_fails_one_in: None,
             mock_lasts_s: None,
             remote_shell: None,
@@ -175,7 +209,7 @@ impl Opened {
             mock,
             commands: file.recipes.clone(),
             data_dir: data_dir.into(),
-            engine: None,
+            engine: engine(&file, &url, data_dir, durability),
         };
         let rsync = Rsync {
             remote_shell: file.remote_shell.clone(),
@@ -187,6 +221,13 @@ impl Opened {
         let usual = scrub::Pace::default();
         station.scrub.bytes_s = file.scrub_bytes_s.unwrap_or(usual.bytes_s);
         station.scrub.interval_s = file.scrub_interval_s.unwrap_or(usual.interval_s);
+        if let Some(megabytes) = file.keep_free_mb {
+            station.space.reserve = megabytes.saturating_mul(1_000_000);
+        }
+        if let Some(spec) = &file.archive {
+            let fetched = station.folders.staging().join("documents");
+            station.archive = archive::s3(spec, &fetched).map_err(OpenError::File)?;
+        }
         let opened = Self {
             station,
             file,
@@ -223,6 +264,22 @@ impl Opened {
     }
 }
 
+/// The pipelines of the station's file as recipes.
+fn engine(file: &StationFile, url: &str, data_dir: &Path, durability: Durability) -> Option<Arc<dyn Recipes>> {
+    let spec = file.pipelines.as_ref()?;
+    let shop = Workshop {
+        url: url.into(),
+        plugins: spec.plugins.clone(),
+        root: spec.folder.clone().unwrap_or_else(|| file.folder.join("pipelines")),
+        durability,
+        dry_run: false,
+    };
+    Some(Arc::new(PipelineRecipes {
+        works: Arc::new(shop),
+        data_dir: data_dir.into(),
+    }))
+}
+
 /// A station that is kept running; dropping it stops its threads after what they are at.
 pub struct Running {
     stop: Arc<AtomicBool>,
@@ -242,6 +299,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
+        self.station.scrub.ended.store(true, Ordering::SeqCst);
         self.station.bell.ring();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
@@ -282,10 +340,50 @@ pub fn intake(opened: &Opened) -> Result<alidade_delivery::agent::Intake, OpenEr
 
 type Task = Box<dyn FnMut(&mut dyn Ledger) -> Result<bool, Fault> + Send>;
 
-/// Starts the threads and the link of a station.
-pub fn run(opened: &Opened) -> Result<Running, OpenError> {
+/// Moves of units for the journal of the observatory.
+pub struct Moved {
+    pub facts: Vec<Fact>,
+    /// To be told when all of them are committed.
+    pub kept: std::sync::mpsc::Sender<()>,
+}
+
+/// Hands what waits for the journal over, and waits until it is kept there, or the station stops.
+fn hand_over(
+    station: &Station,
+    ledger: &mut dyn Ledger,
+    journal: &mpsc::UnboundedSender<Moved>,
+    stop: &AtomicBool,
+) -> Result<bool, Fault> {
+    let (messages, facts): (Vec<_>, Vec<_>) = moves::waiting(station, ledger, 64)?.into_iter().unzip();
+    let (kept, told) = std::sync::mpsc::channel();
+    if messages.is_empty() || journal.send(Moved { facts, kept }).is_err() {
+        return Ok(false);
+    }
+    while !stop.load(Ordering::SeqCst) {
+        match told.recv_timeout(Duration::from_millis(200)) {
+            Ok(()) => return moves::kept(station, ledger, &messages).map(|()| true),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Ok(false)
+}
+
+/// Records moves in the journal; each is answered when it is committed.
+pub async fn keep_moves(mut moves: mpsc::UnboundedReceiver<Moved>, recorder: Recorder, gathered: Gathered) {
+    while let Some(moved) = moves.recv().await {
+        let last = moved.facts.into_iter().fold(0, |_, fact| recorder.record(fact));
+        gathered.committed(last).await;
+        // A station that has stopped tells the same again when it is there again.
+        let _ = moved.kept.send(());
+    }
+}
+
+/// Starts the threads and the link of a station; moves of units go to `journal`, if there is one.
+pub fn run(opened: &Opened, journal: Option<mpsc::UnboundedSender<Moved>>) -> Result<Running, OpenError> {
     let lock = opened.lock()?;
     let station = opened.station.clone();
+    station.scrub.ended.store(false, Ordering::SeqCst);
     let mut ledger = opened.ledger()?;
     station.recover(ledger.as_mut())?;
     let folder = &opened.file.folder;
@@ -315,6 +413,11 @@ pub fn run(opened: &Opened) -> Result<Running, OpenError> {
             format!("data-{kind:?}").to_lowercase(),
             Box::new(move |l| worker.work(l, kind)),
         ));
+    }
+    if let Some(journal) = journal {
+        let (teller, stop) = (station.clone(), stop.clone());
+        let hand = move |ledger: &mut dyn Ledger| hand_over(&teller, ledger, &journal, &stop);
+        tasks.push(("data-journal".into(), Box::new(hand)));
     }
     let (scrubber, mut looked) = (station.clone(), None);
     tasks.push((
@@ -360,7 +463,7 @@ fn mqtt_link(broker: &Broker) -> Result<MqttLink, OpenError> {
         port: broker.port,
         username: broker.username.clone(),
         password: broker.password_file.as_ref().map(secret).transpose()?,
-        keep_alive: std::time::Duration::from_secs(5),
+        keep_alive: Duration::from_secs(5),
     })
 }
 

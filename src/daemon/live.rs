@@ -229,7 +229,9 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             recorder.record(fact);
         }) as Rc<dyn Fn(Night)>
     };
-    let (station, intake, data_desk) = delivery(&settings)?;
+    let (moved, moves) = mpsc::unbounded_channel();
+    let (station, intake, data_desk) = delivery(&settings, moved)?;
+    tokio::task::spawn_local(delivery::keep_moves(moves, recorder.clone(), gathered.clone()));
     let daemon = super::start(
         &settings,
         Surroundings {
@@ -360,10 +362,12 @@ async fn live(settings: Settings) -> Result<(), CliError> {
 /// The delivery's station, what hands it the night's products, and what the pages about the data are made of.
 fn delivery(
     settings: &Settings,
+    moved: mpsc::UnboundedSender<delivery::Moved>,
 ) -> Result<(delivery::Running, alidade_delivery::agent::Intake, http::DataDesk), CliError> {
     let file = crate::cli::data::of_settings(settings)?;
-    let opened = delivery::Opened::open(file, &settings.storage.data_dir, Durability::Durable)?;
-    let running = delivery::run(&opened)?;
+    let mut opened = delivery::Opened::open(file, &settings.storage.data_dir, Durability::Durable)?;
+    opened.station.journal = true;
+    let running = delivery::run(&opened, Some(moved))?;
     let intake = delivery::intake(&opened)?;
     let books = opened.clone();
     let desk = http::DataDesk {

@@ -41,6 +41,8 @@ impl Handler<ProductsReady> for Delivery {
 
     fn handle(&mut self, ready: ProductsReady, _: &mut Self::Context) {
         match self.units.create(&ready.unit) {
+            // The station's own books tell the journal.
+            Ok(_) if self.station.is_some() => {}
             Ok(state) => self.moved(&ready.unit, &ready.program, None, state, "run finished"),
             Err(refused) => {
                 self.recorder.record(Fact::Degraded {

@@ -1,9 +1,18 @@
 //! The archive (the seed's NGAS): documents by name, each written once, whole, and known by its SHA-256.
 //!
 //! A document's name is `<group>/<file>`. Putting the same again changes nothing; another content under a known name is
-//! refused. The default is a folder; an object store would be another [`Archive`].
+//! refused. The default is a folder; with the feature `s3` it may be a bucket of an object store.
+
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(feature = "s3")]
+mod s3_wire;
+
+#[cfg(feature = "s3")]
+pub use s3::S3Archive;
 
 use crate::{manifest, products};
+use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io,
@@ -35,6 +44,48 @@ pub trait Archive: Send + Sync {
     fn check(&self, name: &str, sha256: &str) -> Result<bool, ArchiveError>;
     /// A local file with its content.
     fn path(&self, name: &str) -> Result<PathBuf, ArchiveError>;
+    /// The folder that it is, if it is one: the disk that has to have room.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// Where a bucket is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Spec {
+    pub bucket: String,
+    #[serde(default = "first_region")]
+    pub region: String,
+    /// Such as `https://s3.example.org`; Amazon's when none. Plain HTTP is taken when it says so.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Names of documents begin with it.
+    #[serde(default)]
+    pub prefix: String,
+    /// `aws_access_key_id = ...` and `aws_secret_access_key = ...`, a line each, as Amazon's programs keep them;
+    /// the environment's `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` when none.
+    #[serde(default)]
+    pub credentials_file: Option<PathBuf>,
+}
+
+fn first_region() -> String {
+    "us-east-1".into()
+}
+
+/// The archive in a bucket; what has to be a local file is fetched into a folder.
+#[cfg(feature = "s3")]
+pub fn s3(spec: &S3Spec, fetched: &Path) -> Result<std::sync::Arc<dyn Archive>, String> {
+    S3Archive::open(spec, fetched).map(|archive| std::sync::Arc::new(archive) as std::sync::Arc<dyn Archive>)
+}
+
+/// This program has been built without it.
+#[cfg(not(feature = "s3"))]
+pub fn s3(spec: &S3Spec, _: &Path) -> Result<std::sync::Arc<dyn Archive>, String> {
+    Err(format!(
+        "bucket {}: this program is built without object stores (feature s3)",
+        spec.bucket
+    ))
 }
 
 /// An archive in a folder.
@@ -105,6 +156,10 @@ impl Archive for FolderArchive {
     fn path(&self, name: &str) -> Result<PathBuf, ArchiveError> {
         check_name(name)?;
         Ok(self.folder.join(name))
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
     }
 }
 

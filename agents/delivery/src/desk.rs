@@ -58,6 +58,8 @@ pub struct Desk<'a> {
     pub now: UtcTime,
     /// Messages written in this transaction: whoever listens must be woken after the commit.
     pub sent: usize,
+    /// Moves of units are told to the observatory's journal (see `crate::moves`).
+    pub journal: bool,
 }
 
 impl<'a> Desk<'a> {
@@ -67,6 +69,7 @@ impl<'a> Desk<'a> {
             sites,
             now,
             sent: 0,
+            journal: false,
         }
     }
 

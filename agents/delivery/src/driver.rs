@@ -13,6 +13,7 @@ use crate::{
     desk::{Desk, Draft},
     manifest::{self, Manifest},
     products::{self, Folders, Role},
+    pulls,
     recipes::{Failed, Recipes, RunRequest},
     replica::{self, ReplicaState},
     report, unit,
@@ -125,10 +126,26 @@ pub fn take(desk: &mut Desk, most: usize) -> Result<Option<Record>, Fault> {
         return Ok(None);
     };
     record.body["attempts"] = json!(record.body["attempts"].as_u64().unwrap_or(0) + 1);
+    if let Some(body) = record.body.as_object_mut() {
+        body.remove(pulls::WAITS);
+    }
     record.state = "running".into();
     record.at = desk.now;
     desk.books.put_record(&record)?;
     Ok(Some(record))
+}
+
+/// No run may begin: those that could are told why, and the journal is, once.
+pub fn hold(desk: &mut Desk, why: &str) -> Result<(), Fault> {
+    let author = author(desk);
+    for mut record in desk.books.records(JOB, None, Some("ready"), 1000)? {
+        if record.body[pulls::WAITS].is_null() {
+            record.body[pulls::WAITS] = json!(why);
+            desk.books.put_record(&record)?;
+            desk.log("problem", &record.unit, &author, why)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs that died with the process are ready again.

@@ -14,8 +14,9 @@ use crate::{
     manifest::{self, Manifest, Unsound},
     obscore::{self, ObsCore},
     products::{self, Folders, Role},
+    pulls,
     replica::{self, PullError},
-    transfer::{self, Transfer},
+    transfer::{self, Transfer, TransferError},
     unit,
 };
 use alidade_model::time::UtcTime;
@@ -83,14 +84,22 @@ fn substate(desk: &mut Desk, uid: &str, value: &str) -> Result<(), Fault> {
     desk.send(Draft::new("xtss", ask, INGESTOR)).map(drop)
 }
 
-/// Takes the oldest ingestion whose products are in our cache, verified.
-pub fn take(desk: &mut Desk) -> Result<Option<Record>, Fault> {
+/// Takes the oldest ingestion whose products are in our cache, verified, and fit into the archive; `lacks` says why so
+/// many bytes would not.
+pub fn take(desk: &mut Desk, lacks: &dyn Fn(u64) -> Option<String>) -> Result<Option<Record>, Fault> {
     let here = desk.sites.here.clone();
     for mut job in desk.books.records(INGEST, None, Some("ready"), 100)? {
         let replica = desk.books.record(replica::KIND, &format!("{here}/{}", job.id))?;
         let Some(replica) = replica.filter(|r| r.state == "available" && job.at <= desk.now) else {
             continue;
         };
+        if let Some(why) = lacks(replica.body["bytes"].as_u64().unwrap_or(0)) {
+            pulls::wait(desk, &job, INGESTOR, &why)?;
+            continue;
+        }
+        if let Some(body) = job.body.as_object_mut() {
+            body.remove(pulls::WAITS);
+        }
         job.body["digest"] = replica.body["digest"].clone();
         job.body["attempts"] = json!(job.body["attempts"].as_u64().unwrap_or(0) + 1);
         job.state = "running".into();
@@ -239,6 +248,13 @@ pub fn coming(desk: &mut Desk, message: &Message) -> Result<Result<(), String>, 
     Ok(Ok(()))
 }
 
+/// Bytes that a delivery needs: the products come into staging and from there into the archive.
+pub fn needed(job: &Record) -> u64 {
+    let products = job.body["products"].as_array();
+    let sizes = products.into_iter().flatten().filter_map(|item| item["size"].as_u64());
+    sizes.fold(0, u64::saturating_add).saturating_mul(2)
+}
+
 /// Brings the products into our archive and reads every one of them there.
 pub fn fetch(
     job: &Record,
@@ -267,10 +283,19 @@ pub fn fetch(
     let staging = folders.staging().join(format!("archive-{}", job.id));
     fs::create_dir_all(&staging).map_err(|e| Unsound::io(&staging, e))?;
     let from = transfer::at(location, &format!("archive/{}/", job.id));
-    transfer.pull(&from, &staging, &mut |_| ()).map_err(PullError::from)?;
+    match transfer.pull(&from, &staging, &mut |_| ()) {
+        // A home whose archive is no folder has the products in its cache.
+        Err(TransferError::Missing(_)) => {
+            let from = transfer::at(location, &format!("cache/{}/", job.id));
+            transfer.pull(&from, &staging, &mut |_| ()).map_err(PullError::from)?;
+        }
+        done => done.map_err(PullError::from)?,
+    }
+    let arrived = manifest::files_below(&staging)?;
     for item in missing {
         let base = item.name.rsplit('/').next().unwrap_or_default();
-        let path = staging.join(base);
+        let found = arrived.iter().find(|path| path.rsplit('/').next() == Some(base));
+        let path = staging.join(found.map_or(base, String::as_str));
         if let Err(error) = archive.put(&item.name, &path, &item.sha256) {
             // A wrong file must come again; rsync would keep it.
             let _ = fs::remove_file(&path);

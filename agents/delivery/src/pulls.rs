@@ -1,13 +1,17 @@
-//! Transfers as jobs: taken when due, tried again after a while, given up when that cannot help.
+//! Transfers as jobs: taken when due and when they fit, tried again after a while, given up when that cannot help.
 
 use crate::{
     books::{Fault, Ledger, Record},
     desk::Desk,
     ingest::{DOCUMENT, Item},
     replica::{self, Cached, PullError, ReplicaState},
+    space,
     station::Station,
 };
 use serde_json::json;
+
+/// The key of a job's record that says what it waits for.
+pub const WAITS: &str = "waits";
 
 /// Corrupt copies in a row after which a replica is called bad.
 const CORRUPT_LIMIT: u64 = 5;
@@ -43,16 +47,70 @@ pub fn again(desk: &mut Desk, kind: &str, job: &Record, author: &str, cause: &st
     desk.books.put_record(&next)
 }
 
+/// Puts a job back because there is no room for it: no attempt was made. The journal is told once.
+pub fn wait(desk: &mut Desk, job: &Record, author: &str, why: &str) -> Result<(), Fault> {
+    if job.body[WAITS].is_null() {
+        desk.log("problem", &job.id, author, why)?;
+    }
+    let mut next = job.clone();
+    let attempts = job.body["attempts"].as_u64().unwrap_or(0);
+    next.body["attempts"] = json!(attempts.saturating_sub(u64::from(job.state == "running")));
+    next.body[WAITS] = json!(why);
+    next.state = "ready".into();
+    next.at = desk.now.plus_seconds(space::LOOK_AGAIN_S);
+    desk.books.put_record(&next)
+}
+
+/// What became of looking for a job.
+pub enum Taken {
+    Nothing,
+    /// There is one, but no room for it.
+    NoRoom,
+    Job(Record),
+}
+
+/// Takes the oldest job of a kind that is due, if what it brings fits; `lacks` says why not.
+pub fn take_if_it_fits(
+    desk: &mut Desk,
+    kind: &str,
+    author: &str,
+    lacks: &dyn Fn(&Record) -> Option<String>,
+) -> Result<Taken, Fault> {
+    let Some(mut job) = take(desk, kind)? else {
+        return Ok(Taken::Nothing);
+    };
+    if let Some(why) = lacks(&job) {
+        wait(desk, &job, author, &why)?;
+        return Ok(Taken::NoRoom);
+    }
+    if let Some(body) = job.body.as_object_mut()
+        && body.remove(WAITS).is_some()
+    {
+        desk.books.put_record(&job)?;
+    }
+    Ok(Taken::Job(job))
+}
+
 /// Pulls one announced group or weblog.
 pub fn pull_one(station: &Station, ledger: &mut dyn Ledger) -> Result<bool, Fault> {
+    let lacks = |job: &Record| {
+        // A weblog is kept packed and unpacked.
+        let copies = if job.body["fileType"] == json!("weblog") { 3 } else { 1 };
+        let needed = job.body["bytes"].as_u64().unwrap_or(0).saturating_mul(copies);
+        station.space.lacks(&station.folders.staging(), needed)
+    };
     let taken = station.at_desk(ledger, |desk| {
-        let job = take(desk, replica::JOB)?;
-        if let Some(job) = &job {
+        let taken = take_if_it_fits(desk, replica::JOB, "replicated-cache", &lacks)?;
+        if let Taken::Job(job) = &taken {
             replica::note(desk, &job.body, ReplicaState::Copying, "")?;
         }
-        Ok(job)
+        Ok(taken)
     })?;
-    let Some(job) = taken else { return Ok(false) };
+    let job = match taken {
+        Taken::Nothing => return Ok(false),
+        Taken::NoRoom => return Ok(true),
+        Taken::Job(job) => job,
+    };
     let Ok(cached) = serde_json::from_value::<Cached>(job.body.clone()) else {
         station.at_desk(ledger, |desk| {
             desk.log("refused", &job.id, "replicated-cache", "the job is garbled")?;

@@ -1,11 +1,12 @@
 //! The scrubber: reads replicas again, the longest unread first, at a bounded rate, and has bad ones repaired.
 
 use crate::{
-    books::{Fault, Ledger},
+    books::{Fault, Ledger, Message},
+    desk::Desk,
     replica::{self, ReplicaState},
     station::Station,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     sync::{
         Arc,
@@ -22,8 +23,10 @@ pub struct Pace {
     pub bytes_s: u64,
     /// A copy read more recently is left alone, seconds.
     pub interval_s: f64,
-    /// Set while the telescope observes: reading waits.
+    /// Set while nothing is to be read: reading waits, also in the middle of a file.
     pub paused: Arc<AtomicBool>,
+    /// Set when the station stops: nothing waits any more.
+    pub ended: Arc<AtomicBool>,
 }
 
 impl Default for Pace {
@@ -32,6 +35,7 @@ impl Default for Pace {
             bytes_s: 20 << 20,
             interval_s: 7.0 * 86_400.0,
             paused: Arc::default(),
+            ended: Arc::default(),
         }
     }
 }
@@ -39,13 +43,52 @@ impl Default for Pace {
 impl Pace {
     /// Waits so long that the rate is kept.
     fn hold(&self, bytes: u64) {
-        while self.paused.load(Ordering::Relaxed) {
-            thread::park_timeout(Duration::from_secs(1));
-        }
-        if self.bytes_s > 0 {
-            thread::sleep(Duration::from_secs_f64(bytes as f64 / self.bytes_s as f64));
+        let mut left = match self.bytes_s {
+            0 => Duration::ZERO,
+            rate => Duration::from_secs_f64(bytes as f64 / rate as f64),
+        };
+        while !self.ended.load(Ordering::Relaxed) {
+            let paused = self.paused.load(Ordering::Relaxed);
+            if !paused && left.is_zero() {
+                return;
+            }
+            let slice = if paused { SLICE } else { left.min(SLICE) };
+            thread::sleep(slice);
+            left = left.saturating_sub(slice);
         }
     }
+}
+
+/// The record that says whether the scrubber of a site is paused; it outlives the process.
+const RECORD: &str = "scrubber";
+/// Longest wait without looking up.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// The message on `scrub.<site>`: `{"paused": true}` or `false`.
+pub fn asked(desk: &mut Desk, message: &Message, flag: &AtomicBool) -> Result<Result<(), String>, Fault> {
+    let body: Option<Value> = serde_json::from_str(&message.body).ok();
+    let Some(paused) = body.and_then(|body| body["paused"].as_bool()) else {
+        return Ok(Err("the scrubber is told {\"paused\": true} or false".into()));
+    };
+    let (here, state) = (desk.sites.here.clone(), if paused { "paused" } else { "reading" });
+    desk.keep(RECORD, &here, "", state, json!({ "author": message.author }))?;
+    desk.log("audit", &here, &message.author, &format!("scrubber: {state}"))?;
+    flag.store(paused, Ordering::Relaxed);
+    desk.answer(
+        message,
+        json!({ "status": 201, "site": here, "scrubber": state }),
+        "scrubber",
+    )?;
+    Ok(Ok(()))
+}
+
+/// Whether the scrubber of this site is paused.
+pub fn is_paused(desk: &mut Desk) -> Result<bool, Fault> {
+    let here = desk.sites.here.clone();
+    Ok(desk
+        .books
+        .record(RECORD, &here)?
+        .is_some_and(|record| record.state == "paused"))
 }
 
 /// What became of one reading.
@@ -110,8 +153,11 @@ pub fn one(station: &Station, ledger: &mut dyn Ledger, pace: &mut dyn FnMut(u64)
     })
 }
 
-/// As the daemon does it: at the configured rate.
+/// As the daemon does it: at the configured rate, and not while it is paused.
 pub fn paced(station: &Station, ledger: &mut dyn Ledger) -> Result<Scrubbed, Fault> {
+    if station.at_desk(ledger, is_paused)? {
+        return Ok(Scrubbed::Nothing);
+    }
     let pace = station.scrub.clone();
     one(station, ledger, &mut |bytes| pace.hold(bytes))
 }

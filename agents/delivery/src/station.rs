@@ -7,14 +7,15 @@
 use crate::{
     archive::{Archive, FolderArchive},
     bell::Bell,
-    books::{Fault, Ledger, Message, MessageState, Settlement, within},
+    books::{Fault, Ledger, Message, MessageState, Record, Settlement, within},
     desk::Desk,
     driver, evict, ingest, launcher,
     products::Folders,
-    pulls,
+    pulls::{self, Taken},
     recipes::Recipes,
     replica, review, scrub,
     sites::Sites,
+    space::Space,
     transfer::Transfer,
     xtss,
 };
@@ -41,6 +42,9 @@ pub struct Station {
     /// Name of the data collection, in metadata.
     pub collection: String,
     pub scrub: scrub::Pace,
+    pub space: Space,
+    /// Moves of units are messages on `journal.<site>` too, for an observatory that keeps a journal of its own.
+    pub journal: bool,
 }
 
 /// The kinds of jobs, in the order in which a free thread looks for them.
@@ -82,6 +86,8 @@ impl Station {
             bell: Bell::new(),
             max_runs,
             scrub: scrub::Pace::default(),
+            space: Space::default(),
+            journal: false,
         })
     }
 
@@ -94,6 +100,7 @@ impl Station {
         let now = (self.now)();
         let (value, sent) = within(ledger, |books| {
             let mut desk = Desk::new(books, &self.sites, now);
+            desk.journal = self.journal;
             let value = work(&mut desk)?;
             Ok((value, desk.sent))
         })?;
@@ -114,6 +121,7 @@ impl Station {
             "cached",
             "deliver",
             "evicted",
+            "scrub",
         ]
         .iter()
         .map(|name| format!("{name}.{here}"))
@@ -208,6 +216,7 @@ impl Station {
             "deliver" => ingest::coming(desk, message)?,
             "evict" => evict::asked(desk, message)?,
             "evicted" => evict::granted(desk, message)?,
+            "scrub" => scrub::asked(desk, message, &self.scrub.paused)?,
             other => Err(format!("nobody listens on {other}")),
         };
         match verdict {
@@ -234,6 +243,11 @@ impl Station {
     }
 
     fn run(&self, ledger: &mut dyn Ledger) -> Result<bool, Fault> {
+        // Nobody knows how much a run will make: the reserve has to be free.
+        if let Some(why) = self.space.lacks(&self.folders.work(), 0) {
+            self.at_desk(ledger, |desk| driver::hold(desk, &why))?;
+            return Ok(false);
+        }
         let Some(record) = self.at_desk(ledger, |desk| driver::take(desk, self.max_runs))? else {
             return Ok(false);
         };
@@ -246,7 +260,8 @@ impl Station {
         if !self.sites.is_home() {
             return Ok(false);
         }
-        let Some(job) = self.at_desk(ledger, ingest::take)? else {
+        let lacks = |bytes| self.archive.folder().and_then(|folder| self.space.lacks(folder, bytes));
+        let Some(job) = self.at_desk(ledger, |desk| ingest::take(desk, &lacks))? else {
             return Ok(false);
         };
         let done = ingest::analyse(&job, &self.folders).and_then(|items| {
@@ -264,8 +279,15 @@ impl Station {
     }
 
     fn deliver(&self, ledger: &mut dyn Ledger) -> Result<bool, Fault> {
-        let taken = self.at_desk(ledger, |desk| pulls::take(desk, ingest::FETCH))?;
-        let Some(job) = taken else { return Ok(false) };
+        let lacks = |job: &Record| self.space.lacks(&self.folders.staging(), ingest::needed(job));
+        let taken = self.at_desk(ledger, |desk| {
+            pulls::take_if_it_fits(desk, ingest::FETCH, "data-tracker", &lacks)
+        })?;
+        let job = match taken {
+            Taken::Nothing => return Ok(false),
+            Taken::NoRoom => return Ok(true),
+            Taken::Job(job) => job,
+        };
         let home = self
             .sites
             .all

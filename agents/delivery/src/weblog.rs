@@ -30,6 +30,11 @@ pub enum Refused {
     TooLarge(String),
 }
 
+/// A text as it stands between the tags of a page.
+pub fn escaped(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
 /// Packs named texts into a zip file.
 pub fn pack(path: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Refused> {
     let name = path.display().to_string();

@@ -17,6 +17,7 @@
 use crate::{
     books::Fault,
     desk::{Desk, Draft},
+    moves,
     unit::{self, Step, Unit, UnitEvent},
 };
 use alidade_model::{
@@ -368,6 +369,7 @@ fn write(desk: &mut Desk, decision: &Decision, author: &str, cause: &str) -> Res
         desk.books.add_event(&event)?;
         events.push(event);
     }
+    moves::tell(desk, unit, &events)?;
     // Every site shows where the units are; only this one changes them.
     for site in desk.sites.others().cloned().collect::<Vec<_>>() {
         let body = json!({ "ous": unit, "events": events });
@@ -403,9 +405,11 @@ pub fn mirror(desk: &mut Desk, body: &str) -> Result<Result<(), String>, Fault> 
     if told.events.last().is_some_and(|event| event.number > last) {
         desk.books.put_unit(&told.ous)?;
     }
-    for event in told.events.iter().filter(|event| event.number > last) {
+    let new: Vec<UnitEvent> = told.events.into_iter().filter(|event| event.number > last).collect();
+    for event in &new {
         desk.books.add_event(event)?;
     }
+    moves::tell(desk, &told.ous, &new)?;
     Ok(Ok(()))
 }
 

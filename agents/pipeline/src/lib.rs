@@ -15,6 +15,7 @@
 //! | [`port`], [`memory`] | what the engine needs of a store; one without a database |
 //! | [`runner`], [`worker`], [`commit`] | the shell: waves, attempts on threads, the commit rule, recovery |
 //! | [`migrate`], [`commands`] | pure: revisions of plugins' tables, plugins' command line |
+//! | [`recipe`] | pipelines as recipes of the delivery |
 //! | [`provenance`], [`report`] | W3C PROV; activity report; why a task runs |
 //! | [`executors`] | where an attempt runs: processes and their limits |
 //! | [`run`], [`messages`], [`agent`] | the nightly frames as runs: one a sequence |
@@ -34,6 +35,7 @@ pub mod packages;
 pub mod plan;
 pub mod port;
 pub mod provenance;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod runner;

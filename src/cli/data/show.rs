@@ -1,12 +1,10 @@
 //! What `alidade data` shows: all of it from the station's books.
 
-use super::{
-    CliError,
-    data::{DataCommand, Office},
-};
+use super::{DataCommand, Office};
+use crate::cli::CliError;
 use alidade_delivery::{
     books::Record,
-    ingest, packages, replica, review,
+    ingest, packages, pulls, replica, review,
     unit::{Unit, UnitEvent},
     votable,
 };
@@ -77,11 +75,16 @@ pub fn unit_json(unit: &Unit) -> Value {
 }
 
 fn standing(office: &mut Office, uid: &str, json: bool) -> Result<String, CliError> {
-    let (unit, runs, delivery, reviews) = office.desk(|desk| {
+    let (unit, runs, jobs, delivery, reviews) = office.desk(|desk| {
+        let mut jobs = Vec::new();
+        for kind in [replica::JOB, ingest::INGEST, ingest::FETCH] {
+            jobs.extend(desk.books.records(kind, Some(uid), Some("ready"), 100)?);
+        }
         Ok((
             desk.books.unit(uid)?,
             desk.books
                 .records(alidade_delivery::driver::JOB, Some(uid), None, 100)?,
+            jobs,
             desk.books.record(ingest::DELIVERY, uid)?,
             desk.books.records(review::REVIEW, Some(uid), None, 100)?,
         ))
@@ -89,13 +92,15 @@ fn standing(office: &mut Office, uid: &str, json: bool) -> Result<String, CliErr
     let unit = unit.ok_or_else(|| unknown(uid))?;
     if json {
         return Ok(document(&json!({
-            "unit": unit_json(&unit), "runs": runs, "delivery": delivery, "reviews": reviews,
+            "unit": unit_json(&unit), "runs": runs, "waiting": jobs, "delivery": delivery, "reviews": reviews,
         })));
     }
     let mut text = line(&unit);
     for run in runs {
-        let cause = run.body["cause"].as_str().unwrap_or_default();
-        text.push_str(&format!("  run       {} {} {cause}\n", run.id, run.state));
+        text.push_str(&format!("  run       {} {} {}\n", run.id, run.state, reason(&run)));
+    }
+    for job in jobs {
+        text.push_str(&format!("  waits     {} {} {}\n", job.kind, job.id, reason(&job)));
     }
     for review in reviews {
         let word = |key: &str| review.body[key].as_str().unwrap_or_default().to_owned();
@@ -111,6 +116,12 @@ fn standing(office: &mut Office, uid: &str, json: bool) -> Result<String, CliErr
         text.push_str(&format!("  delivery  {} ({count} products)\n", delivery.state));
     }
     Ok(text)
+}
+
+/// What a job waits for, or what went wrong with it.
+fn reason(job: &Record) -> String {
+    let why = job.body[pulls::WAITS].as_str().or(job.body["cause"].as_str());
+    why.unwrap_or_default().to_owned()
 }
 
 fn told(event: &UnitEvent) -> String {

@@ -4,8 +4,9 @@
 //! broker, what they copy through rsync. With `--chaos` one site is killed and begun again half-way, and the broker is
 //! cut for a while.
 
-use super::{CliError, data::Office, data_show::unit_json};
+use super::{Office, show::unit_json};
 use crate::{
+    cli::CliError,
     daemon::delivery::{Broker, Opened, StationFile},
     store::Durability,
 };
