@@ -10,13 +10,15 @@ use crate::{
 use alidade_model::time::UtcTime;
 use alidade_pipeline::{
     descriptor::load::Collection,
+    executors::{BubblewrapExecutor, Executor, ProcessExecutor, SlurmExecutor},
     memory::MemoryStore,
-    plan::{Planned, RunRequest},
+    plan::{Planned, RunPlan, RunRequest},
     port::{RunFilter, RunReads, RunRecord, RunWrites, StoreFault},
     recipe::Works,
     runner::{self, RunFault, Surroundings},
     task::NativeTask,
 };
+use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -58,6 +60,25 @@ impl From<alidade_pipeline::port::StoreFault> for ProcessingError {
         Self::Run(RunFault::Store(fault))
     }
 }
+
+/// An executor by its name, or why it is not to be had here.
+pub fn executor(name: &str) -> Result<Box<dyn Executor>, String> {
+    let found: Result<Box<dyn Executor>, _> = match name {
+        "process" => Ok(Box::new(ProcessExecutor)),
+        "bubblewrap" => BubblewrapExecutor::detect().map(|it| Box::new(it) as Box<dyn Executor>),
+        "slurm" => SlurmExecutor::detect(None).map(|it| Box::new(it) as Box<dyn Executor>),
+        other => {
+            return Err(format!(
+                "there is no executor {other:?}; there is {}",
+                EXECUTORS.join(", ")
+            ));
+        }
+    };
+    found.map_err(|e| e.to_string())
+}
+
+/// Names that [`executor`] knows.
+pub const EXECUTORS: [&str; 3] = ["process", "bubblewrap", "slurm"];
 
 fn now() -> UtcTime {
     UtcTime::new(crate::clock::utc_now())
@@ -121,10 +142,28 @@ impl Workshop {
         let mut around = Surroundings::new(self.root.clone(), Arc::new(now));
         natives(&mut around);
         let collection = self.collection();
-        request.plan(&collection, &around.natives).map_err(|mut wrong| {
+        let planned = request.plan(&collection, &around.natives).map_err(|mut wrong| {
             wrong.extend(collection.faults.iter().map(ToString::to_string));
             ProcessingError::BadInput(wrong)
-        })
+        })?;
+        let missing = equip(&mut around, &planned.plan);
+        if missing.is_empty() {
+            Ok(planned)
+        } else {
+            Err(ProcessingError::BadInput(missing))
+        }
+    }
+
+    /// The surroundings of one run, with the executors that its plan asks for as far as they are here. Where one is not, the
+    /// tasks that ask for it fail with that reason.
+    fn surroundings_of(&self, store: &mut dyn RunWrites, id: &str) -> Result<Surroundings, ProcessingError> {
+        let mut around = self.surroundings();
+        if let Some(plan) = store.run(id)?.and_then(|run| RunPlan::deserialize(&run.plan).ok()) {
+            for cause in equip(&mut around, &plan) {
+                tracing::warn!(run = id, cause, "an executor is missing");
+            }
+        }
+        Ok(around)
     }
 
     /// An open run of the same plan that nobody owns: what a process that died was doing.
@@ -133,6 +172,7 @@ impl Workshop {
             pipeline: Some(planned.pipeline.clone()),
             subject: planned.subject.clone(),
             open: true,
+            packages: false,
             limit: 100,
         };
         let plan = serde_json::to_value(&planned.plan).map_err(|e| ProcessingError::Failed(e.to_string()))?;
@@ -149,7 +189,7 @@ impl Workshop {
 
     /// Runs it to its end. A request to cancel, from whatever process, is seen in the run's folder.
     pub fn carry(&self, store: &mut dyn RunWrites, id: &str) -> Result<RunRecord, ProcessingError> {
-        let around = self.surroundings();
+        let around = self.surroundings_of(store, id)?;
         let cancel = Arc::new(AtomicBool::new(false));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = {
@@ -176,7 +216,7 @@ impl Workshop {
 
     /// Asks whoever runs a run to cancel it; one that nobody runs is ended here.
     pub fn cancel(&self, store: &mut dyn RunWrites, id: &str) -> Result<(), ProcessingError> {
-        let around = self.surroundings();
+        let around = self.surroundings_of(store, id)?;
         let run = store.run(id)?.ok_or_else(|| RunFault::Unknown(id.into()))?;
         if run.ended.is_some() {
             return Err(RunFault::Ended(id.into()).into());
@@ -232,6 +272,21 @@ impl Works for Workshop {
             other => RunFault::Store(StoreFault::Failed(other.to_string())),
         })
     }
+}
+
+/// Finds the executors that a plan asks for; why some are not here.
+fn equip(around: &mut Surroundings, plan: &RunPlan) -> Vec<String> {
+    let mut missing = Vec::new();
+    for name in plan.executors() {
+        if around.executors.contains_key(name) {
+            continue;
+        }
+        match executor(name) {
+            Ok(it) => drop(around.executors.insert(name.to_owned(), Arc::from(it))),
+            Err(cause) => missing.push(cause),
+        }
+    }
+    missing
 }
 
 fn wish(root: &Path, id: &str) -> PathBuf {

@@ -4,15 +4,27 @@
 
 #[path = "support/command.rs"]
 mod command;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/observatory.rs"]
+mod observatory;
 #[path = "support/postgres.rs"]
 mod postgres;
 
+use alidade::{
+    daemon::pipelines::conduct,
+    gateway::http::serve,
+    settings::Settings,
+    store::{Durability, OpenOptions, Store},
+};
 use command::{Folder, Said, alidade, said};
+use observatory::Observatory;
 use postgres::Postgres;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -153,6 +165,20 @@ fn a_plugin_is_validated_run_looked_at_and_migrated_on_both_databases() {
         }
         let status = bench.say(&plugins, &["migrate", "status"]).stdout;
         assert!(status.contains("EXAMPLE: 002"), "{status}");
+        for how in ["registered", "was registered already"] {
+            let told = bench.say(&plugins, &["register"]);
+            assert!(
+                told.code == 0 && told.stdout.contains(&format!("plugin EXAMPLE 1.0.0: {how}")),
+                "{}",
+                told.stdout
+            );
+        }
+        let report = bench.say(&plugins, &["report"]);
+        assert!(
+            report.code == 0 && report.stdout.contains("measures"),
+            "{}",
+            report.stdout
+        );
         assert_eq!(bench.say(&plugins, &["EXAMPLE", "who", "--author"]).code, 0);
         assert_eq!(
             bench
@@ -226,6 +252,86 @@ fn a_descriptor_with_faults_is_refused_with_all_of_them_at_once() {
         told.code == 2 && text.contains("NOBODY_MAKES_IT"),
         "{} {text}",
         told.code
+    );
+}
+
+#[test]
+fn a_command_runs_by_the_executor_that_its_plugin_names_and_an_unknown_one_is_refused_beforehand() {
+    let bench = Bench::new("pipe-executor", None);
+    let plugins = fifty(bench.folder.path());
+    let path = plugins.join("fifty/plugin.json");
+    let mut shape: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let places = "pwd; echo made > out.txt";
+    shape["tasks"]["last"] = json!({ "command": ["sh", "-c", places], "executor": "bubblewrap" });
+    fs::write(&path, shape.to_string()).unwrap();
+    let run = bench.say(&plugins, &["run", "fifty", "--start", "last"]);
+    assert!(
+        run.code == 0 && run.stdout.contains("/pipeline/outputs"),
+        "{} {}",
+        run.stdout,
+        run.stderr
+    );
+    shape["tasks"]["last"]["executor"] = json!("transputer");
+    fs::write(&path, shape.to_string()).unwrap();
+    let run = bench.say(&plugins, &["run", "fifty", "--start", "last"]);
+    assert!(
+        run.code == 2 && run.stderr.contains("transputer") && run.stderr.contains("bubblewrap"),
+        "{}",
+        run.stderr
+    );
+    let runs = bench.json(&plugins, &["status"]);
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "nothing was begun: {runs}");
+}
+
+#[test]
+fn a_run_asked_for_over_http_is_followed_line_by_line_to_its_end() {
+    let observatory = Observatory::new("pipe-http");
+    let url = format!("sqlite:{}", observatory.folder.join("runs.sqlite").display());
+    let options = OpenOptions {
+        migrate: true,
+        durability: Durability::Relaxed,
+    };
+    drop(Store::open(&url, options).unwrap());
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulated.toml");
+    let mut settings = Settings::load_with(&site, BTreeMap::new()).unwrap();
+    settings.database.url = url;
+    settings.storage.data_dir = observatory.folder.clone();
+    settings.storage.pipelines = examples();
+    let mut ports = observatory.ports();
+    ports.pipelines = Some(conduct(&settings));
+    let gateway = serve(SocketAddr::from(([127, 0, 0, 1], 0)), ports).unwrap();
+    let addr = gateway.addr;
+
+    assert!(http::get(addr, "/api/v1/pipelines").text().contains("measures"));
+    let unknown = http::post(addr, "/api/v1/runs", r#"{"pipeline": "nothing"}"#);
+    assert!(unknown.status == 400 && unknown.text().contains("there is no pipeline"));
+    let foreign = r#"{"pipeline": "summary", "target": "M31", "inputs": ["/etc/hostname"]}"#;
+    assert_eq!(http::post(addr, "/api/v1/runs", foreign).status, 404);
+    let begun = http::post(addr, "/api/v1/runs", r#"{"pipeline": "measures", "target": "M31"}"#);
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let at = begun.header("location").unwrap();
+    // The stream ends with the run.
+    let told = http::get(addr, &format!("{at}/log/stream")).text();
+    for part in ["measuring 1", "measuring 3", "event: end", r#""status":"created""#] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let lines = http::get(addr, &format!("{at}/log?from=1&limit=2")).json();
+    assert_eq!(
+        (&lines["lines"][0]["line"], &lines["next_from"]),
+        (&json!(2), &json!(3))
+    );
+    let shown = http::get(addr, at).json();
+    let id = at.rsplit('/').next().unwrap();
+    assert!(id.starts_with("meas_M31_"), "{id}");
+    assert_eq!(shown["run"]["product_group"], format!("{id}_outputs"));
+    let products = shown["products"].as_array().unwrap();
+    assert_eq!(products.len(), 4);
+    let named = |product: &Value| product["label"].as_str().unwrap().starts_with(id);
+    assert!(products.iter().all(named), "{products:?}");
+    assert_eq!(
+        http::post(addr, &format!("{at}/cancel"), "{}").status,
+        409,
+        "it is over"
     );
 }
 
@@ -350,6 +456,7 @@ fn killed_at_random_a_run_ends_as_if_it_had_not_been() {
         once.dedup();
         assert_eq!(good.len(), once.len(), "committed twice: {rows:?}");
     }
+    println!("counted: {died} deaths in {round} runs");
 }
 
 #[test]

@@ -72,6 +72,7 @@ function packageRow(it) {
       }))));
 }
 
+let executors = [];
 let chosen = null;
 let form = {};
 async function configure(it) {
@@ -85,6 +86,8 @@ async function configure(it) {
     box.addEventListener("change", drawForm);
     return h("label", null, box, ` ${file.name} (${file.size} bytes)`);
   }) : [h("p", null, "There are no input files yet.")]));
+  byId("executor-row").hidden = executors.length < 2;
+  byId("executor").replaceChildren(...executors.map((one) => h("option", null, one)));
   await drawForm();
   byId("name").focus();
 }
@@ -141,7 +144,7 @@ function collect() {
 async function start(event) {
   event.preventDefault();
   await attempt("form-said", async () => {
-    const run = await ask("POST", `/api/v1/packages/${chosen.id}/runs`, { name: byId("name").value, config: collect(), inputs: inputs() });
+    const run = await ask("POST", `/api/v1/packages/${chosen.id}/runs`, { name: byId("name").value, config: collect(), inputs: inputs(), executor: byId("executor").value || null });
     follow(run.id);
     return `${run.name} is ${run.status}.`;
   });
@@ -199,7 +202,8 @@ async function refresh() {
   if (asking) return;
   asking = true;
   try {
-    const [{ packages }, { runs }] = await Promise.all([ask("GET", "/api/v1/packages"), ask("GET", "/api/v1/package-runs")]);
+    const [{ packages, executors: known }, { runs }] = await Promise.all([ask("GET", "/api/v1/packages"), ask("GET", "/api/v1/package-runs")]);
+    executors = known;
     show(byId("packages"), packages, () => packages.map(packageRow));
     show(byId("runs"), runs, () => runs.map(runRow));
     byId("link").dataset.link = "live";

@@ -1,9 +1,14 @@
-//! `alidade package`: packages on the shelf, without or beside the daemon.
+//! `alidade package`, which is also `alidade pipeline package`: packages on the shelf, without or beside
+//! the daemon; their runs, by the daemon.
 
-use super::CliError;
+use super::{
+    CliError,
+    remote::{DaemonArgs, Remote},
+};
 use crate::{clock::utc_now, settings::Settings};
 use alidade_model::time::UtcTime;
 use alidade_pipeline::packages::{Package, PackageError, Shelf, archive::Bounds};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     io::Write,
@@ -26,8 +31,19 @@ pub struct PackageArgs {
     json: bool,
 }
 
+impl PackageArgs {
+    pub fn new(config: &Path, data: Option<&Path>, json: bool, command: &PackageCommand) -> Self {
+        Self {
+            command: command.clone(),
+            config: config.to_owned(),
+            data: data.map(Path::to_owned),
+            json,
+        }
+    }
+}
+
 #[derive(Debug, Clone, clap::Subcommand)]
-enum PackageCommand {
+pub enum PackageCommand {
     /// Install a package from its archive (tar, tar.gz or zip)
     Install { file: PathBuf },
     /// List packages, oldest first
@@ -36,6 +52,36 @@ enum PackageCommand {
     Show { id: String },
     /// Remove a package with its files
     Remove { id: String },
+    /// Begin a run of a package (by the daemon)
+    Run {
+        id: String,
+        /// NAME=VALUE of the form; the value is JSON, or text
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// Identifier of an input file that was uploaded
+        #[arg(long = "input", value_name = "FILE")]
+        inputs: Vec<String>,
+        #[arg(long)]
+        name: Option<String>,
+        /// Executor: bubblewrap, slurm or process, of those that the daemon allows
+        #[arg(long)]
+        executor: Option<String>,
+    },
+    /// Runs of packages, newest first (by the daemon)
+    Runs,
+    /// Pause a run (by the daemon)
+    Pause { run: String },
+    /// Let a paused run go on (by the daemon)
+    Resume { run: String },
+    /// Stop a run (by the daemon)
+    Stop { run: String },
+    /// What a run has printed (by the daemon)
+    Log {
+        run: String,
+        /// Its errors instead
+        #[arg(long)]
+        err: bool,
+    },
 }
 
 fn said(error: PackageError) -> CliError {
@@ -46,6 +92,82 @@ fn said(error: PackageError) -> CliError {
 }
 
 pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
+    let text = match by_daemon(args)? {
+        Some(text) => text,
+        None => on_the_shelf(args)?,
+    };
+    stdout
+        .write_all(text.as_bytes())
+        .map_err(|e| CliError::failed(e.to_string()))?;
+    Ok(0)
+}
+
+/// What only the daemon can do; none for the other commands.
+fn by_daemon(args: &PackageArgs) -> Result<Option<String>, CliError> {
+    let daemon = || {
+        Remote::of(&DaemonArgs {
+            config: args.config.clone(),
+            url: None,
+            token_file: None,
+        })
+    };
+    let signal = |run: &str, word: &str| daemon()?.post(&format!("/api/v1/package-runs/{run}/{word}"), &json!({}));
+    let run = match &args.command {
+        PackageCommand::Runs => {
+            let all = daemon()?.get("/api/v1/package-runs")?;
+            let runs = all["runs"].as_array().cloned().unwrap_or_default();
+            return Ok(Some(shown(args, &runs, || runs.iter().map(run_line).collect())));
+        }
+        PackageCommand::Log { run, err } => {
+            let which = if *err { "err" } else { "out" };
+            let log = daemon()?.get(&format!("/api/v1/package-runs/{run}/log?which={which}"))?;
+            let text = log["text"].as_str().unwrap_or_default().to_owned();
+            return Ok(Some(if args.json { format!("{log:#}\n") } else { text }));
+        }
+        PackageCommand::Run {
+            id,
+            set,
+            inputs,
+            name,
+            executor,
+        } => {
+            let wish = json!({
+                "name": name.as_deref().unwrap_or_default(), "config": configuration(set)?, "inputs": inputs, "executor": executor,
+            });
+            daemon()?.post(&format!("/api/v1/packages/{id}/runs"), &wish)?
+        }
+        PackageCommand::Pause { run } => signal(run, "pause")?,
+        PackageCommand::Resume { run } => signal(run, "resume")?,
+        PackageCommand::Stop { run } => signal(run, "stop")?,
+        _ => return Ok(None),
+    };
+    Ok(Some(shown(args, &run, || run_line(&run))))
+}
+
+fn configuration(set: &[String]) -> Result<Map<String, Value>, CliError> {
+    let mut config = Map::new();
+    for text in set {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| CliError::bad_input(format!("--set {text}: there is no =")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        config.insert(name.into(), value);
+    }
+    Ok(config)
+}
+
+fn run_line(run: &Value) -> String {
+    let word = |key: &str| run[key].as_str().unwrap_or_default().to_owned();
+    format!(
+        "{}  {:<12} {}  {}\n",
+        word("id"),
+        word("status"),
+        word("name"),
+        word("cause")
+    )
+}
+
+fn on_the_shelf(args: &PackageArgs) -> Result<String, CliError> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => {
@@ -57,7 +179,7 @@ pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
     };
     let root = data.join("packages");
     let shelf = Shelf::look(&root);
-    let text = match &args.command {
+    Ok(match &args.command {
         PackageCommand::Install { file } => installed(args, &root, file)?,
         PackageCommand::List => {
             let all = shelf.list().map_err(said)?;
@@ -79,11 +201,9 @@ pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
                 format!("{id}: removed\n")
             })
         }
-    };
-    stdout
-        .write_all(text.as_bytes())
-        .map_err(|e| CliError::failed(e.to_string()))?;
-    Ok(0)
+        // By the daemon.
+        _ => String::new(),
+    })
 }
 
 fn installed(args: &PackageArgs, root: &Path, file: &Path) -> Result<String, CliError> {

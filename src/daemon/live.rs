@@ -277,7 +277,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let token = settings.http.token_file.as_deref().map(read_secret).transpose();
     let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
     // Kept to the end of the daemon: it drives the runs.
-    let driven = super::packages::open(&data_dir, &settings.database.url);
+    let driven = super::packages::open(&data_dir, &settings.database.url, &settings.storage.package_executors);
     let driven = driven.map_err(|cause| eprintln!("no packages: {cause}")).ok();
     let _http = if settings.http.enabled {
         let records = Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?;

@@ -5,13 +5,11 @@
 use crate::{
     clock::utc_now,
     gateway::http::Desks,
+    processing,
     store::{Durability, OpenOptions, Store},
 };
 use alidade_model::time::UtcTime;
-use alidade_pipeline::{
-    executors::BubblewrapExecutor,
-    packages::{Desk, DeskSettings},
-};
+use alidade_pipeline::packages::{Desk, DeskSettings};
 use std::{
     path::Path,
     sync::{
@@ -44,16 +42,25 @@ impl Drop for DrivenDesk {
     }
 }
 
-/// Opens the desk below a data folder, or says why there is none here.
-pub fn open(data_dir: &Path, database: &str) -> Result<DrivenDesk, String> {
-    let sandbox = BubblewrapExecutor::detect().map_err(|e| e.to_string())?;
+/// Opens the desk below a data folder, or says why there is none here: the first of the executors must be found, without
+/// another one the desk is opened all the same.
+pub fn open(data_dir: &Path, database: &str, executors: &[String]) -> Result<DrivenDesk, String> {
+    let mut names = executors.iter();
+    let first = names.next().ok_or("storage.package_executors is empty")?;
+    let first = processing::executor(first)?;
     let options = OpenOptions {
         migrate: false,
         durability: Durability::Durable,
     };
     let store = Store::open(database, options).map_err(|e| e.to_string())?;
     let root = std::path::absolute(data_dir).map_err(|e| e.to_string())?;
-    let desk = Desk::open(DeskSettings::below(&root), Box::new(sandbox), Box::new(store)).map_err(|e| e.to_string())?;
+    let mut desk = Desk::open(DeskSettings::below(&root), first, Box::new(store)).map_err(|e| e.to_string())?;
+    for name in names {
+        match processing::executor(name) {
+            Ok(executor) => desk = desk.with_executor(executor),
+            Err(cause) => tracing::warn!(%cause, "packages"),
+        }
+    }
     let (desk, done) = (Arc::new(desk), Arc::new(AtomicBool::new(false)));
     let (driven, end) = (desk.clone(), done.clone());
     let thread = thread::Builder::new()

@@ -165,6 +165,8 @@ impl RunDesk for Arc<Conductor> {
             pipeline: pipeline.map(Into::into),
             subject: target.map(Into::into),
             open: false,
+            // They belong to accounts and have addresses of their own.
+            packages: false,
             limit,
         };
         Ok(self.read(|s| RunReads::runs(s, &filter))?.iter().map(slim).collect())

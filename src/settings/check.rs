@@ -743,6 +743,20 @@ fn outside(settings: &Settings, faults: &mut Faults) {
     if settings.storage.data_dir.as_os_str().is_empty() {
         faults.add("storage.data_dir", "is empty");
     }
+    if settings.storage.package_executors.is_empty() {
+        faults.add(
+            "storage.package_executors",
+            "is empty: packages need something to run them",
+        );
+    }
+    for name in &settings.storage.package_executors {
+        if !["process", "bubblewrap", "slurm"].contains(&name.as_str()) {
+            faults.add(
+                "storage.package_executors",
+                format!("{name:?} is none of bubblewrap, slurm and process"),
+            );
+        }
+    }
     let mqtt = &settings.mqtt;
     faults.filled("mqtt.host", &mqtt.host);
     faults.whole("mqtt.port", u64::from(mqtt.port), 1, 65_535);

@@ -806,6 +806,8 @@ pub struct StorageSettings {
     pub astrometry_net: bool,
     /// Plugins of the pipelines, a folder each.
     pub pipelines: PathBuf,
+    /// Executors that runs of packages may ask for: `bubblewrap`, `slurm`, `process`. The first is taken when nothing is said.
+    pub package_executors: Vec<String>,
     /// File of the delivery's station; without it one site in the daemon's database, below the data folder.
     pub station: Option<PathBuf>,
 }
@@ -819,6 +821,7 @@ impl Default for StorageSettings {
             minor_planets: None,
             astrometry_net: false,
             pipelines: "config/pipelines".into(),
+            package_executors: vec!["bubblewrap".into()],
             station: None,
         }
     }

@@ -2,15 +2,54 @@
 
 use super::{
     ReadError, Store,
-    connection::{in_transaction, on_either},
+    connection::{AnyConnection, in_transaction, on_either},
     rows::{naive, whole},
     schema::{package_outputs, package_runs},
 };
-use alidade_pipeline::packages::{PackageRun, RunBook};
+use alidade_pipeline::{
+    packages::{PackageRun, RunBook, runs::word},
+    port::{RunFilter, RunRecord},
+};
 use diesel::prelude::*;
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+/// Runs of packages, newest first, in the form of the engine's runs.
+pub(super) fn as_runs(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<RunRecord>, ReadError> {
+    let records: Vec<String> = on_either!(c, c => {
+        let mut query = package_runs::table.select(package_runs::record).into_boxed();
+        if let Some(package) = &filter.pipeline {
+            query = query.filter(package_runs::package.eq(package));
+        }
+        query
+            .order((package_runs::created_at.desc(), package_runs::id.desc()))
+            .limit(filter.limit.max(1))
+            .load(c)?
+    });
+    let read = |record: &String| {
+        let run: PackageRun =
+            serde_json::from_str(record).map_err(|cause| ReadError::Garbled("package_runs", cause.to_string()))?;
+        Ok(RunRecord {
+            pipeline: run.package,
+            plugin: "package".into(),
+            version: String::new(),
+            short_name: run.name,
+            subject: None,
+            product_group: None,
+            state: run.state,
+            status: word(run.state).into(),
+            cause: run.cause,
+            plan: serde_json::Value::Null,
+            properties: run.config.as_object().cloned().unwrap_or_default(),
+            created: run.created_at,
+            started: run.start,
+            ended: run.end,
+            id: run.id,
+        })
+    };
+    records.iter().map(read).collect()
 }
 
 impl RunBook for Store {

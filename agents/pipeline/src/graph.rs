@@ -5,7 +5,13 @@
 //! loop's start to its end.
 
 use serde::{Deserialize, Serialize};
-use std::{cell::RefCell, collections::BTreeMap, fmt, ops::BitOr, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::BitOr,
+    rc::Rc,
+};
 
 /// A place in the topology.
 pub type NodeId = usize;
@@ -88,14 +94,44 @@ impl Topology {
 
     /// `child` runs after `parent`. The same link twice is one link.
     pub fn link(&mut self, parent: NodeId, child: NodeId) {
-        if !self.children[parent].contains(&child) {
+        // Either list tells; of many thousand children the child's own is the short one.
+        let (down, up) = (&self.children[parent], &self.parents[child]);
+        let known = if down.len() < up.len() {
+            down.contains(&child)
+        } else {
+            up.contains(&parent)
+        };
+        if !known {
             self.children[parent].push(child);
             self.parents[child].push(parent);
         }
     }
 
+    /// Where each name stands; of two with the same name the first.
+    pub fn places(&self) -> HashMap<String, NodeId> {
+        let mut places = HashMap::with_capacity(self.names.len());
+        for (node, name) in self.names.iter().enumerate() {
+            places.entry(name.clone()).or_insert(node);
+        }
+        places
+    }
+
     /// Links `a | b | c`; names that are not there yet are added. `a, b | c` links both `a` and `b` to `c`.
     pub fn chain(&mut self, text: &str) -> Result<(), TopologyFault> {
+        let mut places = self.places();
+        self.weave(text, &mut places)
+    }
+
+    /// Many chains; every one that is wrong is told.
+    pub fn chains(&mut self, texts: &[String]) -> Vec<TopologyFault> {
+        let mut places = self.places();
+        texts
+            .iter()
+            .filter_map(|text| self.weave(text, &mut places).err())
+            .collect()
+    }
+
+    fn weave(&mut self, text: &str, places: &mut HashMap<String, NodeId>) -> Result<(), TopologyFault> {
         let fault = |cause: &str| TopologyFault::Chain {
             chain: text.into(),
             cause: cause.into(),
@@ -110,7 +146,12 @@ impl Topology {
                 if name.contains(char::is_whitespace) {
                     return Err(fault("a name has white space in it"));
                 }
-                here.push(self.node(name));
+                let known = places.get(name).copied();
+                here.push(known.unwrap_or_else(|| {
+                    let node = self.add(name);
+                    places.insert(name.into(), node);
+                    node
+                }));
             }
             for &parent in &before {
                 for &child in &here {

@@ -12,8 +12,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Tasks written in Rust, by plugin and name.
@@ -53,16 +54,82 @@ impl Body {
     }
 }
 
-/// A node with its task.
+/// A task with its work, as it was when the plan was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NodePlan {
+pub struct TaskPlan {
     pub plugin: String,
     /// Of what says how the plugin runs.
     pub digest: String,
     pub task: TaskDescriptor,
-    #[serde(default)]
-    pub arguments: Map<String, Value>,
     pub body: Body,
+}
+
+/// A node: a task, shared with other nodes where it stands at several places, and the arguments of this place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodePlan {
+    pub of: Arc<TaskPlan>,
+    pub arguments: Map<String, Value>,
+}
+
+impl std::ops::Deref for NodePlan {
+    type Target = TaskPlan;
+
+    fn deref(&self) -> &TaskPlan {
+        &self.of
+    }
+}
+
+/// The nodes as they are written: each task once, so that ten thousand places of one task are ten thousand numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct NodesText {
+    tasks: Vec<TaskPlan>,
+    /// By node, the number of its task.
+    places: Vec<usize>,
+    /// Of the nodes that have any.
+    #[serde(default)]
+    arguments: BTreeMap<usize, Map<String, Value>>,
+}
+
+mod nodes_text {
+    //! See [`super::NodesText`].
+
+    use super::{BTreeMap, NodePlan, NodesText};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use std::sync::Arc;
+
+    pub fn serialize<S: Serializer>(nodes: &[NodePlan], out: S) -> Result<S::Ok, S::Error> {
+        let mut numbers = BTreeMap::new();
+        let mut text = NodesText {
+            tasks: Vec::new(),
+            places: Vec::with_capacity(nodes.len()),
+            arguments: BTreeMap::new(),
+        };
+        for (place, node) in nodes.iter().enumerate() {
+            let number = *numbers.entry(Arc::as_ptr(&node.of)).or_insert_with(|| {
+                text.tasks.push((*node.of).clone());
+                text.tasks.len() - 1
+            });
+            text.places.push(number);
+            if !node.arguments.is_empty() {
+                text.arguments.insert(place, node.arguments.clone());
+            }
+        }
+        text.serialize(out)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<NodePlan>, D::Error> {
+        let mut text = NodesText::deserialize(from)?;
+        let tasks: Vec<_> = text.tasks.into_iter().map(Arc::new).collect();
+        let mut nodes = Vec::with_capacity(text.places.len());
+        for (place, number) in text.places.iter().enumerate() {
+            let of = tasks.get(*number).cloned();
+            nodes.push(NodePlan {
+                of: of.ok_or_else(|| D::Error::custom(format!("there is no task number {number}")))?,
+                arguments: text.arguments.remove(&place).unwrap_or_default(),
+            });
+        }
+        Ok(nodes)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +157,7 @@ pub struct RunInput {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunPlan {
     pub topology: Topology,
+    #[serde(with = "nodes_text")]
     pub nodes: Vec<NodePlan>,
     pub loops: Vec<LoopPlan>,
     pub parallel: usize,
@@ -179,6 +247,7 @@ impl RunRequest {
             }
         };
         let mut nodes = Vec::new();
+        let mut tasks: BTreeMap<(&str, &str), Arc<TaskPlan>> = BTreeMap::new();
         for node in &topology.names {
             let own = text.nodes.get(node);
             let task = own.and_then(|n| n.task.as_deref()).unwrap_or(node);
@@ -186,6 +255,12 @@ impl RunRequest {
                 wrong.push(format!("task {task:?} is not known"));
                 continue;
             };
+            let arguments = own.map(|n| n.arguments.clone()).unwrap_or_default();
+            let key = (plugin.id(), descriptor.name.as_str());
+            if let Some(of) = tasks.get(&key).cloned() {
+                nodes.push(NodePlan { of, arguments });
+                continue;
+            }
             let body = match (
                 plugin.extras.tasks.get(&descriptor.name),
                 natives.get(plugin.id(), &descriptor.name),
@@ -202,13 +277,14 @@ impl RunRequest {
                     continue;
                 }
             };
-            nodes.push(NodePlan {
+            let of = Arc::new(TaskPlan {
                 plugin: plugin.id().into(),
                 digest: plugin.digest.clone(),
                 task: descriptor.clone(),
-                arguments: own.map(|n| n.arguments.clone()).unwrap_or_default(),
                 body,
             });
+            tasks.insert(key, of.clone());
+            nodes.push(NodePlan { of, arguments });
         }
         if !wrong.is_empty() {
             return Err(wrong);
@@ -280,6 +356,16 @@ impl RunRequest {
 }
 
 impl RunPlan {
+    /// Executors that its commands ask for, each once.
+    pub fn executors(&self) -> BTreeSet<&str> {
+        let of = self.nodes.iter().map(|node| &node.of.body);
+        of.filter_map(|body| match body {
+            Body::Command { command, .. } => Some(command.executor.as_str()),
+            Body::Native { .. } => None,
+        })
+        .collect()
+    }
+
     /// Item `index` of a loop; none when there is none any more. Faults are what the shared context holds wrongly.
     pub fn item(&self, of: usize, index: u64, shared: &Map<String, Value>) -> Result<Option<Value>, String> {
         let at = usize::try_from(index).unwrap_or(usize::MAX);

@@ -267,6 +267,8 @@ pub struct RunFilter {
     pub subject: Option<String>,
     /// Only those that have not ended.
     pub open: bool,
+    /// Also runs of packages, which belong to the accounts that began them; they have no plan and no attempts here.
+    pub packages: bool,
     pub limit: i64,
 }
 

@@ -196,4 +196,5 @@ fn poppy_runs_the_same_tasks_as_often_with_the_same_outcomes() {
         loops > runs / 4 && failures > runs / 10,
         "the topologies are too tame: {loops} loops, {failures} failures"
     );
+    println!("counted: {runs} topologies with {loops} loops; {failures} tasks of them failed");
 }

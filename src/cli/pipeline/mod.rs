@@ -7,7 +7,11 @@ mod migrate;
 mod plugin;
 mod show;
 
-use super::{CliError, remote::Remote};
+use super::{
+    CliError,
+    package::{self, PackageArgs, PackageCommand},
+    remote::Remote,
+};
 use crate::{
     processing::{ProcessingError, Workshop},
     settings::Settings,
@@ -119,6 +123,14 @@ enum PipelineCommand {
     Migrate {
         #[command(subcommand)]
         command: migrate::MigrateCommand,
+    },
+    /// Packages, which are programs of others: install, list, show, remove (the same as `alidade package`)
+    Package {
+        #[command(subcommand)]
+        command: PackageCommand,
+        /// The data folder, in place of the configuration's
+        #[arg(long, global = true)]
+        data: Option<PathBuf>,
     },
     /// PLUGIN COMMAND ...: commands that plugins add
     #[command(external_subcommand)]
@@ -239,6 +251,10 @@ pub fn run(args: &PipelineArgs) -> Result<u8, CliError> {
         PipelineCommand::Provenance { product } => show::provenance(&shared.workshop()?, product),
         PipelineCommand::Report { limit } => show::report(&shared.workshop()?, i64::from(*limit), shared.json),
         PipelineCommand::Migrate { command } => migrate::run(&shared.workshop()?, command, shared.json),
+        PipelineCommand::Package { command, data } => {
+            let args = PackageArgs::new(&shared.config, data.as_deref(), shared.json, command);
+            package::run(&args, &mut std::io::stdout())
+        }
         PipelineCommand::Plugin(words) => plugin::run(shared, words),
     }
 }

@@ -152,6 +152,7 @@ pub fn status(shop: &Workshop, run: Option<&str>, limit: u16, machine: bool) -> 
         return one(store.as_mut(), &run, machine);
     }
     let filter = RunFilter {
+        packages: true,
         limit: i64::from(limit),
         ..RunFilter::default()
     };

@@ -365,6 +365,7 @@ fn input(route: &Route) -> Input {
                     ("name", json!({ "type": "string" })),
                     ("config", json!({})),
                     ("inputs", inputs),
+                    ("executor", json!({ "type": ["string", "null"] })),
                 ],
             ))
         }

@@ -12,19 +12,23 @@
 //! /api/v1/package-runs/{id}/outputs/{name}   GET a committed output
 //! ```
 //!
+//! Input files and runs belong to the account that made them: others see them with the permission `read_all_data` and change
+//! them with `submit_for_all`; to everybody else they are not there. Packages are everybody's.
+//!
 //! Fields and words of packages and runs are those of Pirus. Everything is judged by [`alidade_pipeline::packages::Desk`].
 
-use super::{Problem, Shared, commands::json_body, events::ChannelBody};
+use super::{Problem, Shared, access::Caller, commands::json_body, events::ChannelBody};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
     http::{StatusCode, header},
     web::{Bytes, Data, Path, Payload, Query, block},
 };
+use alidade_accounts::Permission;
 use alidade_model::time::UtcTime;
 use alidade_pipeline::{
     executors::Signal,
-    packages::{Desk, DeskError, NewRun, PackageError, desk::tail},
+    packages::{Asker, Desk, DeskError, NewRun, PackageError, PackageRun, desk::tail},
     upload::UploadError,
 };
 use serde::Deserialize;
@@ -72,6 +76,19 @@ pub fn desks(shared: &Shared) -> Result<Desks, Problem> {
     desks.ok_or_else(|| Problem::not_found("this daemon runs no packages: alidade doctor says why"))
 }
 
+/// With it one sees what belongs to others.
+pub const SEE: Permission = Permission::ReadAllData;
+/// With it one changes what belongs to others.
+pub const CHANGE: Permission = Permission::SubmitForAll;
+
+/// The caller as the desk knows them: without the permission `all` they touch only what is theirs.
+pub fn asker(caller: &Caller, all: Permission) -> Asker {
+    Asker {
+        account: caller.0.account.clone(),
+        only_own: caller.0.may(all).is_err(),
+    }
+}
+
 fn problem(error: DeskError) -> Problem {
     let said = error.to_string();
     match error {
@@ -109,8 +126,10 @@ fn document(value: &Value) -> HttpResponse {
 }
 
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let (packages, executor) = ask(&shared, |d| Ok((d.desk.packages(d.now())?, d.desk.executor_name()))).await?;
-    Ok(document(&json!({ "packages": packages, "executor": executor })))
+    let (packages, executors) = ask(&shared, |d| Ok((d.desk.packages(d.now())?, d.desk.executor_names()))).await?;
+    Ok(document(
+        &json!({ "packages": packages, "executor": executors.first(), "executors": executors }),
+    ))
 }
 
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -134,10 +153,16 @@ pub struct FormOf {
     inputs: String,
 }
 
-pub async fn form(id: Path<String>, of: Query<FormOf>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn form(
+    id: Path<String>,
+    of: Query<FormOf>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, SEE);
     let form = ask(&shared, move |d| {
         let package = d.desk.shelf.show(&id)?;
-        let files = d.desk.files()?;
+        let files = d.desk.files(&asker)?;
         let names = of.inputs.split(',').filter_map(|wanted| {
             let file = files.iter().find(|file| file["id"] == wanted)?;
             file["name"].as_str().map(String::from)
@@ -173,44 +198,71 @@ pub async fn file(path: Path<(String, String)>, shared: Data<Shared>) -> Result<
 pub async fn begin(
     request: HttpRequest,
     id: Path<String>,
+    caller: Caller,
     body: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let new: NewRun = json_body(&request, body, 1 << 20).await?;
-    let run = ask(&shared, move |d| d.desk.begin(&id, &new, &d.new_id(), d.now())).await?;
+    // Whoever may touch only what is theirs needs an account that it can belong to.
+    caller.only_own(CHANGE)?;
+    let asker = asker(&caller, SEE);
+    let run = ask(&shared, move |d| d.desk.begin(&id, &new, &asker, &d.new_id(), d.now())).await?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::CONTENT_TYPE, "application/json"))
         .insert_header((header::LOCATION, format!("/api/v1/package-runs/{}", run.id)))
         .body(run.public().to_string()))
 }
 
-pub async fn files(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let files = ask(&shared, |d| d.desk.files()).await?;
+pub async fn files(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, SEE);
+    let files = ask(&shared, move |d| d.desk.files(&asker)).await?;
     Ok(document(&json!({ "files": files })))
 }
 
-pub async fn remove_file(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    ask(&shared, move |d| d.desk.remove_file(&id)).await?;
+pub async fn remove_file(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, CHANGE);
+    ask(&shared, move |d| {
+        d.desk.allow(&id, &asker)?;
+        d.desk.remove_file(&id)
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub async fn runs(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn runs(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, SEE);
     let runs = ask(&shared, |d| Ok(d.desk.runs())).await?;
-    let runs: Vec<Value> = runs.iter().map(|run| run.public()).collect();
+    let mine = runs.iter().filter(|run| asker.may(run.owner.as_deref()));
+    let runs: Vec<Value> = mine.map(PackageRun::public).collect();
     Ok(document(&json!({ "runs": runs })))
 }
 
-pub async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let run = ask(&shared, move |d| d.desk.run(&id)).await?;
+pub async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, SEE);
+    let run = ask(&shared, move |d| {
+        d.desk.allow_run(&id, &asker)?;
+        d.desk.run(&id)
+    })
+    .await?;
     Ok(document(&run.public()))
 }
 
-pub async fn remove_run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    ask(&shared, move |d| d.desk.remove_run(&id)).await?;
+pub async fn remove_run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, CHANGE);
+    ask(&shared, move |d| {
+        d.desk.allow_run(&id, &asker)?;
+        d.desk.remove_run(&id)
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub async fn signal(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn signal(
+    path: Path<(String, String)>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, CHANGE);
     let (id, word) = path.into_inner();
     let signal = match word.as_str() {
         "pause" => Signal::Pause,
@@ -218,7 +270,11 @@ pub async fn signal(path: Path<(String, String)>, shared: Data<Shared>) -> Resul
         "stop" => Signal::Stop,
         other => return Err(Problem::not_found(format!("a run cannot be asked to {other}"))),
     };
-    let run = ask(&shared, move |d| d.desk.signal(&id, signal, d.now())).await?;
+    let run = ask(&shared, move |d| {
+        d.desk.allow_run(&id, &asker)?;
+        d.desk.signal(&id, signal, d.now())
+    })
+    .await?;
     Ok(document(&run.public()))
 }
 
@@ -240,8 +296,15 @@ fn stretch(desk: &Desk, run: &str, which: &str, from: u64) -> Result<(String, u6
     }
 }
 
-pub async fn log(id: Path<String>, of: Query<LogOf>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn log(
+    id: Path<String>,
+    of: Query<LogOf>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let asker = asker(&caller, SEE);
     let answer = ask(&shared, move |d| {
+        d.desk.allow_run(&id, &asker)?;
         // Whether it is over is asked first: what is written between is then read.
         let over = d.desk.run(&id)?.is_over();
         let (text, next) = stretch(&d.desk, &id, of.which.as_deref().unwrap_or("out"), of.from)?;
@@ -255,10 +318,15 @@ pub async fn log(id: Path<String>, of: Query<LogOf>, shared: Data<Shared>) -> Re
 const LOOK: Duration = Duration::from_millis(50);
 
 /// `log {"which", "text", "next"}` as lines are written, `run {...}` as the run changes; ends with the run.
-pub async fn follow(id: Path<String>, of: Query<LogOf>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn follow(
+    id: Path<String>,
+    of: Query<LogOf>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    let wanted = id.clone();
-    ask(&shared, move |d| d.desk.run(&wanted)).await?;
+    let (wanted, asker) = (id.clone(), asker(&caller, SEE));
+    ask(&shared, move |d| d.desk.allow_run(&wanted, &asker)).await?;
     let desks = desks(&shared)?;
     let (events, chunks) = mpsc::channel::<Bytes>(16);
     let mut stop = shared.stop.clone();
@@ -315,9 +383,15 @@ pub async fn follow(id: Path<String>, of: Query<LogOf>, shared: Data<Shared>) ->
         }))
 }
 
-pub async fn output(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn output(
+    path: Path<(String, String)>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let (id, name) = path.into_inner();
+    let asker = asker(&caller, SEE);
     let (mut file, size) = ask(&shared, move |d| {
+        d.desk.allow_run(&id, &asker)?;
         let path = d.desk.output(&id, &name)?;
         let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
         opened

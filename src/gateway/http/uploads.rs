@@ -5,7 +5,11 @@
 //! An upload with the metadata `purpose package` (or that is named like an archive) is installed when it is whole; any
 //! other becomes an input file. Whole files are held against the metadata `sha256`, when they have it.
 
-use super::{Problem, Shared, access::Caller, packages::Desks};
+use super::{
+    Problem, Shared,
+    access::Caller,
+    packages::{self, Desks},
+};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{Method, StatusCode, header},
@@ -13,7 +17,7 @@ use actix_web::{
 };
 use alidade_accounts::Permission;
 use alidade_pipeline::{
-    packages::{DeskError, desk::is_package},
+    packages::{Asker, DeskError, desk::is_package},
     upload::{ALGORITHMS, Checksum, Concat, EXTENSIONS, Session, Upload, UploadError, UploadKind, VERSION},
 };
 use futures_util::StreamExt;
@@ -90,8 +94,17 @@ pub async fn entry(
     }
     // Asked here, not by the table: a header may say another method than the request's own.
     caller.must(Permission::RunPipelines)?;
+    let own = caller.only_own(packages::CHANGE)?;
+    if !id.is_empty() && !owned(&id, packages::asker(&caller, packages::CHANGE), &desks).await {
+        // Somebody else's is not told apart from none.
+        return Ok(refused(&UploadError::Unknown));
+    }
+    let owner = own.or(caller.0.account.clone());
     Ok(match (method.as_str(), id.is_empty()) {
-        ("POST", true) => create(&request, caller.0.may(Permission::InstallPackages).is_ok(), body, desks).await,
+        ("POST", true) => {
+            let may_install = caller.0.may(Permission::InstallPackages).is_ok();
+            create(&request, owner, may_install, body, desks).await
+        }
         ("HEAD", false) => head(id, desks).await,
         ("PATCH", false) => {
             // A task of its own: a line that is cut ends the request, and not the writing of what came over it.
@@ -127,8 +140,20 @@ fn expires(upload: &Upload) -> (&'static str, String) {
     )
 }
 
-async fn create(request: &HttpRequest, may_install: bool, body: Payload, desks: Desks) -> HttpResponse {
-    match created(request, desks.clone()).await {
+/// Whether what is asked for is the caller's to touch.
+async fn owned(id: &str, asker: Asker, desks: &Desks) -> bool {
+    let (it, id) = (desks.clone(), id.to_owned());
+    block(move || it.desk.allow(&id, &asker).is_ok()).await.unwrap_or(false)
+}
+
+async fn create(
+    request: &HttpRequest,
+    owner: Option<String>,
+    may_install: bool,
+    body: Payload,
+    desks: Desks,
+) -> HttpResponse {
+    match created(request, owner, desks.clone()).await {
         Err(error) => refused(&error),
         Ok(upload) if !may_install && is_package(&upload) => {
             drop(terminate(upload.id, desks).await);
@@ -155,7 +180,7 @@ async fn create(request: &HttpRequest, may_install: bool, body: Payload, desks: 
     }
 }
 
-async fn created(request: &HttpRequest, desks: Desks) -> Result<Upload, UploadError> {
+async fn created(request: &HttpRequest, owner: Option<String>, desks: Desks) -> Result<Upload, UploadError> {
     let metadata = text(request, "Upload-Metadata").unwrap_or_default().to_owned();
     let concat = text(request, "Upload-Concat").map(Concat::parse).transpose()?;
     let length = count(request, "Upload-Length")?;
@@ -175,7 +200,11 @@ async fn created(request: &HttpRequest, desks: Desks) -> Result<Upload, UploadEr
         Some(Concat::Final(parts)) => UploadKind::Final(parts),
     };
     let (id, now) = (desks.new_id(), desks.now());
-    off(move || desks.desk.uploads.create(&id, length, &metadata, kind, now)).await
+    off(move || {
+        let uploads = &desks.desk.uploads;
+        uploads.create_for(owner, &id, length, &metadata, kind, now)
+    })
+    .await
 }
 
 async fn head(id: String, desks: Desks) -> HttpResponse {

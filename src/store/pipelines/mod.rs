@@ -163,6 +163,9 @@ impl RunReads for Store {
             let mut all: Vec<RunRecord> = rows.into_iter().map(RunRow::read).collect::<Result<_, _>>()?;
             if !filter.open && filter.subject.is_none() {
                 all.extend(nightly(c, filter)?);
+                if filter.packages {
+                    all.extend(super::packages::as_runs(c, filter)?);
+                }
                 all.sort_by_key(|run| std::cmp::Reverse(run.created));
                 all.truncate(usize::try_from(filter.limit.max(1)).unwrap_or(usize::MAX));
             }

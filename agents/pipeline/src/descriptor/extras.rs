@@ -136,7 +136,7 @@ impl PipelineText {
     pub fn topology(&self, start: Option<&str>, end: Option<&str>) -> Result<Topology, Vec<TopologyFault>> {
         let mut topology = Topology::default();
         let mut faults: Vec<TopologyFault> = Vec::new();
-        faults.extend(self.chains.iter().filter_map(|chain| topology.chain(chain).err()));
+        faults.extend(topology.chains(&self.chains));
         match start.or(self.start.as_deref()) {
             Some(start) => faults.extend(topology.set_start(start).err()),
             None => topology.start_at_roots(),
@@ -147,7 +147,8 @@ impl PipelineText {
         for of in &self.loops {
             faults.extend(topology.add_loop(&of.name, &of.start, &of.end, of.on_failure).err());
         }
-        for name in self.nodes.keys().filter(|name| topology.find(name).is_none()) {
+        let known = topology.places();
+        for name in self.nodes.keys().filter(|name| !known.contains_key(*name)) {
             faults.push(TopologyFault::UnknownNode(name.clone()));
         }
         if faults.is_empty() || !topology.names.is_empty() {

@@ -13,9 +13,11 @@
 //! | [`image`] | OCI image layouts: digests checked, layers applied with their whiteouts |
 //! | [`shelf`] | install, list, show, remove |
 //! | [`runs`] | a run, its states, its progress |
+//! | [`asker`] | whose things are whose |
 //! | [`desk`] | all of it driven together, and taken up after a death |
 
 pub mod archive;
+pub mod asker;
 pub mod desk;
 pub mod form;
 pub mod image;
@@ -23,6 +25,7 @@ pub mod manifest;
 pub mod runs;
 pub mod shelf;
 
+pub use asker::Asker;
 pub use desk::{Desk, DeskError, DeskSettings, NewRun};
 pub use manifest::Manifest;
 pub use runs::{PackageRun, RunBook};

@@ -45,6 +45,9 @@ pub struct PackageRun {
     pub id: String,
     pub package: String,
     pub name: String,
+    /// The account that began it.
+    #[serde(default)]
+    pub owner: Option<String>,
     pub config: Value,
     pub inputs: Vec<RunInput>,
     pub state: RunState,
@@ -93,6 +96,7 @@ impl PackageRun {
             "id": self.id,
             "pipe_id": self.package,
             "name": self.name,
+            "owner": self.owner,
             "config": self.config,
             "start": self.start,
             "end": self.end,

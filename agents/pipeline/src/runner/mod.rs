@@ -25,6 +25,7 @@ use crate::{
 };
 use alidade_model::states::{LifeCycle, RunState};
 use pool::{Event, Pool};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -162,7 +163,7 @@ pub fn execute(
     if record.ended.is_some() {
         return Err(RunFault::Ended(id.into()));
     }
-    let plan: RunPlan = serde_json::from_value(record.plan.clone()).map_err(|e| RunFault::Plan {
+    let plan = RunPlan::deserialize(&record.plan).map_err(|e| RunFault::Plan {
         run: id.into(),
         cause: e.to_string(),
     })?;

@@ -8,12 +8,17 @@
 use super::{RunFault, Runner};
 use crate::{
     executors::{AttemptState, Signal, Ticket},
+    graph::NodeId,
     plan::Body,
     port::*,
     step::{Effect, Input},
 };
 use alidade_model::states::RunState;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// A task that was interrupted so often takes the process with it: it has failed.
 const MOST_INTERRUPTIONS: usize = 5;
@@ -71,22 +76,25 @@ impl Runner<'_> {
                 .filter_map(|a| a.seq.map(|seq| (seq, Told::Ended(Box::new(a.clone()))))),
         );
         told.sort_by_key(|(seq, _)| *seq);
+        let good: HashSet<&str> = attempts
+            .iter()
+            .filter(|a| a.status != JobStatus::Error && a.state == JobState::Terminated)
+            .map(|a| a.uuid.as_str())
+            .collect();
         for target in self.store.targets(&self.record.id.clone())? {
-            if attempts
-                .iter()
-                .any(|a| a.uuid == target.attempt && a.status != JobStatus::Error && a.state == JobState::Terminated)
-            {
+            if good.contains(target.attempt.as_str()) {
                 self.remember(std::slice::from_ref(&target));
             }
         }
+        let places = self.plan.topology.places();
         for attempt in &attempts {
-            if let Some(node) = self.plan.topology.find(&attempt.node) {
+            if let Some(&node) = places.get(&attempt.node) {
                 self.latest[node] = Some(attempt.uuid.clone());
             }
         }
         for (seq, what) in told {
             self.seq = seq;
-            self.retell(what)?;
+            self.retell(what, &places)?;
         }
         let mut open: Vec<AttemptRow> = attempts
             .iter()
@@ -117,7 +125,7 @@ impl Runner<'_> {
     }
 
     /// Takes the effects that led to what is told off the list, and puts on what follows from it.
-    fn retell(&mut self, what: Told) -> Result<(), RunFault> {
+    fn retell(&mut self, what: Told, places: &HashMap<String, NodeId>) -> Result<(), RunFault> {
         let lost = |cause: String| RunFault::Plan {
             run: self.record.id.clone(),
             cause,
@@ -136,7 +144,7 @@ impl Runner<'_> {
                 self.drawn(of, row.item);
             }
             Told::Ended(row) => {
-                let node = self.plan.topology.find(&row.node);
+                let node = places.get(&row.node).copied();
                 let at = self.effects.iter().position(|e| {
                     matches!(e, Effect::Start { node: n, iteration } if Some(*n) == node && *iteration == row.iteration)
                 });

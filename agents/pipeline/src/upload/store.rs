@@ -27,6 +27,9 @@ pub enum UploadKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
     pub id: String,
+    /// The account that began it.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// None while the client has not said (`Upload-Defer-Length`).
     pub length: Option<u64>,
     /// The header as it came, and what it says.
@@ -132,9 +135,22 @@ impl Uploads {
         Ok(())
     }
 
-    /// Makes a new upload.
+    /// Makes a new upload that belongs to nobody.
     pub fn create(
         &self,
+        id: &str,
+        length: Option<u64>,
+        metadata_header: &str,
+        kind: UploadKind,
+        now: UtcTime,
+    ) -> Result<Upload, UploadError> {
+        self.create_for(None, id, length, metadata_header, kind, now)
+    }
+
+    /// Makes a new upload that belongs to an account. What it is made of must belong to the same.
+    pub fn create_for(
+        &self,
+        owner: Option<String>,
         id: &str,
         length: Option<u64>,
         metadata_header: &str,
@@ -149,6 +165,7 @@ impl Uploads {
         }
         let mut upload = Upload {
             id: id.into(),
+            owner,
             length,
             metadata_header: metadata_header.into(),
             metadata: super::metadata(metadata_header)?,
@@ -157,7 +174,7 @@ impl Uploads {
             expires_at: now.plus_seconds(self.lifetime_s),
         };
         if let UploadKind::Final(parts) = &upload.kind {
-            upload.length = Some(self.joined(id, parts, now)?);
+            upload.length = Some(self.joined(&upload, parts, now)?);
         } else {
             File::create_new(self.path(id))?.sync_data()?;
         }
@@ -166,10 +183,13 @@ impl Uploads {
     }
 
     /// Joins complete parts into one file.
-    fn joined(&self, id: &str, parts: &[String], now: UtcTime) -> Result<u64, UploadError> {
+    fn joined(&self, whole: &Upload, parts: &[String], now: UtcTime) -> Result<u64, UploadError> {
         let mut total = 0;
         for part in parts {
             let (upload, offset) = self.look(part, now)?;
+            if upload.owner != whole.owner {
+                return Err(UploadError::Unknown);
+            }
             if upload.kind != UploadKind::Partial || upload.length != Some(offset) {
                 return Err(UploadError::Incomplete);
             }
@@ -178,7 +198,7 @@ impl Uploads {
         if total > self.max_size {
             return Err(UploadError::TooLarge(total, self.max_size));
         }
-        let mut out = File::create_new(self.path(id))?;
+        let mut out = File::create_new(self.path(&whole.id))?;
         for part in parts {
             io::copy(&mut File::open(self.path(part))?, &mut out)?;
         }
@@ -186,16 +206,24 @@ impl Uploads {
         Ok(total)
     }
 
-    fn look(&self, id: &str, now: UtcTime) -> Result<(Upload, u64), UploadError> {
+    fn known(&self, id: &str) -> Result<Upload, UploadError> {
         if !is_id(id) {
             return Err(UploadError::Unknown);
         }
-        let text = match fs::read(self.file(id, "json")) {
-            Ok(text) => text,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Err(UploadError::Unknown),
-            Err(cause) => return Err(cause.into()),
-        };
-        let upload: Upload = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        match fs::read(self.file(id, "json")) {
+            Ok(text) => Ok(serde_json::from_slice(&text).map_err(io::Error::other)?),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(UploadError::Unknown),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+
+    /// The account that an upload belongs to. Changes nothing, and ends no session.
+    pub fn owner(&self, id: &str) -> Result<Option<String>, UploadError> {
+        Ok(self.known(id)?.owner)
+    }
+
+    fn look(&self, id: &str, now: UtcTime) -> Result<(Upload, u64), UploadError> {
+        let upload = self.known(id)?;
         if now > upload.expires_at {
             return Err(UploadError::Expired);
         }
