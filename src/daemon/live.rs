@@ -358,7 +358,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
 }
 
 /// The delivery's station, what hands it the night's products, and what the pages about the data are made of.
-fn delivery(
+pub(crate) fn delivery(
     settings: &Settings,
 ) -> Result<(delivery::Running, alidade_delivery::agent::Intake, http::DataDesk), CliError> {
     let file = crate::cli::data::of_settings(settings)?;

@@ -39,6 +39,7 @@ mod people;
 pub mod pipelines;
 pub mod report;
 pub mod strategies;
+pub mod telemetry;
 pub mod translate;
 
 use crate::settings::Settings;

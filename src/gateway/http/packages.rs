@@ -102,20 +102,14 @@ async fn ask<T: Send + 'static>(
     done.map_err(problem)
 }
 
-fn document(value: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(value.to_string())
-}
-
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let (packages, executor) = ask(&shared, |d| Ok((d.desk.packages(d.now())?, d.desk.executor_name()))).await?;
-    Ok(document(&json!({ "packages": packages, "executor": executor })))
+    document(&json!({ "packages": packages, "executor": executor }))
 }
 
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let package = ask(&shared, move |d| Ok(d.desk.shelf.show(&id)?)).await?;
-    Ok(document(&package.public()))
+    document(&package.public())
 }
 
 pub async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -125,7 +119,7 @@ pub async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespon
 
 pub async fn install(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let package = ask(&shared, move |d| d.desk.install(&id)).await?;
-    Ok(document(&package.public()))
+    document(&package.public())
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,7 +139,7 @@ pub async fn form(id: Path<String>, of: Query<FormOf>, shared: Data<Shared>) -> 
         d.desk.form(&package, &names.collect::<Vec<_>>())
     })
     .await?;
-    Ok(document(&form))
+    document(&form)
 }
 
 /// Documents of packages are other people's: they are shown as what they are only where they cannot act.
@@ -186,7 +180,7 @@ pub async fn begin(
 
 pub async fn files(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let files = ask(&shared, |d| d.desk.files()).await?;
-    Ok(document(&json!({ "files": files })))
+    document(&json!({ "files": files }))
 }
 
 pub async fn remove_file(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -197,12 +191,12 @@ pub async fn remove_file(id: Path<String>, shared: Data<Shared>) -> Result<HttpR
 pub async fn runs(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let runs = ask(&shared, |d| Ok(d.desk.runs())).await?;
     let runs: Vec<Value> = runs.iter().map(|run| run.public()).collect();
-    Ok(document(&json!({ "runs": runs })))
+    document(&json!({ "runs": runs }))
 }
 
 pub async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let run = ask(&shared, move |d| d.desk.run(&id)).await?;
-    Ok(document(&run.public()))
+    document(&run.public())
 }
 
 pub async fn remove_run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -219,7 +213,7 @@ pub async fn signal(path: Path<(String, String)>, shared: Data<Shared>) -> Resul
         other => return Err(Problem::not_found(format!("a run cannot be asked to {other}"))),
     };
     let run = ask(&shared, move |d| d.desk.signal(&id, signal, d.now())).await?;
-    Ok(document(&run.public()))
+    document(&run.public())
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,7 +242,7 @@ pub async fn log(id: Path<String>, of: Query<LogOf>, shared: Data<Shared>) -> Re
         Ok(json!({ "text": text, "next": next, "over": over }))
     })
     .await?;
-    Ok(document(&answer))
+    document(&answer)
 }
 
 /// Between two looks at a log that somebody follows.
