@@ -132,6 +132,13 @@ fn the_journal_page_reads_the_store_when_there_is_one() {
     );
 }
 
+/// A request with these sequences, as it is sent.
+fn wish(sequences: &str) -> String {
+    format!(
+        r#"{{"id":"r7","title":"Galaxies","user":"ada","origin":{{"kind":"routine"}},"submitted_at":"2026-03-01T18:00:00Z","sequences":{sequences}}}"#
+    )
+}
+
 #[test]
 fn commands_reach_the_daemon_and_its_answer_comes_back() {
     let observatory = Observatory::new("commands");
@@ -156,8 +163,14 @@ fn commands_reach_the_daemon_and_its_answer_comes_back() {
     let redo = "/api/v1/sequences/r1-1/redo";
     assert_eq!(post(http.addr, redo, r#"{"why":"trailed"}"#).status, 400);
     assert_eq!(post(http.addr, redo, r#"{"cause":"trailed"}"#).status, 409);
-    let request = r#"{"id":"r7","sequences":[]}"#;
-    post(http.addr, "/api/v1/requests", request);
+    for wrong in [r#"{"id":"r7","sequences":[]}"#, &wish("[]")] {
+        assert_eq!(post(http.addr, "/api/v1/requests", wrong).status, 400);
+    }
+    let request = wish(
+        r#"[{"id":"r7-1","request":"r7","user":"ada","target":{"name":"M 51","ra_deg":202.47,"dec_deg":47.2},
+            "priority":1.0,"albums":[]}]"#,
+    );
+    post(http.addr, "/api/v1/requests", &request);
     let packet = b"<?xml version='1.0'?><VOEvent/>\xff";
     send(http.addr, "POST", "/api/v1/packets?channel=test", &[], packet);
     let wanted = [
@@ -169,7 +182,7 @@ fn commands_reach_the_daemon_and_its_answer_comes_back() {
             sequence: "r1-1".into(),
             cause: "trailed".into(),
         },
-        GatewayCommand::SubmitRequest(serde_json::from_str(request).unwrap()),
+        GatewayCommand::SubmitRequest(serde_json::from_str(&request).unwrap()),
         GatewayCommand::SubmitPacket {
             body: packet.to_vec(),
             channel: "test".into(),

@@ -13,7 +13,7 @@ use actix::prelude::*;
 use alidade_alerts::agent::Packet;
 use alidade_drivers::grammar::language::Verb;
 use alidade_majordome::messages::{Disposition, Operate, OperatorOrder};
-use alidade_model::{journal::Fact, request::Request};
+use alidade_model::journal::Fact;
 use alidade_routine::messages::{Cancel, Redo, Submit};
 use alidade_safety::{
     messages::{Latch, LiftOverride, PlaceOverride, Release},
@@ -88,13 +88,10 @@ async fn obey(
         GatewayCommand::AbortSequence => operate(daemon, who, OperatorOrder::AbortSequence).await,
         GatewayCommand::Pause => operate(daemon, who, OperatorOrder::Pause).await,
         GatewayCommand::Resume => operate(daemon, who, OperatorOrder::Resume).await,
-        GatewayCommand::SubmitRequest(value) => match serde_json::from_value::<Request>(value) {
-            Ok(mut request) => {
-                request.submitted_at = daemon.recorder.now();
-                kept(daemon, gathered, judged(daemon.routine.send(Submit(request)).await)).await
-            }
-            Err(error) => CommandReply::Denied(format!("not a request: {error}")),
-        },
+        GatewayCommand::SubmitRequest(mut request) => {
+            request.submitted_at = daemon.recorder.now();
+            kept(daemon, gathered, judged(daemon.routine.send(Submit(*request)).await)).await
+        }
         GatewayCommand::SubmitPacket { body, channel } => match daemon.alerts.send(Packet { channel, body }).await {
             Ok(verdict) => {
                 // Accepted means kept: the answer waits for the commit.
@@ -134,9 +131,8 @@ fn of_somebody_else(daemon: &Daemon, command: &GatewayCommand, own: &str) -> Opt
             book.line(sequence).is_some_and(|line| line.sequence.user != own)
         }
         GatewayCommand::SubmitRequest(wish) => {
-            let names = |value: &serde_json::Value| value.get("user").is_some_and(|user| user.as_str() != Some(own));
-            let sequences = wish.get("sequences").and_then(serde_json::Value::as_array);
-            names(wish) || sequences.is_some_and(|all| all.iter().any(names))
+            let users = wish.sequences.iter().map(|sequence| &sequence.user);
+            users.chain([&wish.user]).any(|user| user != own)
         }
         _ => false,
     };

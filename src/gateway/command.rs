@@ -4,6 +4,7 @@
 
 use crate::daemon::abort::Level;
 use alidade_accounts::Permission;
+use alidade_model::request::Request;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +24,7 @@ pub enum GatewayCommand {
     Pause,
     Resume,
     /// An observing request in the vocabulary of the model.
-    SubmitRequest(serde_json::Value),
+    SubmitRequest(Box<Request>),
     /// An alert packet as its bytes, and the channel it came by.
     SubmitPacket {
         body: Vec<u8>,

@@ -9,6 +9,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{Bytes, Data, Path, Payload, Query},
 };
+use alidade_model::request::{Origin, Request};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -136,7 +137,16 @@ pub async fn submit_request(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
-    let wish = json_body(&request, payload, REQUEST_LIMIT).await?;
+    let wish: Box<Request> = json_body(&request, payload, REQUEST_LIMIT).await?;
+    if wish.sequences.is_empty() {
+        return Err(Problem::bad_request(format!("request {} has no sequence", wish.id)));
+    }
+    // Whoever may submit may not pass their own wish off as an alert's, which goes before all others.
+    if wish.origin != Origin::Routine {
+        return Err(Problem::bad_request(
+            "origin: only alerts make requests of alerts; send the packet",
+        ));
+    }
     send_and_answer(&shared, GatewayCommand::SubmitRequest(wish), &caller).await
 }
 

@@ -102,6 +102,62 @@ fn command() -> Value {
     ]})
 }
 
+/// A request of the model; `POST /api/v1/requests/preview` makes them of a sequence file.
+fn request() -> Value {
+    let word = || json!({ "type": "string" });
+    let real = || json!({ "type": "number" });
+    let plan = object(
+        &[
+            ("filter", word()),
+            ("exposure_s", real()),
+            ("count", number(0, u64::from(u32::MAX))),
+        ],
+        &[("binning", number(0, u64::from(u32::MAX))), ("dither_arcsec", real())],
+    );
+    let album = object(
+        &[
+            ("channel", word()),
+            ("plans", json!({ "type": "array", "items": plan })),
+        ],
+        &[],
+    );
+    let target = object(&[("name", word()), ("ra_deg", real()), ("dec_deg", real())], &[]);
+    let window = json!({ "type": ["array", "null"], "items": word(), "minItems": 2, "maxItems": 2 });
+    let sequence = object(
+        &[
+            ("id", word()),
+            ("request", word()),
+            ("user", word()),
+            ("target", target),
+            ("priority", real()),
+            ("albums", json!({ "type": "array", "items": album })),
+        ],
+        &[
+            ("window", window),
+            ("t_prefered", json!({ "type": ["string", "null"] })),
+            ("constraints", json!({})),
+            ("timing", json!({})),
+        ],
+    );
+    let routine = json!({ "type": "object", "required": ["kind"], "properties": { "kind": { "const": "routine" } } });
+    let mut request = object(
+        &[
+            ("id", word()),
+            ("title", word()),
+            ("user", word()),
+            ("origin", routine),
+            ("submitted_at", word()),
+            (
+                "sequences",
+                json!({ "type": "array", "minItems": 1, "items": sequence }),
+            ),
+        ],
+        &[],
+    );
+    request["additionalProperties"] = json!(true);
+    request
+}
+
 fn input(route: &Route) -> Input {
     let page = |meaning: &str| parameter("limit", "query", number(1, 1000), meaning);
     let at_most = "How many at most";
@@ -183,10 +239,7 @@ fn input(route: &Route) -> Input {
             let days = json!({ "type": ["number", "null"], "minimum": 0, "maximum": 3660 });
             json_body(object(&[("text", text(65_536))], &[("days", days)]))
         }
-        ("POST", "/api/v1/requests") => json_body(
-            json!({ "type": "object", "required": ["id", "title", "user", "sequences"],
-            "properties": { "id": json!({ "type": "string" }), "title": { "type": "string" }, "user": json!({ "type": "string" }), "sequences": { "type": "array", "minItems": 1 } } }),
-        ),
+        ("POST", "/api/v1/requests") => json_body(request()),
         ("POST", "/api/v1/sequences/{id}/redo") => json_body(object(&[("cause", json!({ "type": "string" }))], &[])),
         ("POST", "/api/v1/quotas/{account}") => {
             let hours = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 10_000 });
