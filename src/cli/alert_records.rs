@@ -117,6 +117,7 @@ pub fn remote(source: &SourceArgs, url: &str) -> Result<Remote, CliError> {
         config: source.config.clone(),
         url: Some(url.to_owned()),
         token_file: None,
+        token: None,
     })
 }
 

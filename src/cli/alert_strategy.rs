@@ -98,9 +98,11 @@ pub fn run(command: &StrategyCommand, now: UtcTime, stdout: &mut dyn Write) -> R
                 config: config.clone(),
                 url: server.clone(),
                 token_file: token_file.clone(),
+                token: None,
             };
             let remote = super::remote::Remote::of(&args)?;
-            let answer = remote.post("/api/v1/strategies", &json!({ "text": text }))?;
+            let path = format!("/api/v1/strategies/{}", super::remote::part(&strategy.name));
+            let answer = remote.put(&path, &json!({ "text": text }))?;
             if *json {
                 format!("{answer:#}\n")
             } else {

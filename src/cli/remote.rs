@@ -17,6 +17,26 @@ pub struct DaemonArgs {
     /// File with a token of an account, instead of the environment's ALIDADE_TOKEN and of the configuration's
     #[arg(long, global = true)]
     pub token_file: Option<PathBuf>,
+    /// The token itself; others on this machine can see it in the list of processes, so rather ALIDADE_TOKEN or a file
+    #[arg(long, global = true, conflicts_with = "token_file", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+impl DaemonArgs {
+    /// A daemon was named, so everything is asked of it and nothing of this machine's files.
+    pub fn is_elsewhere(&self) -> bool {
+        self.url.is_some()
+    }
+
+    /// For what only the machine of the daemon can do: says so when a daemon was named.
+    pub fn must_be_here(&self, what: &str, instead: &str) -> Result<(), CliError> {
+        match &self.url {
+            None => Ok(()),
+            Some(url) => Err(CliError::bad_input(format!(
+                "{what} works on the machine of the daemon and cannot be asked of {url}: {instead}"
+            ))),
+        }
+    }
 }
 
 /// A daemon that can be asked.
@@ -45,6 +65,7 @@ impl Remote {
             }
         };
         let given = match &args.token_file {
+            None if args.token.is_some() => args.token.clone(),
             Some(file) => Some(read_secret(file).map_err(|e| CliError::bad_input(e.to_string()))?),
             None => std::env::var("ALIDADE_TOKEN")
                 .ok()
@@ -63,35 +84,110 @@ impl Remote {
         CliError::failed(format!("no daemon at {}: {cause}", self.base))
     }
 
-    /// Reads one document.
-    pub fn get(&self, path: &str) -> Result<Value, CliError> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
+    /// One exchange: the status, the entity tag, the body.
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<(u16, Option<String>, Vec<u8>), CliError> {
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let answer = request.call();
+        let wrong = |e: ureq::http::Error| CliError::bad_input(format!("{method} {path}: {e}"));
+        let answer = match body {
+            None => self.agent.run(request.body(()).map_err(wrong)?),
+            Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
+        };
         let mut answer = answer.map_err(|e| self.unreachable(&e))?;
-        let text = answer.body_mut().read_to_string().map_err(|e| self.unreachable(&e))?;
-        understood(&text, answer.status().as_u16())
+        let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
+        let tag = tag.map(str::to_owned);
+        let body = answer.body_mut().with_config().limit(LONGEST).read_to_vec();
+        let body = body.map_err(|e| self.unreachable(&e))?;
+        Ok((answer.status().as_u16(), tag, body))
+    }
+
+    /// Reads one document.
+    pub fn get(&self, path: &str) -> Result<Value, CliError> {
+        let (status, _, body) = self.exchange("GET", path, &[], None)?;
+        understood(&String::from_utf8_lossy(&body), status)
+    }
+
+    /// Reads one document that is no JSON.
+    pub fn text(&self, path: &str) -> Result<String, CliError> {
+        let (status, _, body) = self.exchange("GET", path, &[], None)?;
+        let text = String::from_utf8_lossy(&body).into_owned();
+        if status < 400 {
+            return Ok(text);
+        }
+        understood(&text, status).map(|value| value.to_string())
     }
 
     /// Sends a command; what the daemon refuses is a failure with its reason.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
-        let mut request = self
-            .agent
-            .post(format!("{}{path}", self.base))
-            .header("Content-Type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        let mut answer = request.send(body.to_string()).map_err(|e| self.unreachable(&e))?;
-        let text = answer.body_mut().read_to_string().map_err(|e| self.unreachable(&e))?;
-        understood(&text, answer.status().as_u16())
+        self.send("POST", path, body)
     }
+
+    /// As [`Remote::post`], by another method.
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> Result<Value, CliError> {
+        let (status, _, answer) = self.exchange(method, path, &[JSON], Some(body.to_string().as_bytes()))?;
+        understood(&String::from_utf8_lossy(&answer), status)
+    }
+
+    /// Sends a file as it is, with a media type.
+    pub fn post_bytes(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, CliError> {
+        let (status, _, answer) = self.exchange("POST", path, &[("Content-Type", kind)], Some(body))?;
+        understood(&String::from_utf8_lossy(&answer), status)
+    }
+
+    /// Takes something away.
+    pub fn delete(&self, path: &str) -> Result<Value, CliError> {
+        let (status, _, answer) = self.exchange("DELETE", path, &[], None)?;
+        understood(&String::from_utf8_lossy(&answer), status)
+    }
+
+    /// Puts a document in the place of the one that is there now, or makes it: what somebody else changes in between is not
+    /// overwritten.
+    pub fn put(&self, path: &str, body: &Value) -> Result<Value, CliError> {
+        let (status, tag, seen) = self.exchange("GET", path, &[], None)?;
+        let state = match (status, &tag) {
+            (404, _) => ("If-None-Match", "*"),
+            (200, Some(tag)) => ("If-Match", tag.as_str()),
+            _ => return understood(&String::from_utf8_lossy(&seen), status),
+        };
+        let (status, _, answer) = self.exchange("PUT", path, &[JSON, state], Some(body.to_string().as_bytes()))?;
+        understood(&String::from_utf8_lossy(&answer), status)
+    }
+}
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+/// Longest answer that is read, bytes.
+const LONGEST: u64 = 256 << 20;
+
+/// One part of an address, whatever stands in it.
+pub fn part(text: &str) -> String {
+    let mut path = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
 }
 
 /// A document, or the problem that the daemon states (RFC 9457).
 fn understood(text: &str, status: u16) -> Result<Value, CliError> {
+    if text.is_empty() && status < 400 {
+        return Ok(Value::Null);
+    }
     let value: Value = serde_json::from_str(text)
         .map_err(|e| CliError::failed(format!("the daemon's answer ({status}) is not JSON: {e}")))?;
     if status < 400 {
@@ -123,6 +219,8 @@ mod tests {
             Err(CliError::bad_input("denied: paused by an operator"))
         );
         assert!(understood("<html>", 200).is_err());
+        assert_eq!(understood("", 204), Ok(Value::Null));
+        assert_eq!(part("uid://X1/X 1"), "uid%3A%2F%2FX1%2FX%201");
         assert_eq!(understood("{}", 202), Ok(serde_json::json!({})));
     }
 }
