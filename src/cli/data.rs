@@ -4,7 +4,7 @@
 //! running (by the daemon or by `alidade data serve`) the command sends its message, rings, and waits for the answer;
 //! otherwise it does the station's work itself until nothing is left to do.
 
-use super::{CliError, data_movie, data_show};
+use super::{CliError, data_elsewhere, data_movie, data_show, remote::ServerArgs};
 use crate::{
     daemon::delivery::{OpenError, Opened, StationFile, run as keep_running},
     settings::Settings,
@@ -41,6 +41,8 @@ pub struct DataArgs {
     /// File of another station (see agents/delivery/README.md)
     #[arg(long, global = true)]
     station: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
@@ -181,6 +183,9 @@ pub fn run(args: &DataArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
         DataCommand::Lifecycle => return print(stdout, &alidade_delivery::unit::mermaid()),
         DataCommand::Movie(movie) => return data_movie::run(movie, args.json, stdout),
         _ => {}
+    }
+    if let Some(remote) = args.daemon.elsewhere()? {
+        return print(stdout, &data_elsewhere::run(&args.command, &remote, args.json)?);
     }
     let mut office = Office::open(args)?;
     match &args.command {

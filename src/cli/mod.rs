@@ -5,6 +5,7 @@ pub mod alert_records;
 pub mod alert_strategy;
 pub mod check;
 pub mod data;
+mod data_elsewhere;
 mod data_movie;
 mod data_show;
 pub mod db;
@@ -24,6 +25,7 @@ pub mod simulate_devices;
 pub mod status;
 mod stored_schedules;
 pub mod user;
+mod user_elsewhere;
 
 pub use crate::error::CliError;
 

@@ -1,6 +1,9 @@
 //! `alidade package`: packages on the shelf, without or beside the daemon.
 
-use super::CliError;
+use super::{
+    CliError,
+    remote::{Remote, ServerArgs, for_people, part},
+};
 use crate::{clock::utc_now, settings::Settings};
 use alidade_model::time::UtcTime;
 use alidade_pipeline::packages::{Package, PackageError, Shelf, archive::Bounds};
@@ -21,6 +24,8 @@ pub struct PackageArgs {
     /// The data folder, in place of the configuration's
     #[arg(long, global = true)]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
@@ -45,7 +50,35 @@ fn said(error: PackageError) -> CliError {
     }
 }
 
+/// The same, asked of a running daemon.
+fn elsewhere(args: &PackageArgs, remote: &Remote) -> Result<String, CliError> {
+    let told = match &args.command {
+        PackageCommand::Install { file } => {
+            let content = std::fs::read(file).map_err(|e| CliError::bad_input(format!("{}: {e}", file.display())))?;
+            let name = file.file_name().map_or_else(|| "package".into(), |name| name.to_string_lossy());
+            let id = remote.upload(&name, &content)?;
+            remote.get(&format!("/api/v1/packages/{}", part(&id)))?
+        }
+        PackageCommand::List => remote.get("/api/v1/packages")?["packages"].clone(),
+        PackageCommand::Show { id } => {
+            let mut whole = remote.get(&format!("/api/v1/packages/{}", part(id)))?;
+            whole["form"] = remote.get(&format!("/api/v1/packages/{}/form", part(id)))?;
+            whole
+        }
+        PackageCommand::Remove { id } => {
+            remote.delete(&format!("/api/v1/packages/{}", part(id)))?;
+            serde_json::json!({ "removed": id })
+        }
+    };
+    Ok(if args.json { format!("{told:#}\n") } else { for_people(&told) })
+}
+
 pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
+    if let Some(remote) = args.daemon.elsewhere()? {
+        let text = elsewhere(args, &remote)?;
+        let written = stdout.write_all(text.as_bytes());
+        return written.map(|()| 0).map_err(|e| CliError::failed(e.to_string()));
+    }
     let data = match &args.data {
         Some(data) => data.clone(),
         None => {

@@ -23,20 +23,82 @@ pub struct DaemonArgs {
 }
 
 impl DaemonArgs {
-    /// A daemon was named, so everything is asked of it and nothing of this machine's files.
-    pub fn is_elsewhere(&self) -> bool {
-        self.url.is_some()
+    /// The daemon that was named: everything is asked of it then, and nothing of this machine's files.
+    pub fn elsewhere(&self) -> Result<Option<Remote>, CliError> {
+        self.url.as_ref().map(|_| Remote::of(self)).transpose()
     }
+}
 
-    /// For what only the machine of the daemon can do: says so when a daemon was named.
-    pub fn must_be_here(&self, what: &str, instead: &str) -> Result<(), CliError> {
-        match &self.url {
-            None => Ok(()),
-            Some(url) => Err(CliError::bad_input(format!(
-                "{what} works on the machine of the daemon and cannot be asked of {url}: {instead}"
-            ))),
-        }
+/// For commands that work on this machine's files unless a daemon is named.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ServerArgs {
+    /// Ask this running daemon, such as http://127.0.0.1:8080, and nothing of this machine
+    #[arg(long, global = true)]
+    pub server: Option<String>,
+    /// File with a token of an account, instead of the environment's ALIDADE_TOKEN
+    #[arg(long, global = true)]
+    pub token_file: Option<PathBuf>,
+    /// The token itself; others on this machine can see it in the list of processes, so rather ALIDADE_TOKEN or a file
+    #[arg(long, global = true, conflicts_with = "token_file")]
+    pub token: Option<String>,
+}
+
+impl ServerArgs {
+    /// The daemon that was named, if one was.
+    pub fn elsewhere(&self) -> Result<Option<Remote>, CliError> {
+        let args = DaemonArgs {
+            config: PathBuf::new(),
+            url: self.server.clone(),
+            token_file: self.token_file.clone(),
+            token: self.token.clone(),
+        };
+        args.elsewhere()
     }
+}
+
+/// Why a command cannot be asked of a daemon elsewhere, and what can be done instead.
+pub fn only_here(what: &str, instead: &str) -> CliError {
+    CliError::bad_input(format!(
+        "{what} works on the daemon's own machine and cannot be asked by --server: {instead}"
+    ))
+}
+
+/// A document for people: a table for a list of records, a line a value for everything else.
+pub fn for_people(value: &Value) -> String {
+    match value {
+        Value::Array(rows) if rows.is_empty() => "none\n".into(),
+        Value::Array(rows) => rows.iter().map(|row| format!("{}\n", row_of(row))).collect(),
+        Value::Object(fields) => {
+            let line = |(name, inner): (&String, &Value)| match inner {
+                Value::Array(_) | Value::Object(_) => format!("{name}\n{}", indented(&for_people(inner))),
+                scalar => format!("{name} {}\n", word(scalar)),
+            };
+            fields.iter().map(line).collect()
+        }
+        scalar => format!("{}\n", word(scalar)),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}
+
+/// The plain fields of a record in one line.
+fn row_of(row: &Value) -> String {
+    let Value::Object(fields) = row else {
+        return word(row);
+    };
+    let plain = fields.iter().filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
+    let told: Vec<String> = plain.map(|(name, value)| format!("{name} {}", word(value))).collect();
+    told.join("  ")
 }
 
 /// A daemon that can be asked.
@@ -92,6 +154,17 @@ impl Remote {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Result<(u16, Option<String>, Vec<u8>), CliError> {
+        let answer = self.answered(method, path, headers, body)?;
+        Ok((answer.status, answer.tag, answer.body))
+    }
+
+    fn answered(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Answer, CliError> {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
@@ -107,11 +180,19 @@ impl Remote {
             Some(body) => self.agent.run(request.body(body).map_err(wrong)?),
         };
         let mut answer = answer.map_err(|e| self.unreachable(&e))?;
-        let tag = answer.headers().get("etag").and_then(|tag| tag.to_str().ok());
-        let tag = tag.map(str::to_owned);
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?;
+            Some(value.to_str().ok()?.to_owned())
+        };
+        let (tag, location) = (header("etag"), header("location"));
         let body = answer.body_mut().with_config().limit(LONGEST).read_to_vec();
         let body = body.map_err(|e| self.unreachable(&e))?;
-        Ok((answer.status().as_u16(), tag, body))
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            tag,
+            location,
+            body,
+        })
     }
 
     /// Reads one document.
@@ -141,10 +222,23 @@ impl Remote {
         understood(&String::from_utf8_lossy(&answer), status)
     }
 
-    /// Sends a file as it is, with a media type.
-    pub fn post_bytes(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, CliError> {
-        let (status, _, answer) = self.exchange("POST", path, &[("Content-Type", kind)], Some(body))?;
-        understood(&String::from_utf8_lossy(&answer), status)
+    /// Sends a file by tus 1.0.0, whole in its creation; the identifier that it has there.
+    pub fn upload(&self, name: &str, content: &[u8]) -> Result<String, CliError> {
+        let (length, metadata) = (content.len().to_string(), format!("filename {}", base64(name.as_bytes())));
+        let headers = [
+            ("Tus-Resumable", "1.0.0"),
+            ("Upload-Length", length.as_str()),
+            ("Upload-Metadata", metadata.as_str()),
+            ("Content-Type", "application/offset+octet-stream"),
+        ];
+        let answer = self.answered("POST", "/api/v1/uploads", &headers, Some(content))?;
+        let place = answer.location.as_deref().and_then(|place| place.rsplit('/').next());
+        match place {
+            Some(id) if answer.status < 400 => Ok(id.to_owned()),
+            _ => Err(understood(&String::from_utf8_lossy(&answer.body), answer.status)
+                .err()
+                .unwrap_or_else(|| CliError::failed("the daemon does not say where the file is"))),
+        }
     }
 
     /// Takes something away.
@@ -170,6 +264,28 @@ impl Remote {
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// Longest answer that is read, bytes.
 const LONGEST: u64 = 256 << 20;
+
+/// What came back.
+struct Answer {
+    status: u16,
+    tag: Option<String>,
+    location: Option<String>,
+    body: Vec<u8>,
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
+            text.push(if place > chunk.len() { '=' } else { char::from(letter) });
+        }
+    }
+    text
+}
 
 /// One part of an address, whatever stands in it.
 pub fn part(text: &str) -> String {
@@ -220,6 +336,11 @@ mod tests {
         );
         assert!(understood("<html>", 200).is_err());
         assert_eq!(understood("", 204), Ok(Value::Null));
+        let rows = serde_json::json!({ "n": 1, "runs": [{ "id": "r1", "state": "done", "inputs": [] }] });
+        assert_eq!(for_people(&rows), "n 1\nruns\n  id r1  state done\n");
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
         assert_eq!(part("uid://X1/X 1"), "uid%3A%2F%2FX1%2FX%201");
         assert_eq!(understood("{}", 202), Ok(serde_json::json!({})));
     }

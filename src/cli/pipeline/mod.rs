@@ -4,10 +4,14 @@
 //! `--dry-run` does everything but writes nothing, wherever it stands. An unknown command is the name of a plugin.
 
 mod migrate;
+mod elsewhere;
 mod plugin;
 mod show;
 
-use super::{CliError, remote::Remote};
+use super::{
+    CliError,
+    remote::{Remote, ServerArgs},
+};
 use crate::{
     processing::{ProcessingError, Workshop},
     settings::Settings,
@@ -37,6 +41,8 @@ pub struct Shared {
     /// Folder for attempts and products (default: the configuration's)
     #[arg(long, global = true)]
     work: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
@@ -218,6 +224,11 @@ fn document(value: &Value) -> Result<u8, CliError> {
 /// Runs the command.
 pub fn run(args: &PipelineArgs) -> Result<u8, CliError> {
     let shared = &args.shared;
+    if let Some(remote) = shared.daemon.elsewhere()?
+        && !matches!(args.command, PipelineCommand::Run(_))
+    {
+        return elsewhere::run(&args.command, &remote, shared.json);
+    }
     match &args.command {
         PipelineCommand::Validate { folder } => validate(shared, folder.as_deref()),
         PipelineCommand::Register { folder } => register(shared, folder.as_deref()),
@@ -336,7 +347,7 @@ impl RunArgs {
 
 fn start(shared: &Shared, args: &RunArgs) -> Result<u8, CliError> {
     let request = args.request()?;
-    if args.daemon {
+    if args.daemon || shared.daemon.server.is_some() {
         if shared.dry_run {
             return Err(CliError::bad_input(
                 "--dry-run and --daemon: the daemon does no dry runs",
@@ -344,8 +355,9 @@ fn start(shared: &Shared, args: &RunArgs) -> Result<u8, CliError> {
         }
         let daemon = super::remote::DaemonArgs {
             config: shared.config.clone(),
-            url: None,
-            token_file: None,
+            url: shared.daemon.server.clone(),
+            token_file: shared.daemon.token_file.clone(),
+            token: shared.daemon.token.clone(),
         };
         let body = serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?;
         let answer = Remote::of(&daemon)?.post("/api/v1/runs", &body)?;

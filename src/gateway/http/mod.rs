@@ -9,6 +9,7 @@
 //! /api/v1/products/{path}    previews and FITS files below the data folder
 //! /api/v1/commands           POST {"command": "close_now"}
 //! /api/v1/requests           POST a request; /api/v1/packets POST an alert packet
+//! /api/v1/sequences/{id}     where a sequence stands; /api/v1/schedules the schedules that were made
 //! /api/v1/sequences/{id}/why      why it has no place tonight, interval by interval
 //! /api/v1/sequences/{id}/cancel   POST
 //! /api/v1/sequences/{id}/redo     POST
@@ -447,6 +448,9 @@ fn routes(config: &mut web::ServiceConfig) {
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
         .service(write_only("/api/v1/packets", commands::submit_packet))
+        .service(read_only("/api/v1/schedules", records::schedules))
+        .service(read_only("/api/v1/schedules/{id}", records::schedule))
+        .service(read_only("/api/v1/sequences/{id}", records::sequence))
         .service(read_only("/api/v1/sequences/{id}/why", reads::why))
         .service(write_only(
             "/api/v1/alarms/{id}/acknowledge",

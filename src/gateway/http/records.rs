@@ -35,6 +35,12 @@ pub async fn ask<T: Send + 'static>(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Newest {
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Wanted {
     user: Option<String>,
     limit: Option<u32>,
@@ -89,6 +95,39 @@ pub async fn request(id: Path<String>, caller: Caller, shared: Data<Shared>) -> 
         return Err(gone());
     }
     document(&json!({ "request": request, "sequences": sequences }))
+}
+
+/// One sequence: state, its cause, exposures done, what the last schedule said, products.
+pub async fn sequence(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let own = caller.only_own(Permission::ReadAllData)?;
+    let id = id.into_inner();
+    let name = id.clone();
+    let found = ask(&shared, move |store| {
+        let standing = store.sequence(&id)?;
+        let products = store.products_of_sequence(&id)?;
+        Ok(standing.map(|standing| (standing, products)))
+    })
+    .await?;
+    // Somebody else's is not told apart from none.
+    let found = found.filter(|(standing, _)| own.is_none_or(|own| own == standing.sequence.user));
+    let (standing, products) = found.ok_or_else(|| Problem::not_found(format!("there is no sequence {name}")))?;
+    document(&json!({ "standing": standing, "products": products }))
+}
+
+/// The last schedules that were made, the newest first.
+pub async fn schedules(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let Newest { limit } = query(&request)?;
+    let limit = limited(limit, 50, 1000)?;
+    let all = ask(&shared, move |store| store.schedules(limit)).await?;
+    document(&json!({ "schedules": all }))
+}
+
+/// One schedule with its places, and with the reasons of what has none.
+pub async fn schedule(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    let name = id.clone();
+    let found = ask(&shared, move |store| store.schedule(&id)).await?;
+    document(&found.ok_or_else(|| Problem::not_found(format!("there is no schedule {name}")))?)
 }
 
 /// The standing of every account that one may see, in microseconds of observing time.

@@ -275,6 +275,10 @@ pub fn input(route: &Route) -> Input {
             query.extend(state_seen());
             json_body(object(&[("name", text(100)), ("institute", text(100))], &[]))
         }
+        ("GET", "/api/v1/schedules") => {
+            query.push(page(at_most));
+            None
+        }
         ("GET", "/api/v1/targets") => {
             let name = json!({ "type": "string", "maxLength": 100 });
             query.push(parameter("text", "query", name, "Part of the name, whatever its case and white space"));
