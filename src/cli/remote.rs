@@ -18,7 +18,7 @@ pub struct DaemonArgs {
     #[arg(long, global = true)]
     pub token_file: Option<PathBuf>,
     /// The token itself; others on this machine can see it in the list of processes, so rather ALIDADE_TOKEN or a file
-    #[arg(long, global = true, conflicts_with = "token_file", hide_env_values = true)]
+    #[arg(long, global = true, conflicts_with = "token_file")]
     pub token: Option<String>,
 }
 

@@ -35,7 +35,7 @@ mod mail;
 pub mod outbox;
 pub mod packages;
 pub mod panorama;
-mod people;
+pub(crate) mod people;
 pub mod pipelines;
 pub mod report;
 pub mod strategies;

@@ -3,7 +3,7 @@
 // an upload that breaks. Arguments: see page.mjs; in the environment the code of the first administrator (FIRST_CODE) and
 // a file to upload (UPLOAD).
 
-import { address, browser, check, folder, isAccessible, open, passed } from "./page.mjs";
+import { address, browser, check, folder, isDecent, open, passed } from "./page.mjs";
 
 const PHRASE = "seven sisters over Chiran";
 const REQUEST = "M81-tonight";
@@ -106,6 +106,7 @@ async function observed() {
   await page.waitForFunction(() => /: executed/.test(document.getElementById("one-body").textContent), null, { timeout: 90000 });
   check("it was observed, with its frames on disk", (await page.textContent("#one-body")).includes("on disk 3 in"), await page.textContent("#one-body"));
   await picture("observed");
+  await isDecent(page, "journey-requests");
 }
 
 async function alert() {
@@ -114,6 +115,7 @@ async function alert() {
   await page.waitForFunction(() => /followed|slew/.test(document.getElementById("one-body").textContent), null, { timeout: 30000 });
   check("an alert has arrived and was decided", (await page.textContent("#events")).length > 20, (await page.textContent("#events")).slice(0, 160));
   await picture("alert");
+  await isDecent(page, "journey-alerts");
 }
 
 async function devices() {
@@ -150,8 +152,8 @@ async function devices() {
   await shown("Acknowledged: accepted", "said");
   await page.waitForFunction(() => /gust[^]*seen by root/.test(document.getElementById("alarms").textContent), null, { timeout: 15000 });
   check("an alarm is acknowledged in one's own name", true);
-  await isAccessible(page, "page of the devices");
   await picture("devices");
+  await isDecent(page, "journey-devices");
 }
 
 async function roof() {
@@ -167,6 +169,7 @@ async function roof() {
   await page.waitForFunction(() => /^closed/.test(document.querySelector("#devices .tile .state").textContent) && document.getElementById("verdict").textContent === "latched", null, { timeout: 30000 });
   check("the roof is measured closed and stays so", (await page.textContent("#reasons")).includes("closed by an operator"));
   await picture("closed");
+  await isDecent(page, "journey-now");
 }
 
 async function review() {
@@ -190,6 +193,7 @@ async function review() {
   check("what was reviewed goes on its way", true, await page.textContent("#one-title"));
   await shown("round stars", "log");
   await picture("reviewed");
+  await isDecent(page, "journey-data");
 }
 
 async function upload() {
@@ -209,6 +213,16 @@ async function upload() {
   await shown("is here", "said");
   check("a broken upload goes on where it stopped", pieces === 4, `${pieces} pieces`);
   await picture("upload");
+  await isDecent(page, "journey-packages");
+}
+
+// The pages that no deed of the evening led to.
+async function elsewhere() {
+  for (const [path, full] of [["night", "#gantt .block"], ["pipelines", "#main"], ["people", "#audit tr"], ["system", "#log li"], ["account", "#me:not([hidden])"]]) {
+    await page.goto(`${address}/${path}`);
+    await page.waitForSelector(full, { timeout: 15000 });
+    await isDecent(page, `journey-${path}`);
+  }
 }
 
 async function visitor() {
@@ -233,6 +247,7 @@ try {
   await roof();
   await review();
   await upload();
+  await elsewhere();
   check("nothing was asked of another host", foreign.length === 0, foreign.join(" "));
   check("the console has no error", errors.length === 0, errors.join("\n"));
   console.log(`# ${((Date.now() - begun) / 1000).toFixed(1)} s in all`);

@@ -14,7 +14,7 @@
 //!
 //! Fields and words of packages and runs are those of Pirus. Everything is judged by [`alidade_pipeline::packages::Desk`].
 
-use super::{Problem, Shared, commands::json_body, events::ChannelBody};
+use super::{Problem, Shared, commands::json_body, events::ChannelBody, reply::document};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,

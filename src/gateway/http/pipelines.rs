@@ -6,13 +6,20 @@
 //! | `run` | state, status and cause, when they have changed | none |
 //! | `end` | the same, after the last line: nothing more will come | none |
 
-use super::{BODY_DEADLINE, Problem, Shared, access::Caller, commands, events::ChannelBody, products};
+use super::{
+    BODY_DEADLINE, Problem, Shared,
+    access::Caller,
+    commands,
+    events::ChannelBody,
+    products,
+    reply::{document, query},
+};
 use crate::gateway::runs::{DeskFault, LogPage, RunDesk};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
     http::StatusCode,
-    web::{Bytes, Data, Path, Payload, Query, block},
+    web::{Bytes, Data, Path, Payload, block},
 };
 use alidade_accounts::Permission;
 use alidade_pipeline::plan::RunRequest;

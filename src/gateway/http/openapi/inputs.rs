@@ -331,7 +331,7 @@ pub fn input(route: &Route) -> Input {
             None
         }
         ("POST", "/api/v1/data/review") => {
-            let verdict = json!({ "enum": ["pass", "semi-pass", "fail", "cancel"] });
+            let verdict = json!({ "enum": ["begin", "pass", "semipass", "fail", "cancel"] });
             let any = || json!({ "type": "string" });
             json_body(object(
                 &[("unit", text(200)), ("verdict", verdict), ("reviewer", any())],
