@@ -42,7 +42,13 @@ fn evening(folder: &Folder) -> String {
         }
         fs::write(&file, text).unwrap();
     };
-    own("scenario.toml", &[("2026-03-14T16:40:00Z", "2026-03-14T18:30:00Z"), ("2026-03-15T06:30:00Z", "2026-03-15T16:00:00Z")]);
+    own(
+        "scenario.toml",
+        &[
+            ("2026-03-14T16:40:00Z", "2026-03-14T18:30:00Z"),
+            ("2026-03-15T06:30:00Z", "2026-03-15T16:00:00Z"),
+        ],
+    );
     scenario.display().to_string()
 }
 
@@ -54,7 +60,15 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     fs::write(&upload, vec![b' '; 9_000_000]).unwrap();
     let address = format!("127.0.0.1:{}", mosquitto::free_port());
     let mut child = alidade()
-        .args(["simulate", &scenario, "--pace", "600x", "--serve", &address, "--accounts"])
+        .args([
+            "simulate",
+            &scenario,
+            "--pace",
+            "600x",
+            "--serve",
+            &address,
+            "--accounts",
+        ])
         .args(["--out", &folder.join("out")])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -66,7 +80,10 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     let code = lines
         .find_map(|line| Some(line.split_once("with the code ")?.1.trim().to_owned()))
         .expect("the code of the first administrator is told");
-    assert!(lines.any(|line| line.contains(&format!("dashboard on http://{address}"))), "the address is told");
+    assert!(
+        lines.any(|line| line.contains(&format!("dashboard on http://{address}"))),
+        "the address is told"
+    );
     // Somebody must read on, or the night would wait for its terminal.
     let terminal = std::thread::spawn(move || lines.last());
     let url = format!("http://{address}");
@@ -79,10 +96,19 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     assert!(printed.contains("passed "), "{printed}");
     let status = say(&["status", "--server", &url, "--json"]);
     let status: Value = serde_json::from_str(&status.stdout).unwrap_or_else(|e| panic!("{e}: {}", status.stderr));
-    assert_eq!((&status["safety"]["state"], &status["enclosure"]["state"]), (&"latched".into(), &"closed".into()));
+    assert_eq!(
+        (&status["safety"]["state"], &status["enclosure"]["state"]),
+        (&"latched".into(), &"closed".into())
+    );
     drop(night);
     drop(terminal.join());
     let journal = fs::read_to_string(Path::new(&folder.join("out")).join("journal.ndjson")).unwrap();
-    assert!(!journal.contains("\"fact\":\"invariant_broken\""), "an invariant was broken");
-    assert!(journal.contains("root") && journal.contains("the vane is iced"), "who did what is in the journal");
+    assert!(
+        !journal.contains("\"fact\":\"invariant_broken\""),
+        "an invariant was broken"
+    );
+    assert!(
+        journal.contains("root") && journal.contains("the vane is iced"),
+        "who did what is in the journal"
+    );
 }

@@ -19,7 +19,8 @@ pub fn run(command: &DataCommand, remote: &Remote, as_json: bool) -> Result<Stri
         DataCommand::Status { unit, state } => {
             let mut units = overview("units")?;
             if let Value::Array(rows) = &mut units {
-                let is = |row: &Value, key: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|w| row[key] == **w);
+                let is =
+                    |row: &Value, key: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|w| row[key] == **w);
                 rows.retain(|row| is(row, "uid", unit) && is(row, "state", state));
             }
             units
@@ -37,11 +38,20 @@ pub fn run(command: &DataCommand, remote: &Remote, as_json: bool) -> Result<Stri
             reviewer,
             role,
         } => {
-            let verdicts = [("pass", pass), ("semipass", semipass), ("fail", fail), ("cancel", cancel)];
-            let verdict = verdicts.iter().find(|(_, given)| **given).map_or("begin", |(name, _)| *name);
+            let verdicts = [
+                ("pass", pass),
+                ("semipass", semipass),
+                ("fail", fail),
+                ("cancel", cancel),
+            ];
+            let verdict = verdicts
+                .iter()
+                .find(|(_, given)| **given)
+                .map_or("begin", |(name, _)| *name);
             let login = || std::env::var("USER").unwrap_or_default();
             let reviewer = reviewer.clone().unwrap_or_else(login);
-            let body = json!({ "unit": unit, "verdict": verdict, "reviewer": reviewer, "role": role, "comment": comment });
+            let body =
+                json!({ "unit": unit, "verdict": verdict, "reviewer": reviewer, "role": role, "comment": comment });
             remote.post("/api/v1/data/review", &body)?
         }
         DataCommand::Messages { unread: true, .. } => overview("unread")?,
@@ -83,7 +93,13 @@ pub fn run(command: &DataCommand, remote: &Remote, as_json: bool) -> Result<Stri
         DataCommand::Bag { .. } => return Err(only_here("data bag", machine)),
         DataCommand::Serve => return Err(only_here("data serve", machine)),
         DataCommand::ClearAll { .. } => return Err(only_here("data clear-all", machine)),
-        DataCommand::Lifecycle | DataCommand::Movie(_) => return Err(CliError::failed("is answered without a station")),
+        DataCommand::Lifecycle | DataCommand::Movie(_) => {
+            return Err(CliError::failed("is answered without a station"));
+        }
     };
-    Ok(if as_json { format!("{told:#}\n") } else { for_people(&told) })
+    Ok(if as_json {
+        format!("{told:#}\n")
+    } else {
+        for_people(&told)
+    })
 }

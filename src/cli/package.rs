@@ -55,7 +55,9 @@ fn elsewhere(args: &PackageArgs, remote: &Remote) -> Result<String, CliError> {
     let told = match &args.command {
         PackageCommand::Install { file } => {
             let content = std::fs::read(file).map_err(|e| CliError::bad_input(format!("{}: {e}", file.display())))?;
-            let name = file.file_name().map_or_else(|| "package".into(), |name| name.to_string_lossy());
+            let name = file
+                .file_name()
+                .map_or_else(|| "package".into(), |name| name.to_string_lossy());
             let id = remote.upload(&name, &content)?;
             remote.get(&format!("/api/v1/packages/{}", part(&id)))?
         }
@@ -70,7 +72,11 @@ fn elsewhere(args: &PackageArgs, remote: &Remote) -> Result<String, CliError> {
             serde_json::json!({ "removed": id })
         }
     };
-    Ok(if args.json { format!("{told:#}\n") } else { for_people(&told) })
+    Ok(if args.json {
+        format!("{told:#}\n")
+    } else {
+        for_people(&told)
+    })
 }
 
 pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {

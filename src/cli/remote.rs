@@ -96,7 +96,9 @@ fn row_of(row: &Value) -> String {
     let Value::Object(fields) = row else {
         return word(row);
     };
-    let plain = fields.iter().filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
+    let plain = fields
+        .iter()
+        .filter(|(_, value)| !value.is_array() && !value.is_object() && !value.is_null());
     let told: Vec<String> = plain.map(|(name, value)| format!("{name} {}", word(value))).collect();
     told.join("  ")
 }
@@ -224,7 +226,10 @@ impl Remote {
 
     /// Sends a file by tus 1.0.0, whole in its creation; the identifier that it has there.
     pub fn upload(&self, name: &str, content: &[u8]) -> Result<String, CliError> {
-        let (length, metadata) = (content.len().to_string(), format!("filename {}", base64(name.as_bytes())));
+        let (length, metadata) = (
+            content.len().to_string(),
+            format!("filename {}", base64(name.as_bytes())),
+        );
         let headers = [
             ("Tus-Resumable", "1.0.0"),
             ("Upload-Length", length.as_str()),
@@ -338,7 +343,13 @@ mod tests {
         assert_eq!(understood("", 204), Ok(Value::Null));
         let rows = serde_json::json!({ "n": 1, "runs": [{ "id": "r1", "state": "done", "inputs": [] }] });
         assert_eq!(for_people(&rows), "n 1\nruns\n  id r1  state done\n");
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(part("uid://X1/X 1"), "uid%3A%2F%2FX1%2FX%201");

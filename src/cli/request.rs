@@ -89,7 +89,8 @@ pub fn run(args: &RequestArgs, now: UtcTime, stdout: &mut dyn Write) -> Result<u
     let text = match &args.command {
         RequestCommand::Submit(what) => submit(args, what, now)?,
         RequestCommand::Cancel { sequence } => {
-            let answer = Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{}/cancel", part(sequence)), &json!({}))?;
+            let answer =
+                Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{}/cancel", part(sequence)), &json!({}))?;
             said(args, &answer, || format!("{sequence}: cancelled\n"))
         }
         RequestCommand::Redo { sequence, cause } => {

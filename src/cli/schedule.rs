@@ -86,7 +86,10 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
         return difference(args, stdout);
     };
     if args.daemon.server.is_some() {
-        let refused = only_here("planning an instance", "only --stored and --compare of stored schedules ask a daemon");
+        let refused = only_here(
+            "planning an instance",
+            "only --stored and --compare of stored schedules ask a daemon",
+        );
         return Err(CommandError::BadInput(refused.to_string()));
     }
     let instance = read(path)?;

@@ -36,7 +36,10 @@ pub fn run(command: &UserCommand, remote: &Remote) -> Result<(Value, String, u8)
             (json!({ "account": known }), said)
         }
         UserCommand::Add { .. } => {
-            return Err(only_here("user add", "people sign up on the page /account; then let them in with user validate"));
+            return Err(only_here(
+                "user add",
+                "people sign up on the page /account; then let them in with user validate",
+            ));
         }
         UserCommand::Validate { account, role } => {
             let made = deed(remote, account, "validate", &json!({ "role": role.name() }))?;
@@ -44,7 +47,10 @@ pub fn run(command: &UserCommand, remote: &Remote) -> Result<(Value, String, u8)
         }
         UserCommand::Refuse { account } => {
             deed(remote, account, "refuse", &json!({}))?;
-            (json!({ "account": account, "state": "refused" }), format!("{account} is refused"))
+            (
+                json!({ "account": account, "state": "refused" }),
+                format!("{account} is refused"),
+            )
         }
         UserCommand::Role { account, role } => {
             let made = deed(remote, account, "role", &json!({ "role": role.name() }))?;
@@ -57,18 +63,23 @@ pub fn run(command: &UserCommand, remote: &Remote) -> Result<(Value, String, u8)
         } => {
             let institute = match institute {
                 Some(institute) => institute.clone(),
-                None => one(remote, account)?["institute"].as_str().unwrap_or_default().to_owned(),
+                None => one(remote, account)?["institute"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
             };
             let path = format!("/api/v1/quotas/{}", part(account));
             let answer = remote.post(&path, &json!({ "institute": institute, "hours": hours }))?;
             (answer, format!("{hours} hours granted to {account}"))
         }
-        UserCommand::Disable { account } => {
-            (deed(remote, account, "disable", &json!({}))?, format!("{account} is disabled"))
-        }
-        UserCommand::Enable { account } => {
-            (deed(remote, account, "enable", &json!({}))?, format!("{account} is enabled"))
-        }
+        UserCommand::Disable { account } => (
+            deed(remote, account, "disable", &json!({}))?,
+            format!("{account} is disabled"),
+        ),
+        UserCommand::Enable { account } => (
+            deed(remote, account, "enable", &json!({}))?,
+            format!("{account} is enabled"),
+        ),
         UserCommand::Password { account } => {
             let told = deed(remote, account, "code", &json!({}))?;
             let code = told["code"].as_str().unwrap_or_default();
@@ -87,11 +98,18 @@ fn token(command: &TokenCommand, remote: &Remote) -> Result<(Value, String), Cli
     let only_own = |me: &Value, account: &str| {
         let own = me["account"]["id"] == account;
         let instead = "by --server one sees and revokes the tokens of one's own account";
-        if own { Ok(()) } else { Err(only_here("another account's token", instead)) }
+        if own {
+            Ok(())
+        } else {
+            Err(only_here("another account's token", instead))
+        }
     };
     Ok(match command {
         TokenCommand::Issue { .. } => {
-            return Err(only_here("user token issue", "its owner makes it on the page /account, logged in"));
+            return Err(only_here(
+                "user token issue",
+                "its owner makes it on the page /account, logged in",
+            ));
         }
         TokenCommand::List { account } => {
             let me = me()?;
@@ -99,17 +117,34 @@ fn token(command: &TokenCommand, remote: &Remote) -> Result<(Value, String), Cli
                 only_own(&me, account)?;
             }
             let all = me["tokens"].as_array().cloned().unwrap_or_default();
-            let said: Vec<String> = all.iter().map(|token| {
-                let scopes: Vec<&str> = token["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                let word = |key: &str| token[key].as_str().unwrap_or_default().to_owned();
-                format!("{:<20} {:<20} until {}: {}", word("account"), word("name"), word("expires_at"), scopes.join(", "))
-            }).collect();
+            let said: Vec<String> = all
+                .iter()
+                .map(|token| {
+                    let scopes: Vec<&str> = token["scopes"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(Value::as_str)
+                        .collect();
+                    let word = |key: &str| token[key].as_str().unwrap_or_default().to_owned();
+                    format!(
+                        "{:<20} {:<20} until {}: {}",
+                        word("account"),
+                        word("name"),
+                        word("expires_at"),
+                        scopes.join(", ")
+                    )
+                })
+                .collect();
             (json!({ "tokens": all }), said.join("\n"))
         }
         TokenCommand::Revoke { account, name } => {
             only_own(&me()?, account)?;
             remote.delete(&format!("/api/v1/me/tokens/{}", part(name)))?;
-            (json!({ "account": account, "revoked": name }), format!("token {name} of {account} is revoked"))
+            (
+                json!({ "account": account, "revoked": name }),
+                format!("token {name} of {account} is revoked"),
+            )
         }
     })
 }
@@ -128,7 +163,10 @@ fn audit(remote: &Remote, after: i64) -> Result<(Value, String, u8), CliError> {
         .map(|line| {
             let [at, who, address, action, subject, outcome] =
                 ["at", "who", "address", "action", "subject", "outcome"].map(|key| word(line, key));
-            format!("{:>6} {at} {who} from {address}: {action} {subject}: {outcome}", line["seq"])
+            format!(
+                "{:>6} {at} {who} from {address}: {action} {subject}: {outcome}",
+                line["seq"]
+            )
         })
         .collect();
     let forged = last["first_forged"].clone();

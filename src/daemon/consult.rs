@@ -101,7 +101,11 @@ pub fn vocabulary(kind: &str) -> Vocabulary {
             &["EXPOSURE", "TEMPERATURE"],
             &["EXPOSE", "STOP"],
         ),
-        "filter_wheel" => words(&["STATUS", "FILTERS", "IDENTITY", "LINK"], &["FILTER"], &["START", "STOP"]),
+        "filter_wheel" => words(
+            &["STATUS", "FILTERS", "IDENTITY", "LINK"],
+            &["FILTER"],
+            &["START", "STOP"],
+        ),
         "focuser" => words(&["STATUS", "IDENTITY", "LINK"], &["POSITION"], &["START", "STOP"]),
         "plc" => words(&["STATUS", "IDENTITY", "LINK"], &["AZIMUTH"], &["START", "STOP"]),
         "station" => words(&["STATUS", "IDENTITY", "LINK"], &[], &["STOP"]),

@@ -160,7 +160,10 @@ mod tests {
         let mut view = empty();
         let readings = [
             (Quantity::WindMS, Reading::good(4.200_04, at())),
-            (Quantity::HumidityPct, Reading::none(NoData::SensorFault, at().plus_seconds(-9.0))),
+            (
+                Quantity::HumidityPct,
+                Reading::none(NoData::SensorFault, at().plus_seconds(-9.0)),
+            ),
         ];
         measured(&mut view, &readings.into(), at().plus_seconds(1.0));
         assert_eq!(view.fields["wind_m_s"], json!(4.2));

@@ -130,10 +130,10 @@ async function devices() {
   await page.keyboard.press("Enter");
   await page.waitForSelector("#answer:not([hidden])");
   check("a device answers", (await page.textContent("#answer")).includes("temperature_c"));
-  await page.waitForSelector("#telemetry svg .curve");
+  await page.waitForSelector("#telemetry svg .curve", { state: "attached" });
   check("its numbers are drawn", (await page.locator("#telemetry article").count()) >= 2);
   check("what it was told is told", (await page.textContent("#past")).includes("command: expose"));
-  await page.waitForSelector("#readings svg .curve");
+  await page.waitForSelector("#readings svg .curve", { state: "attached" });
   // By keyboard alone: input, minutes, reason.
   await page.focus('#override [name="input"]');
   await page.keyboard.type("gust");

@@ -13,15 +13,19 @@ pub fn run(command: &PipelineCommand, remote: &Remote, json: bool) -> Result<u8,
         PipelineCommand::Status { run: None, limit } => remote.get(&format!("/api/v1/runs?limit={limit}"))?,
         PipelineCommand::Status { run: Some(run), .. } => remote.get(&format!("/api/v1/runs/{}", part(run)))?,
         PipelineCommand::Log { run, follow, from } => return log(remote, run, *follow, *from, json),
-        PipelineCommand::Cancel { run } => {
-            remote.post(&format!("/api/v1/runs/{}/cancel", part(run)), &Value::Object(Default::default()))?
-        }
+        PipelineCommand::Cancel { run } => remote.post(
+            &format!("/api/v1/runs/{}/cancel", part(run)),
+            &Value::Object(Default::default()),
+        )?,
         PipelineCommand::Run(_) => return Err(CliError::failed("a run is started elsewhere")),
         PipelineCommand::Show { dot: true, .. } => return Err(only_here("the picture of a topology", machine)),
         PipelineCommand::Validate { .. } => return Err(only_here("pipeline validate", machine)),
         PipelineCommand::Register { .. } => return Err(only_here("pipeline register", machine)),
         PipelineCommand::Resume => {
-            return Err(only_here("pipeline resume", "a running daemon goes on with its runs by itself"));
+            return Err(only_here(
+                "pipeline resume",
+                "a running daemon goes on with its runs by itself",
+            ));
         }
         PipelineCommand::Explain { .. } => return Err(only_here("pipeline explain", machine)),
         PipelineCommand::Provenance { .. } => return Err(only_here("pipeline provenance", machine)),

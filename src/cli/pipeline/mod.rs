@@ -3,8 +3,8 @@
 //! Exit codes: 0 done; 1 when anything failed, was blocked or cancelled, or only a part was done; 2 for bad input.
 //! `--dry-run` does everything but writes nothing, wherever it stands. An unknown command is the name of a plugin.
 
-mod migrate;
 mod elsewhere;
+mod migrate;
 mod plugin;
 mod show;
 

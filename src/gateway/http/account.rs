@@ -377,7 +377,9 @@ fn account_of(desk: &mut Desk<Store>, id: &str) -> Result<Account, Refused> {
 /// `{"account", "email", "name", "institute"}`; its `ETag` is what a change is sent with.
 pub async fn profile(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let id = own(&caller)?;
-    document(&face(&door(&shared, &caller, move |desk, _| account_of(desk, &id)).await?))
+    document(&face(
+        &door(&shared, &caller, move |desk, _| account_of(desk, &id)).await?,
+    ))
 }
 
 /// `{"name", "institute"}` with `If-Match`: the profile that one has seen becomes this one.

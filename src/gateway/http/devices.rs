@@ -108,7 +108,12 @@ pub async fn show(request: HttpRequest, name: Path<String>, shared: Data<Shared>
             let all = ask(&shared, move |store| {
                 store.entries_between(&kinds, from, now.plus_seconds(60.0))
             });
-            all.await?.iter().rev().filter_map(|entry| line(entry, &wanted)).take(MOST_LINES).collect()
+            all.await?
+                .iter()
+                .rev()
+                .filter_map(|entry| line(entry, &wanted))
+                .take(MOST_LINES)
+                .collect()
         }
     };
     let telemetry = shared.hub.telemetry(&device.device);

@@ -234,7 +234,10 @@ pub fn probe(addr: SocketAddr) -> Result<(), GatewayError> {
 
 /// Starts the gateway in its own thread; returns when it listens.
 pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
-    let file = ports.settings.as_ref().and_then(|settings| settings.storage.targets.clone());
+    let file = ports
+        .settings
+        .as_ref()
+        .and_then(|settings| settings.storage.targets.clone());
     let catalogue = targets::Catalogue::load(file.as_deref()).map_err(GatewayError::Targets)?;
     let listener = bind(addr)?;
     let failed = |cause| GatewayError::Listen { addr, cause };

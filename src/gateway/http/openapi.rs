@@ -44,7 +44,10 @@ fn answers(route: &Route) -> Value {
     let mut put = |code: &str, value: Value| drop(told.insert(code.to_owned(), value));
     put("2XX", good.clone());
     put("204", json!({ "description": "Done; there is nothing to say" }));
-    put("304", json!({ "description": "Not changed since the state whose ETag was sent as If-None-Match" }));
+    put(
+        "304",
+        json!({ "description": "Not changed since the state whose ETag was sent as If-None-Match" }),
+    );
     if page {
         // The page without scripts says in words what the interface says in problem documents.
         put(

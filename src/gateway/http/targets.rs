@@ -65,9 +65,12 @@ impl Catalogue {
             let [names, ra, dec] = parts[..] else {
                 return Err(wrong("is not NAME,RA,DEC"));
             };
-            let degrees = |text: &str, low: f64, high: f64| text.parse().ok().filter(|value| (low..=high).contains(value));
-            let ra_deg = degrees(ra, 0.0, 360.0).ok_or_else(|| wrong("right ascension is not degrees from 0 to 360"))?;
-            let dec_deg = degrees(dec, -90.0, 90.0).ok_or_else(|| wrong("declination is not degrees from -90 to 90"))?;
+            let degrees =
+                |text: &str, low: f64, high: f64| text.parse().ok().filter(|value| (low..=high).contains(value));
+            let ra_deg =
+                degrees(ra, 0.0, 360.0).ok_or_else(|| wrong("right ascension is not degrees from 0 to 360"))?;
+            let dec_deg =
+                degrees(dec, -90.0, 90.0).ok_or_else(|| wrong("declination is not degrees from -90 to 90"))?;
             for name in names.split(';').map(str::trim) {
                 if name.is_empty() || name.chars().count() > LONGEST {
                     return Err(wrong("a name has 1 to 100 characters"));

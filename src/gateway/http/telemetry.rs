@@ -52,7 +52,12 @@ impl Telemetry {
             told.extend(numbers.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))));
         }
         let of_device = |key: &(String, String)| key.0 == device.device;
-        let known: Vec<String> = self.numbers.keys().filter(|k| of_device(k)).map(|k| k.1.clone()).collect();
+        let known: Vec<String> = self
+            .numbers
+            .keys()
+            .filter(|k| of_device(k))
+            .map(|k| k.1.clone())
+            .collect();
         for name in known.iter().chain(told.keys().filter(|name| !known.contains(name))) {
             let samples = self.numbers.entry((device.device.clone(), name.clone())).or_default();
             while samples.len() >= MOST {
@@ -100,7 +105,11 @@ mod tests {
             model: None,
             version: None,
             garbage: 0,
-            fields: [("temperature_c".to_owned(), json!(temperature)), ("state".to_owned(), json!("idle"))].into(),
+            fields: [
+                ("temperature_c".to_owned(), json!(temperature)),
+                ("state".to_owned(), json!("idle")),
+            ]
+            .into(),
             age_s: Some(0.0),
             reason: None,
         }];
@@ -116,7 +125,12 @@ mod tests {
     #[test]
     fn a_sample_a_minute_is_kept_and_an_outage_is_a_hole() {
         let mut telemetry = Telemetry::default();
-        for (second, value) in [(0.0, Some(-20.0)), (30.0, Some(-19.0)), (61.0, None), (122.0, Some(-18.0))] {
+        for (second, value) in [
+            (0.0, Some(-20.0)),
+            (30.0, Some(-19.0)),
+            (61.0, None),
+            (122.0, Some(-18.0)),
+        ] {
             telemetry.take(&snapshot(second, value));
         }
         assert_eq!(values(&telemetry), [json!(-20.0), Value::Null, json!(-18.0)]);

@@ -32,14 +32,21 @@ pub fn tag_of<T: Serialize>(value: &T) -> Result<String, Problem> {
 }
 
 fn lines(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    let all: Vec<&str> = headers.get_all(name).map(|value| value.to_str().unwrap_or("")).collect();
+    let all: Vec<&str> = headers
+        .get_all(name)
+        .map(|value| value.to_str().unwrap_or(""))
+        .collect();
     (!all.is_empty()).then(|| all.join(","))
 }
 
 /// Whether a list of tags has this one. `weakly`: a weak tag of the same letters will do.
 fn lists(field: &str, tag: &str, weakly: bool) -> bool {
     field.split(',').map(str::trim).any(|one| {
-        let one = if weakly { one.strip_prefix("W/").unwrap_or(one) } else { one };
+        let one = if weakly {
+            one.strip_prefix("W/").unwrap_or(one)
+        } else {
+            one
+        };
         one == "*" || one == tag
     })
 }
@@ -59,7 +66,9 @@ pub fn must_match(headers: &HeaderMap, current: Option<&str>) -> Result<(), Prob
     let wants_new = lines(headers, header::IF_NONE_MATCH).is_some_and(|field| field.trim() == "*");
     match (lines(headers, header::IF_MATCH), current) {
         (Some(field), Some(tag)) if lists(&field, tag, false) => Ok(()),
-        (Some(_), Some(_)) => changed("somebody has changed it since; read it again, then send the change with its ETag"),
+        (Some(_), Some(_)) => {
+            changed("somebody has changed it since; read it again, then send the change with its ETag")
+        }
         (Some(_), None) => changed("it is not there"),
         (None, None) if wants_new => Ok(()),
         (None, Some(_)) if wants_new => changed("it is there already"),
@@ -110,7 +119,8 @@ pub async fn validate(
 }
 
 fn is_json(kind: &HeaderValue) -> bool {
-    kind.to_str().is_ok_and(|kind| kind.split(';').next().map(str::trim) == Some("application/json"))
+    kind.to_str()
+        .is_ok_and(|kind| kind.split(';').next().map(str::trim) == Some("application/json"))
 }
 
 #[cfg(test)]

@@ -281,11 +281,21 @@ pub fn input(route: &Route) -> Input {
         }
         ("GET", "/api/v1/targets") => {
             let name = json!({ "type": "string", "maxLength": 100 });
-            query.push(parameter("text", "query", name, "Part of the name, whatever its case and white space"));
+            query.push(parameter(
+                "text",
+                "query",
+                name,
+                "Part of the name, whatever its case and white space",
+            ));
             None
         }
         ("GET", "/api/v1/devices/{name}") => {
-            query.push(parameter("hours", "query", number(1, 168), "How far back its link and its commands are told"));
+            query.push(parameter(
+                "hours",
+                "query",
+                number(1, 168),
+                "How far back its link and its commands are told",
+            ));
             None
         }
         ("POST", "/api/v1/me/password") => json_body(object(
@@ -398,7 +408,12 @@ pub fn input(route: &Route) -> Input {
 fn state_seen() -> [Value; 2] {
     let word = || json!({ "type": "string" });
     [
-        parameter("If-Match", "header", word(), "ETag of the document that is changed; without it 428, with another one 412"),
+        parameter(
+            "If-Match",
+            "header",
+            word(),
+            "ETag of the document that is changed; without it 428, with another one 412",
+        ),
         parameter("If-None-Match", "header", word(), "* for a document that shall be new"),
     ]
 }
