@@ -513,6 +513,64 @@ fn where_reading_is_for_members_visitors_see_the_login_and_nothing_else() {
 }
 
 #[test]
+fn a_profile_is_changed_only_as_it_was_seen() {
+    let house = House::new("people-profile", false);
+    let Who::Session(secret) = house.first() else {
+        unreachable!()
+    };
+    let cookie = format!("alidade_session={secret}");
+    let ask = |method: &str, more: &[(&str, &str)], name: &str| {
+        let mut headers = vec![("cookie", cookie.as_str()), ("content-type", "application/json")];
+        headers.extend_from_slice(more);
+        let body = match method {
+            "GET" => String::new(),
+            _ => json!({ "name": name, "institute": "CDS" }).to_string(),
+        };
+        send(house.addr(), method, "/api/v1/me/profile", &headers, body.as_bytes())
+    };
+    let seen = ask("GET", &[], "");
+    let tag = seen.header("etag").unwrap().to_owned();
+    assert_eq!(seen.json()["name"], "root Example");
+    assert_eq!(ask("GET", &[("if-none-match", &tag)], "").status, 304);
+    assert_eq!(ask("PATCH", &[], "Vera").status, 428);
+    let changed = ask("PATCH", &[("if-match", &tag)], "Vera");
+    assert_eq!((changed.status, &changed.json()["name"]), (200, &json!("Vera")));
+    // Another window shows what was before.
+    let late = ask("PATCH", &[("if-match", &tag)], "Nobody");
+    assert_eq!(
+        (late.status, late.header("content-type")),
+        (412, Some("application/problem+json"))
+    );
+    assert_eq!(ask("GET", &[], "").json(), changed.json());
+}
+
+#[test]
+fn a_line_of_the_audit_that_was_changed_behind_is_found_when_the_whole_chain_is_looked_at() {
+    let house = House::new("people-chain", false);
+    let root = house.first();
+    house.member(&root, "ada", "observer");
+    let audit = |query: &str| {
+        house
+            .ask(&root, "GET", &format!("/api/v1/audit?limit=1{query}"), None)
+            .json()
+    };
+    let before = audit("");
+    assert_eq!(before["first_forged"], Value::Null);
+    assert!(before["whole_up_to"].as_i64().unwrap() > 3, "{before}");
+    let database = house.observatory.folder.join("people.sqlite");
+    let forged = std::process::Command::new("python3")
+        .args(["-c", "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=20); c.execute(\"UPDATE audit SET who = 'eve' WHERE seq = 2\"); c.commit()"])
+        .arg(database)
+        .status()
+        .unwrap();
+    assert!(forged.success());
+    // What was found whole is not computed on every look, and is when somebody asks for it.
+    assert_eq!(audit("")["first_forged"], Value::Null);
+    assert_eq!(audit("&whole=true")["first_forged"], 2);
+    assert_eq!(audit("")["first_forged"], 2, "and is not forgotten");
+}
+
+#[test]
 fn another_sites_page_cannot_use_a_session() {
     let house = House::new("people-csrf", false);
     let Who::Session(secret) = house.first() else {

@@ -498,8 +498,25 @@ fn a_strategy_is_tried_on_past_alerts_before_it_is_handed_on() {
     let broken = newer
         .replace("priority = 4", "priority = 40")
         .replace("count = 18", "count = 0");
-    for path in ["/api/v1/strategies/dry-run", "/api/v1/strategies"] {
-        let refused = post(http.addr, path, &serde_json::json!({ "text": broken }).to_string());
+    let address = format!(
+        "/api/v1/strategies/{}",
+        known["strategies"][0]["name"].as_str().unwrap()
+    );
+    let seen = get(http.addr, &address);
+    let tag = seen.header("etag").unwrap().to_owned();
+    let put = |text: &str, headers: &[(&str, &str)]| {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        let body = serde_json::json!({ "text": text }).to_string();
+        send(http.addr, "PUT", &address, &all, body.as_bytes())
+    };
+    let matching = ("if-match", tag.as_str());
+    let tried = post(
+        http.addr,
+        "/api/v1/strategies/dry-run",
+        &serde_json::json!({ "text": broken }).to_string(),
+    );
+    for refused in [tried, put(&broken, &[matching])] {
         assert_eq!(refused.status, 400);
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(
@@ -507,23 +524,100 @@ fn a_strategy_is_tried_on_past_alerts_before_it_is_handed_on() {
             "{detail}"
         );
     }
-    let old = post(
-        http.addr,
-        "/api/v1/strategies",
-        &serde_json::json!({ "text": STRATEGY }).to_string(),
-    );
+    let old = put(STRATEGY, &[matching]);
     assert!(
         old.status == 400 && old.text().contains("needs a higher number"),
         "{}",
         old.text()
     );
-    let text = serde_json::json!({ "text": picky }).to_string();
-    let foreign = [("content-type", "application/json"), ("host", "evil.example")];
-    assert_eq!(
-        send(http.addr, "POST", "/api/v1/strategies", &foreign, text.as_bytes()).status,
-        401
+    assert_eq!(put(&picky, &[("host", "evil.example"), matching]).status, 401);
+    // Who has not looked, or looked before somebody else's change, changes nothing.
+    assert_eq!(put(&picky, &[]).status, 428);
+    assert_eq!(put(&picky, &[("if-match", "\"of-yesterday\"")]).status, 412);
+    assert_eq!(put(&picky, &[("if-none-match", "*")]).status, 412);
+    let elsewhere = send(
+        http.addr,
+        "PUT",
+        "/api/v1/strategies/another",
+        &[("content-type", "application/json"), ("if-none-match", "*")],
+        serde_json::json!({ "text": picky }).to_string().as_bytes(),
     );
+    assert_eq!(elsewhere.status, 400, "{}", elsewhere.text());
     assert!(observatory.commands().is_empty());
-    assert_eq!(post(http.addr, "/api/v1/strategies", &text).status, 202);
+    assert_eq!(put(&picky, &[matching]).status, 202);
     assert_eq!(observatory.commands(), [GatewayCommand::ChangeStrategy(picky)]);
+}
+
+#[test]
+fn a_document_that_is_known_is_not_sent_again() {
+    let observatory = Observatory::new("tags");
+    let http = observatory.serve_anywhere();
+    for path in [
+        "/api/v1/alerts",
+        "/api/v1/strategies",
+        "/api/v1/status",
+        "/api/v1/devices",
+        "/api/v1/openapi.json",
+    ] {
+        let first = get(http.addr, path);
+        let tag = first
+            .header("etag")
+            .unwrap_or_else(|| panic!("{path} has no tag"))
+            .to_owned();
+        let weak = format!("\"other\", W/{tag}");
+        for known in [tag.as_str(), weak.as_str(), "*"] {
+            let again = send(http.addr, "GET", path, &[("if-none-match", known)], b"");
+            assert_eq!((again.status, again.body.len()), (304, 0), "{path} {known}");
+            assert_eq!(again.header("etag"), Some(tag.as_str()), "{path}");
+        }
+        let other = send(http.addr, "GET", path, &[("if-none-match", "\"other\"")], b"");
+        assert_eq!((other.status, other.body == first.body), (200, true), "{path}");
+        let head = send(http.addr, "HEAD", path, &[], b"");
+        assert_eq!((head.status, head.header("etag")), (200, Some(tag.as_str())), "{path}");
+    }
+    let before = get(http.addr, "/api/v1/status").header("etag").map(str::to_owned);
+    observatory.publish(busy(1));
+    let changed = (0..4000).any(|_| get(http.addr, "/api/v1/status").header("etag") != before.as_deref());
+    assert!(changed, "another state has another tag");
+    assert!(
+        get(http.addr, "/nowhere").header("etag").is_none(),
+        "a problem is no document"
+    );
+}
+
+#[test]
+fn every_device_tells_its_state_its_last_day_and_what_can_be_said_to_it() {
+    let observatory = Observatory::new("devices");
+    let http = observatory.serve_anywhere();
+    let list = get(http.addr, "/api/v1/devices").json();
+    let names: Vec<&str> = list["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["device"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["camera_vis", "mast", "mount"]);
+    assert_eq!(list["language"]["mount"]["do"][2], "PARK");
+    assert_eq!(list["language"]["station"]["set"], serde_json::json!([]));
+    // A minute later there is a second sample; a device that is away leaves a hole.
+    observatory.publish(busy(61));
+    let mut curve = Value::Null;
+    for _ in 0..4000 {
+        curve = get(http.addr, "/api/v1/devices/camera_vis").json()["telemetry"]["temperature_c"].clone();
+        if curve.as_array().is_some_and(|samples| samples.len() == 2) {
+            break;
+        }
+    }
+    assert_eq!(
+        (&curve[0]["value"], &curve[1]["value"]),
+        (&(-19.9).into(), &(-19.9).into()),
+        "{curve}"
+    );
+    let away = get(http.addr, "/api/v1/devices/mast").json();
+    assert_eq!(
+        (&away["device"]["up"], &away["device"]["cause"]),
+        (&false.into(), &"no answer".into())
+    );
+    assert_eq!(get(http.addr, "/api/v1/devices/nobody").status, 404);
+    assert_eq!(get(http.addr, "/api/v1/devices/mount?hours=0").status, 400);
 }

@@ -1,9 +1,12 @@
 // One's own account: first start, login, sign-up, a forgotten password, profile, sessions, tokens.
 
 import { byId, h, hhmm, setText } from "./elements.js";
+import { exchange } from "./asking.js";
 import { ask, deed, fields, say } from "./forms.js";
 
 const form = (name) => document.querySelector(`form[data-form="${name}"]`);
+// The state of the profile that the form shows.
+let profileTag = null;
 const day = (iso) => `${iso.slice(0, 10)} ${hhmm(iso)} UTC`;
 
 function on(name, words, work) {
@@ -45,8 +48,10 @@ async function refresh() {
   const me = await ask("GET", "/api/v1/me");
   const facts = [["Account", me.account.id], ["E-mail", me.account.email], ["Role", me.account.role], ["May", session.permissions.map((p) => p.replaceAll("_", " ")).join(", ")]];
   byId("me-facts").replaceChildren(...facts.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]));
-  form("profile").elements.name.value = me.account.name;
-  form("profile").elements.institute.value = me.account.institute;
+  const { answer: profile, tag } = await exchange("GET", "/api/v1/me/profile");
+  profileTag = tag;
+  form("profile").elements.name.value = profile.name;
+  form("profile").elements.institute.value = profile.institute;
   sessions(me.sessions);
   tokens(me.tokens);
   const ticks = byId("scopes");
@@ -61,7 +66,7 @@ on("login", "Welcome.", (body) => ask("POST", "/api/v1/session", body));
 on("signup", "Asked. An administrator looks at it; you get a letter if this observatory sends letters.", (body) => ask("POST", "/api/v1/accounts", body));
 on("recover", "If the address has an account, a letter with a code is on its way.", (body) => ask("POST", "/api/v1/recovery", body));
 on("code", "The password is set: log in now.", (body) => ask("POST", "/api/v1/password", body));
-on("profile", "Saved.", (body) => ask("PATCH", "/api/v1/me", body));
+on("profile", "Saved.", (body) => ask("PATCH", "/api/v1/me/profile", body, { "If-Match": profileTag }));
 on("password", "Changed; all other sessions have ended.", (body) => ask("POST", "/api/v1/me/password", body));
 on("token", "Made.", async ({ name, days }) => {
   const scopes = [...form("token").querySelectorAll('input[name="scope"]:checked')].map((tick) => tick.value);

@@ -1,5 +1,6 @@
 // The page of the alerts: what came, what was decided and why, where the time went; and the strategies.
 
+import { exchange, read } from "./asking.js";
 import { budgetBar, duration, histogram, tilePicture, words } from "./budget.js";
 import { candidates, reports } from "./candidates.js";
 import { byId, fixed, h, hhmmss, setText, show } from "./elements.js";
@@ -7,12 +8,6 @@ import { byId, fixed, h, hhmmss, setText, show } from "./elements.js";
 const EVERY_MS = 2000;
 let chosen = decodeURIComponent(location.hash.slice(1)) || null;
 let rehearsed = null;
-
-async function read(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-}
 
 const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
 
@@ -101,15 +96,26 @@ function strategies({ strategies: all, changes }) {
     c.replaced ? h("details", {}, h("summary", {}, "The one before"), h("pre", {}, c.replaced)) : " (new)"))));
 }
 
-async function send(path, body) {
-  const headers = { "Content-Type": "application/json" };
+async function send(method, path, body, more = {}) {
   const token = byId("token").value;
-  if (token) headers.Authorization = `Bearer ${token}`;
-  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body) });
-  const answer = await response.json();
-  if (response.status === 401 || response.status === 403) byId("token-row").hidden = false;
-  if (!response.ok) throw new Error(`${answer.title}: ${answer.detail}`);
-  return answer;
+  try {
+    return (await exchange(method, path, body, token ? { ...more, Authorization: `Bearer ${token}` } : more)).answer;
+  } catch (refused) {
+    if (refused.status === 401 || refused.status === 403) byId("token-row").hidden = false;
+    throw refused;
+  }
+}
+
+const strategyPath = (name) => `/api/v1/strategies/${encodeURIComponent(name)}`;
+
+// The state of a strategy that is seen now: a change is of this one and of no other.
+async function seen(name) {
+  try {
+    return { "If-Match": (await exchange("GET", strategyPath(name))).tag };
+  } catch (refused) {
+    if (refused.status === 404) return { "If-None-Match": "*" };
+    throw refused;
+  }
 }
 
 function fate(one) {
@@ -130,9 +136,9 @@ async function tryOut() {
   byId("apply").disabled = true;
   setText(byId("said"), "Looking back");
   try {
-    const told = await send("/api/v1/strategies/dry-run", { text, days: Number(byId("days").value) });
+    const told = await send("POST", "/api/v1/strategies/dry-run", { text, days: Number(byId("days").value) });
     rehearsal(told);
-    rehearsed = { text, told };
+    rehearsed = { text, told, state: await seen(told.strategy) };
     byId("apply").disabled = false;
     setText(byId("said"), "Dry run done: nothing has changed yet.");
   } catch (error) {
@@ -142,7 +148,7 @@ async function tryOut() {
 }
 
 async function apply() {
-  const { text, told } = rehearsed;
+  const { text, told, state } = rehearsed;
   const dialog = byId("confirm");
   setText(byId("confirm-text"), `${told.strategy} v${told.version} holds from now on. Of past alerts it would have gained ${told.gained} and lost ${told.lost}.`);
   dialog.returnValue = "no";
@@ -152,7 +158,7 @@ async function apply() {
   await answered;
   if (dialog.returnValue !== "yes") return;
   try {
-    await send("/api/v1/strategies", { text });
+    await send("PUT", strategyPath(told.strategy), { text }, state);
     byId("apply").disabled = true;
     rehearsed = null;
     setText(byId("said"), `${told.strategy} v${told.version} is in force.`);

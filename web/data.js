@@ -1,15 +1,10 @@
 // The page of the data: where every unit stands, reports, archive, metadata, deliveries, messages; and the review.
 
+import { read } from "./asking.js";
 import { byId, h, setText, show } from "./elements.js";
 
 let chosen = decodeURIComponent(location.hash.slice(1)) || null;
 let latest = null;
-
-async function read(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-}
 
 const when = (iso) => (iso ? iso.slice(0, 19).replace("T", " ") : "–");
 const documentUrl = (name) => `/api/v1/data/archive/${name.split("/").map(encodeURIComponent).join("/")}`;
@@ -128,6 +123,8 @@ async function refresh() {
   if (again) { again = false; refresh(); }
 }
 
+// Who is logged in reviews in their own name.
+read("/api/v1/session").then(({ account }) => { if (account && !byId("reviewer").value) byId("reviewer").value = account; }).catch(() => {});
 const feed = new EventSource("/api/v1/data/events");
 feed.addEventListener("changed", refresh);
 feed.addEventListener("error", () => link("lost"));

@@ -1,25 +1,8 @@
-// Asking the daemon, and saying what it answered.
+// What pages with forms share: a deed with its button held, and the fields of a form.
 
-import { byId, setText } from "./elements.js";
+import { say, send as ask } from "./asking.js";
 
-export async function ask(method, path, body) {
-  const options = { method, headers: {} };
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  const response = await fetch(path, options);
-  const text = await response.text();
-  const answer = text ? JSON.parse(text) : {};
-  if (!response.ok) throw new Error(answer.detail ?? answer.title ?? String(response.status));
-  return answer;
-}
-
-export function say(text, kind) {
-  const node = byId("said");
-  setText(node, text);
-  node.dataset.kind = kind;
-}
+export { ask, say };
 
 // Runs a deed with its button held, and says how it went.
 export async function deed(button, words, work) {

@@ -1,6 +1,7 @@
 // The navigation that every page has: links to the pages that this daemon has and that one may use, and who one is.
 // A page only loads this module; what stands in its header as navigation is replaced.
 
+import { read } from "./asking.js";
 import { h, setText } from "./elements.js";
 
 // Address, name, and the permission without which a page has nothing to show.
@@ -9,18 +10,13 @@ const PAGES = [
   ["/night", "Night", null],
   ["/requests", "Requests", "submit"],
   ["/alerts", "Alerts", null],
+  ["/devices", "Devices", null],
   ["/data", "Data", null],
   ["/pipelines", "Pipelines", null],
   ["/packages", "Packages", null],
   ["/people", "People", "manage_accounts"],
   ["/system", "System", null],
 ];
-
-async function read(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(String(response.status));
-  return response.json();
-}
 
 function link(address, name) {
   return h("a", { href: address, "aria-current": location.pathname === address ? "page" : null }, name);

@@ -1,5 +1,6 @@
 // The page of the packages: upload, install, configure by the package's own form, start, follow, pause, stop.
 
+import { exchange } from "./asking.js";
 import { byId, h, hhmmss, setText, show } from "./elements.js";
 import { upload } from "./tus.js";
 
@@ -7,17 +8,12 @@ let token = null;
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
 async function ask(method, path, body) {
-  const init = { method, headers: headers() };
-  if (body !== undefined) {
-    init.headers["Content-Type"] = "application/json";
-    init.body = JSON.stringify(body);
+  try {
+    return (await exchange(method, path, body, headers())).answer;
+  } catch (refused) {
+    if (refused.status === 401 || refused.status === 403) byId("token-row").hidden = false;
+    throw refused;
   }
-  const answer = await fetch(path, init);
-  const text = await answer.text();
-  const value = text ? JSON.parse(text) : null;
-  if (answer.status === 401 || answer.status === 403) byId("token-row").hidden = false;
-  if (!answer.ok) throw new Error(value?.detail ?? `the daemon answered ${answer.status}`);
-  return value;
 }
 
 // Does something on demand and says what came of it.

@@ -3,6 +3,8 @@
 import { byId, h, setText } from "./elements.js";
 import { ask, deed, say } from "./forms.js";
 
+// Lines of the audit on the page.
+const SHOWN = 200;
 const ROLES = ["visitor", "observer", "expert", "operator", "administrator"];
 const at = (id, what) => `/api/v1/accounts/${encodeURIComponent(id)}/${what}`;
 const hours = (micros) => `${(micros / 3.6e9).toFixed(1)} h`;
@@ -49,28 +51,30 @@ function row(account, quotas) {
       button("Password code", "Here is the code", code, `for ${account.id}`)));
 }
 
-async function everyLine() {
-  const lines = [];
-  let after = 0;
-  let forged = null;
-  while (after !== undefined) {
-    const page = await ask("GET", `/api/v1/audit?limit=1000&after=${after}`);
-    lines.push(...page.lines);
-    forged = page.first_forged;
-    after = page.next_after;
-  }
-  return [lines, forged];
+// The newest lines, and how far the chain is whole; `whole` has the daemon look at every line again.
+async function newestLines(whole) {
+  const { whole_up_to: count, first_forged: forged } = await ask("GET", `/api/v1/audit?limit=1${whole ? "&whole=true" : ""}`);
+  const { lines } = await ask("GET", `/api/v1/audit?limit=${SHOWN}&after=${Math.max(0, count - SHOWN)}`);
+  return [lines, forged, count];
+}
+
+function chain(forged, count) {
+  setText(byId("chain"), forged === null ? `${count} lines, chain whole` : `line ${forged} is not what was written`);
+  byId("chain").dataset.state = forged === null ? "safe" : "unsafe";
 }
 
 async function refresh() {
-  const [{ accounts }, { quotas }, [lines, forged]] = await Promise.all([ask("GET", "/api/v1/accounts"), ask("GET", "/api/v1/quotas").catch(() => ({ quotas: {} })), everyLine()]);
+  const [{ accounts }, { quotas }, [lines, forged, count]] = await Promise.all([ask("GET", "/api/v1/accounts"), ask("GET", "/api/v1/quotas").catch(() => ({ quotas: {} })), newestLines(false)]);
   const wait = accounts.filter((account) => account.state === "waiting");
   byId("waiting").replaceChildren(...(wait.length ? wait.map(waiting) : [h("li", {}, "Nobody.")]));
   byId("accounts").replaceChildren(...accounts.filter((account) => account.state !== "waiting").map((account) => row(account, quotas)));
-  setText(byId("chain"), forged === null ? `${lines.length} lines, chain whole` : `line ${forged} is not what was written`);
-  byId("chain").dataset.state = forged === null ? "safe" : "unsafe";
-  byId("audit").replaceChildren(...lines.slice(-200).reverse().map((line) =>
+  chain(forged, count);
+  byId("audit").replaceChildren(...lines.reverse().map((line) =>
     h("tr", {}, h("td", {}, line.at.slice(0, 19).replace("T", " ")), h("td", {}, line.who), h("td", {}, line.address), h("td", {}, line.action.replaceAll("_", " ")), h("td", {}, line.subject), h("td", {}, line.outcome))));
 }
 
+byId("whole").addEventListener("click", () => deed(byId("whole"), "Every line was looked at.", async () => {
+  const [, forged, count] = await newestLines(true);
+  chain(forged, count);
+}));
 refresh().catch((cause) => say(cause.message, "bad"));

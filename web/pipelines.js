@@ -1,5 +1,6 @@
 // The page of the pipelines: what can be run, the runs, and one of them with its tasks and its log as it grows.
 
+import { read, send } from "./asking.js";
 import { byId, h, s, setText, show } from "./elements.js";
 
 const EVERY_MS = 2000;
@@ -7,18 +8,7 @@ let chosen = decodeURIComponent(location.hash.slice(1)) || null;
 let source = null;
 let known = [];
 
-async function read(path) {
-  const response = await fetch(path);
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response.json();
-}
-
-async function post(path, body) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail ?? answer.title ?? String(response.status));
-  return answer;
-}
+const post = (path, body) => send("POST", path, body);
 
 const runPath = (id) => `/api/v1/runs/${encodeURIComponent(id)}`;
 

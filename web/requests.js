@@ -67,12 +67,39 @@ function albumFields(sequence, album, k, path) {
       sequence.albums.length > 1 ? button("Remove the channel", () => sequence.albums.splice(k, 1), about) : null));
 }
 
+// The name of the target; a name that is known here brings its place along.
+function targetField(sequence, i, at) {
+  const known = h("datalist", { id: `known-${i}` });
+  const label = input("Target", `${at}.target.name`, sequence.name, { list: known.id }, (value) => {
+    sequence.name = value;
+    offer();
+  });
+  const field = label.querySelector("input");
+  let brought = "";
+  const offer = calmly(async () => {
+    const text = field.value.trim();
+    if (text.length < 2) return;
+    const { targets } = await ask(`/api/v1/targets?text=${encodeURIComponent(text.slice(0, 100))}`).catch(() => ({ targets: [] }));
+    known.replaceChildren(...targets.map((one) => h("option", { value: one.name }, `${one.ra_deg.toFixed(4)} ${one.dec_deg.toFixed(4)}, known from ${one.from}`)));
+    const exact = targets.find((one) => one.name === field.value.trim());
+    // What somebody has typed stays as it is.
+    if (!exact || sequence.name.trim() !== exact.name || `${sequence.ra}${sequence.dec}` !== brought) return;
+    [sequence.ra, sequence.dec] = [String(exact.ra_deg), String(exact.dec_deg)];
+    brought = `${sequence.ra}${sequence.dec}`;
+    for (const [tail, value] of [["ra_deg", sequence.ra], ["dec_deg", sequence.dec]]) {
+      const node = document.querySelector(`[data-field="${CSS.escape(`${at}.target.${tail}`)}"]`);
+      if (node) node.value = value;
+    }
+  }, 300);
+  return [label, known];
+}
+
 function sequenceFields(sequence, i) {
   const at = `requests.0.sequences.${i}`;
   const of = (label, tail, key, attributes = {}) => input(label, `${at}.${tail}`, sequence[key], attributes, (value) => { sequence[key] = value; });
   const kept = [...Object.keys(sequence.more), ...Object.keys(sequence.limits)];
   return h("fieldset", { "data-field": at }, h("legend", {}, `Sequence ${i + 1}`),
-    h("div", { class: "fields" }, of("Target", "target.name", "name"),
+    h("div", { class: "fields" }, targetField(sequence, i, at),
       of("Right ascension (12:59:48.7 or 194.953°)", "target.ra_deg", "ra"), of("Declination (+27:58:37 or 27.977°)", "target.dec_deg", "dec"),
       of("Priority, 1 to 10", "priority", "priority", { inputmode: "decimal" }),
       of("Earliest start (UTC)", "window", "from", { type: "datetime-local", step: 1 }), of("Latest end (UTC)", "window.1", "until", { type: "datetime-local", step: 1 }),

@@ -1,34 +1,13 @@
-// What the pages about nights, requests and the daemon share: asking, the link to the daemon, and its honest word.
+// What the pages about nights, requests, devices and the daemon share: the link to the daemon, and its honest word.
 
+import { read, say, send } from "./asking.js";
 import { byId, setText } from "./elements.js";
 import { Feed } from "./feed.js";
 
-// Asks the interface; what it refuses is thrown as an error whose message is the reason.
-export async function ask(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-  };
-  const response = await fetch(path, options);
-  const text = await response.text();
-  let answer = {};
-  try {
-    answer = text ? JSON.parse(text) : {};
-  } catch {
-    throw new Error(`${response.status}: the answer cannot be read`);
-  }
-  if (!response.ok) {
-    const refused = new Error(answer.detail ?? answer.title ?? String(response.status));
-    refused.status = response.status;
-    throw refused;
-  }
-  return answer;
-}
+export { say };
 
-export function say(text, kind = "") {
-  const node = byId("said");
-  setText(node, text);
-  node.dataset.kind = kind;
-}
+// Reads without a body, sends with one.
+export const ask = (path, body) => (body === undefined ? read(path) : send("POST", path, body));
 
 function showLink(link, age) {
   const chip = byId("link");

@@ -40,6 +40,12 @@ pub struct SourceArgs {
     /// A running daemon, such as http://127.0.0.1:8080
     #[arg(long, conflicts_with_all = ["db", "journal"])]
     pub server: Option<String>,
+    /// File with a token of an account, instead of the environment's ALIDADE_TOKEN
+    #[arg(long, requires = "server")]
+    pub token_file: Option<PathBuf>,
+    /// The token itself; others on this machine can see it in the list of processes
+    #[arg(long, requires = "server", conflicts_with = "token_file")]
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -116,7 +122,8 @@ pub fn remote(source: &SourceArgs, url: &str) -> Result<Remote, CliError> {
     Remote::of(&DaemonArgs {
         config: source.config.clone(),
         url: Some(url.to_owned()),
-        token_file: None,
+        token_file: source.token_file.clone(),
+        token: source.token.clone(),
     })
 }
 

@@ -60,6 +60,9 @@ pub enum StrategyCommand {
         /// File with the bearer token that the daemon asks of other machines
         #[arg(long)]
         token_file: Option<PathBuf>,
+        /// The token itself; others on this machine can see it in the list of processes
+        #[arg(long, conflicts_with = "token_file")]
+        token: Option<String>,
         /// Machine output
         #[arg(long)]
         json: bool,
@@ -91,6 +94,7 @@ pub fn run(command: &StrategyCommand, now: UtcTime, stdout: &mut dyn Write) -> R
             server,
             config,
             token_file,
+            token,
             json,
         } => {
             let (text, strategy) = read(file)?;
@@ -98,9 +102,11 @@ pub fn run(command: &StrategyCommand, now: UtcTime, stdout: &mut dyn Write) -> R
                 config: config.clone(),
                 url: server.clone(),
                 token_file: token_file.clone(),
+                token: token.clone(),
             };
             let remote = super::remote::Remote::of(&args)?;
-            let answer = remote.post("/api/v1/strategies", &json!({ "text": text }))?;
+            let path = format!("/api/v1/strategies/{}", super::remote::part(&strategy.name));
+            let answer = remote.put(&path, &json!({ "text": text }))?;
             if *json {
                 format!("{answer:#}\n")
             } else {

@@ -22,6 +22,7 @@ pub mod simulate_devices;
 pub mod status;
 mod stored_schedules;
 pub mod user;
+mod user_elsewhere;
 
 pub use crate::error::CliError;
 

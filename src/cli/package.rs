@@ -3,7 +3,7 @@
 
 use super::{
     CliError,
-    remote::{DaemonArgs, Remote},
+    remote::{DaemonArgs, Remote, ServerArgs, for_people, part},
 };
 use crate::{clock::utc_now, settings::Settings};
 use alidade_model::time::UtcTime;
@@ -26,19 +26,32 @@ pub struct PackageArgs {
     /// The data folder, in place of the configuration's
     #[arg(long, global = true)]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
 }
 
 impl PackageArgs {
-    pub fn new(config: &Path, data: Option<&Path>, json: bool, command: &PackageCommand) -> Self {
+    pub fn new(config: &Path, data: Option<&Path>, daemon: &ServerArgs, json: bool, command: &PackageCommand) -> Self {
         Self {
             command: command.clone(),
             config: config.to_owned(),
             data: data.map(Path::to_owned),
+            daemon: daemon.clone(),
             json,
         }
+    }
+
+    /// The daemon that was named, or the configuration's.
+    fn the_daemon(&self) -> Result<Remote, CliError> {
+        Remote::of(&DaemonArgs {
+            config: self.config.clone(),
+            url: self.daemon.server.clone(),
+            token_file: self.daemon.token_file.clone(),
+            token: self.daemon.token.clone(),
+        })
     }
 }
 
@@ -91,10 +104,42 @@ fn said(error: PackageError) -> CliError {
     }
 }
 
+/// The shelf of a running daemon; none for what is no matter of the shelf.
+fn elsewhere(args: &PackageArgs, remote: &Remote) -> Result<Option<Value>, CliError> {
+    Ok(Some(match &args.command {
+        PackageCommand::Install { file } => {
+            let content = std::fs::read(file).map_err(|e| CliError::bad_input(format!("{}: {e}", file.display())))?;
+            let name = file
+                .file_name()
+                .map_or_else(|| "package".into(), |name| name.to_string_lossy());
+            let id = remote.upload(&name, &content)?;
+            remote.get(&format!("/api/v1/packages/{}", part(&id)))?
+        }
+        PackageCommand::List => remote.get("/api/v1/packages")?["packages"].clone(),
+        PackageCommand::Show { id } => {
+            let mut whole = remote.get(&format!("/api/v1/packages/{}", part(id)))?;
+            whole["form"] = remote.get(&format!("/api/v1/packages/{}/form", part(id)))?;
+            whole
+        }
+        PackageCommand::Remove { id } => {
+            remote.delete(&format!("/api/v1/packages/{}", part(id)))?;
+            json!({ "removed": id })
+        }
+        _ => return Ok(None),
+    }))
+}
+
 pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
-    let text = match by_daemon(args)? {
-        Some(text) => text,
-        None => on_the_shelf(args)?,
+    let asked = match args.daemon.elsewhere()? {
+        Some(remote) => elsewhere(args, &remote)?,
+        None => None,
+    };
+    let text = match asked {
+        Some(told) => shown(args, &told, || for_people(&told)),
+        None => match by_daemon(args)? {
+            Some(text) => text,
+            None => on_the_shelf(args)?,
+        },
     };
     stdout
         .write_all(text.as_bytes())
@@ -104,14 +149,9 @@ pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
 
 /// What only the daemon can do; none for the other commands.
 fn by_daemon(args: &PackageArgs) -> Result<Option<String>, CliError> {
-    let daemon = || {
-        Remote::of(&DaemonArgs {
-            config: args.config.clone(),
-            url: None,
-            token_file: None,
-        })
-    };
-    let signal = |run: &str, word: &str| daemon()?.post(&format!("/api/v1/package-runs/{run}/{word}"), &json!({}));
+    let daemon = || args.the_daemon();
+    let signal =
+        |run: &str, word: &str| daemon()?.post(&format!("/api/v1/package-runs/{}/{word}", part(run)), &json!({}));
     let run = match &args.command {
         PackageCommand::Runs => {
             let all = daemon()?.get("/api/v1/package-runs")?;
@@ -120,7 +160,7 @@ fn by_daemon(args: &PackageArgs) -> Result<Option<String>, CliError> {
         }
         PackageCommand::Log { run, err } => {
             let which = if *err { "err" } else { "out" };
-            let log = daemon()?.get(&format!("/api/v1/package-runs/{run}/log?which={which}"))?;
+            let log = daemon()?.get(&format!("/api/v1/package-runs/{}/log?which={which}", part(run)))?;
             let text = log["text"].as_str().unwrap_or_default().to_owned();
             return Ok(Some(if args.json { format!("{log:#}\n") } else { text }));
         }
@@ -134,7 +174,7 @@ fn by_daemon(args: &PackageArgs) -> Result<Option<String>, CliError> {
             let wish = json!({
                 "name": name.as_deref().unwrap_or_default(), "config": configuration(set)?, "inputs": inputs, "executor": executor,
             });
-            daemon()?.post(&format!("/api/v1/packages/{id}/runs"), &wish)?
+            daemon()?.post(&format!("/api/v1/packages/{}/runs", part(id)), &wish)?
         }
         PackageCommand::Pause { run } => signal(run, "pause")?,
         PackageCommand::Resume { run } => signal(run, "resume")?,

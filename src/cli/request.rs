@@ -1,11 +1,11 @@
 //! `alidade request`: observing requests, as users see them.
 //!
-//! Reading goes to the database, so that it works whether the daemon runs or not; what changes something goes to the
-//! daemon, which alone writes.
+//! Reading goes to the database, so that it works whether the daemon runs or not, or to the daemon that is named; what
+//! changes something goes to the daemon, which alone writes.
 
 use super::{
     CliError,
-    remote::{DaemonArgs, Remote},
+    remote::{DaemonArgs, Remote, part},
 };
 use crate::{
     settings::Settings,
@@ -89,25 +89,37 @@ pub fn run(args: &RequestArgs, now: UtcTime, stdout: &mut dyn Write) -> Result<u
     let text = match &args.command {
         RequestCommand::Submit(what) => submit(args, what, now)?,
         RequestCommand::Cancel { sequence } => {
-            let answer = Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{sequence}/cancel"), &json!({}))?;
+            let answer =
+                Remote::of(&args.daemon)?.post(&format!("/api/v1/sequences/{}/cancel", part(sequence)), &json!({}))?;
             said(args, &answer, || format!("{sequence}: cancelled\n"))
         }
         RequestCommand::Redo { sequence, cause } => {
-            let path = format!("/api/v1/sequences/{sequence}/redo");
+            let path = format!("/api/v1/sequences/{}/redo", part(sequence));
             let answer = Remote::of(&args.daemon)?.post(&path, &json!({ "cause": cause }))?;
             said(args, &answer, || format!("{sequence}: to be observed again\n"))
         }
         RequestCommand::List { user, limit } => {
-            let list = store(args)?.requests(user.as_deref(), *limit).map_err(failed)?;
+            let list = match args.daemon.elsewhere()? {
+                Some(remote) => listed(&remote, user.as_deref(), *limit)?,
+                None => store(args)?.requests(user.as_deref(), *limit).map_err(failed)?,
+            };
             said(args, &list, || list.iter().map(line).collect())
         }
         RequestCommand::Show { id } => {
-            let request = store(args)?.request(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
-            let whole = serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?;
+            let whole = match args.daemon.elsewhere()? {
+                Some(remote) => remote.get(&format!("/api/v1/requests/{}", part(id)))?["request"].clone(),
+                None => {
+                    let request = store(args)?.request(id).map_err(failed)?.ok_or_else(|| unknown(id))?;
+                    serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?
+                }
+            };
             said(args, &whole, || format!("{whole:#}\n"))
         }
         RequestCommand::Why { id } => {
-            let details = why(&mut store(args)?, id)?;
+            let details = match args.daemon.elsewhere()? {
+                Some(remote) => why_elsewhere(&remote, id)?,
+                None => why(&mut store(args)?, id)?,
+            };
             said(args, &details, || details.iter().map(reason).collect())
         }
     };
@@ -204,6 +216,40 @@ fn why(store: &mut Store, id: &str) -> Result<Vec<SequenceDetail>, CliError> {
         details.extend(store.sequence(&sequence.id).map_err(failed)?);
     }
     Ok(details)
+}
+
+/// As the daemon tells them, page after page.
+fn listed(remote: &Remote, user: Option<&str>, limit: u32) -> Result<Vec<RequestSummary>, CliError> {
+    let of_user = user.map_or_else(String::new, |user| format!("&user={}", part(user)));
+    let mut all: Vec<RequestSummary> = Vec::new();
+    let mut before = String::new();
+    while all.len() < limit as usize {
+        let wanted = (limit as usize - all.len()).min(1000);
+        let page = remote.get(&format!("/api/v1/requests?limit={wanted}{of_user}{before}"))?;
+        let rows: Vec<RequestSummary> = read(&page["requests"])?;
+        all.extend(rows);
+        match page["next_before"].as_u64() {
+            Some(next) => before = format!("&before={next}"),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+/// As [`why`], asked of a daemon.
+fn why_elsewhere(remote: &Remote, id: &str) -> Result<Vec<SequenceDetail>, CliError> {
+    match remote.get(&format!("/api/v1/sequences/{}", part(id))) {
+        Ok(told) => Ok(vec![read(&told["standing"])?]),
+        Err(_) => {
+            let told = remote.get(&format!("/api/v1/requests/{}", part(id)))?;
+            let each = told["sequences"].as_array().cloned().unwrap_or_default();
+            each.iter().map(|one| read(&one["standing"])).collect()
+        }
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> Result<T, CliError> {
+    serde_json::from_value(value.clone()).map_err(|e| CliError::failed(format!("the daemon's answer: {e}")))
 }
 
 /// One excluded stretch of the night.

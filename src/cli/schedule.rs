@@ -1,7 +1,10 @@
 //! `alidade schedule INSTANCE.json`: plan one night offline; `--compare OLD NEW`: what changed; `--stored`: what the daemon
 //! has planned.
 
-use super::stored_schedules;
+use super::{
+    remote::{ServerArgs, only_here},
+    stored_schedules,
+};
 use alidade_scheduling::compare::{compare, parse_schedule};
 use alidade_scheduling::export;
 use alidade_scheduling::instance::{Instance, MOST_BYTES, parse_instance, schedule_document};
@@ -26,6 +29,8 @@ pub struct ScheduleArgs {
     /// Configuration that names the database of stored schedules
     #[arg(long, default_value = "config/alidade.toml")]
     pub config: PathBuf,
+    #[command(flatten)]
+    pub daemon: ServerArgs,
     /// Compare two schedules instead of planning: files (obs-schedule/1) or ids of stored ones
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["instance", "out"])]
     pub compare: Option<Vec<PathBuf>>,
@@ -74,12 +79,19 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
     #[allow(clippy::disallowed_methods)]
     let began = Instant::now();
     if let Some(id) = &args.stored {
-        let text = stored_schedules::shown(&args.config, id, args.limit, args.json)?;
+        let text = stored_schedules::shown(&args.config, &args.daemon, id, args.limit, args.json)?;
         return say(stdout, text.trim_end());
     }
     let Some(path) = &args.instance else {
         return difference(args, stdout);
     };
+    if args.daemon.server.is_some() {
+        let refused = only_here(
+            "planning an instance",
+            "only --stored and --compare of stored schedules ask a daemon",
+        );
+        return Err(CommandError::BadInput(refused.to_string()));
+    }
     let instance = read(path)?;
     let until = args.deadline_ms.map(|ms| began + Duration::from_millis(ms));
     #[allow(clippy::disallowed_methods)]
@@ -141,7 +153,7 @@ fn difference(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), Command
     };
     let written = |path: &PathBuf| {
         if !path.exists() && path.components().count() == 1 && path.extension().is_none() {
-            return stored_schedules::written(&args.config, &path.to_string_lossy());
+            return stored_schedules::written(&args.config, &args.daemon, &path.to_string_lossy());
         }
         let name = path.display().to_string();
         parse_schedule(&name, &text_of(path)?).map_err(|e| CommandError::BadInput(e.to_string()))

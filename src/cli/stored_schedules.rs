@@ -1,12 +1,17 @@
 //! `alidade schedule --stored`: the schedules that the daemon made, when and why; `--compare` takes them by their ids.
 
+use super::{
+    CliError,
+    remote::{ServerArgs, part},
+};
 use crate::{
     settings::Settings,
     store::{Durability, OpenOptions, Store, StoreError},
 };
 use alidade_model::{schedule::Schedule, time::UtcTime};
 use alidade_scheduling::{compare::Written, report::CommandError};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::path::Path;
 
 fn failed(error: StoreError) -> CommandError {
@@ -23,22 +28,47 @@ fn store(config: &Path) -> Result<Store, CommandError> {
 }
 
 /// The newest schedule of that id, as a side of a comparison.
-pub fn written(config: &Path, id: &str) -> Result<Written, CommandError> {
-    Ok(Written::of(&one(config, id)?))
+pub fn written(config: &Path, daemon: &ServerArgs, id: &str) -> Result<Written, CommandError> {
+    Ok(Written::of(&one(config, daemon, id)?))
 }
 
-fn one(config: &Path, id: &str) -> Result<Schedule, CommandError> {
+/// What a daemon elsewhere says.
+fn told(error: CliError) -> CommandError {
+    match error {
+        CliError::BadInput(text) => CommandError::BadInput(text),
+        CliError::Failed(text) => CommandError::Failed(text),
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, CommandError> {
+    serde_json::from_value(value).map_err(|e| CommandError::Failed(format!("the daemon's answer: {e}")))
+}
+
+fn one(config: &Path, daemon: &ServerArgs, id: &str) -> Result<Schedule, CommandError> {
+    if let Some(remote) = daemon.elsewhere().map_err(told)? {
+        return read(remote.get(&format!("/api/v1/schedules/{}", part(id))).map_err(told)?);
+    }
     let found = store(config)?.schedule(id).map_err(failed)?;
     found.ok_or_else(|| CommandError::BadInput(format!("{id} is neither a file nor a schedule of the database")))
 }
 
+fn newest(config: &Path, daemon: &ServerArgs, limit: u32) -> Result<Vec<Schedule>, CommandError> {
+    match daemon.elsewhere().map_err(told)? {
+        Some(remote) => {
+            let page = remote.get(&format!("/api/v1/schedules?limit={limit}")).map_err(told)?;
+            read(page["schedules"].clone())
+        }
+        None => store(config)?.schedules(limit).map_err(failed),
+    }
+}
+
 /// The newest stored schedules, or the one of that id, as text or JSON.
-pub fn shown(config: &Path, id: &str, limit: u32, json: bool) -> Result<String, CommandError> {
+pub fn shown(config: &Path, daemon: &ServerArgs, id: &str, limit: u32, json: bool) -> Result<String, CommandError> {
     if id.is_empty() {
-        let list = store(config)?.schedules(limit).map_err(failed)?;
+        let list = newest(config, daemon, limit)?;
         return if json { document(&list) } else { Ok(table(&list)) };
     }
-    let schedule = one(config, id)?;
+    let schedule = one(config, daemon, id)?;
     if json { document(&schedule) } else { Ok(rows(&schedule)) }
 }
 

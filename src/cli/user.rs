@@ -1,11 +1,12 @@
 //! `alidade user`: accounts, roles, tokens, the audit; and observing time.
 //!
 //! Works on the database that the configuration names, so it also works when the daemon does not, by whoever may read the
-//! configuration on this machine. Observing time is the daemon's ledger: granting it asks the running daemon.
+//! configuration on this machine; with `--server` it asks that daemon. Observing time is the daemon's ledger: granting it asks the running daemon.
 
 use super::{
     CliError,
     remote::{DaemonArgs, Remote},
+    user_elsewhere,
 };
 use crate::{
     clock::utc_now,
@@ -33,7 +34,7 @@ pub struct UserArgs {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum UserCommand {
+pub enum UserCommand {
     /// All accounts, those that wait first
     List,
     /// One account with its sessions and tokens
@@ -101,7 +102,7 @@ enum UserCommand {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum TokenCommand {
+pub enum TokenCommand {
     /// Make a token; it is printed this once
     Issue {
         account: String,
@@ -152,6 +153,12 @@ pub fn run(args: &UserArgs, out: &mut impl Write) -> Result<u8, CliError> {
         address: "command line",
         now: UtcTime::new(utc_now()),
     };
+    if let Some(remote) = args.daemon.elsewhere()? {
+        let (document, said, code) = user_elsewhere::run(&args.command, &remote)?;
+        let text = if args.json { document.to_string() } else { said };
+        writeln!(out, "{text}").map_err(|e| CliError::failed(e.to_string()))?;
+        return Ok(code);
+    }
     let mut code = 0;
     let (document, said) = match &args.command {
         UserCommand::List => list(&mut open(args)?)?,
@@ -240,15 +247,17 @@ fn changed(account: &Account, words: &str) -> (Value, String) {
     (json!(account), format!("{} {words}", account.id))
 }
 
-fn line(account: &Account) -> String {
+/// An account in one line, from its document.
+pub fn line(account: &Value) -> String {
+    let word = |key: &str| account[key].as_str().unwrap_or_default();
     format!(
         "{:<20} {:<9} {:<13} {} <{}>, {}",
-        account.id,
-        account.state.name(),
-        account.role.name(),
-        account.name,
-        account.email,
-        account.institute
+        word("id"),
+        word("state"),
+        word("role"),
+        word("name"),
+        word("email"),
+        word("institute")
     )
 }
 
@@ -262,7 +271,7 @@ fn list(desk: &mut Desk<Store>) -> Result<(Value, String), CliError> {
     });
     let said = match all.is_empty() {
         true => "no accounts yet; the daemon's log has the code for the first administrator".to_owned(),
-        false => all.iter().map(line).collect::<Vec<_>>().join("\n"),
+        false => all.iter().map(|one| line(&json!(one))).collect::<Vec<_>>().join("\n"),
     };
     Ok((json!({ "accounts": all }), said))
 }
@@ -272,7 +281,7 @@ fn show(desk: &mut Desk<Store>, id: &str) -> Result<(Value, String), CliError> {
     let account = account.ok_or_else(|| refused(Refused::NoAccount(id.to_owned())))?;
     let sessions = desk.register().sessions(id).map_err(unread)?;
     let tokens = desk.register().tokens(Some(id)).map_err(unread)?;
-    let mut said = vec![line(&account)];
+    let mut said = vec![line(&json!(account))];
     said.extend(sessions.iter().map(|s| {
         format!(
             "  logged in from {} since {}, last seen {}",

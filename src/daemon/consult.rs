@@ -79,6 +79,40 @@ pub fn everyone(devices: &Devices) -> BTreeMap<String, Anyone> {
     all
 }
 
+/// What can be said to a kind of device: nouns to GET, beginnings of what can be SET, actions to DO.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vocabulary {
+    pub get: &'static [&'static str],
+    pub set: &'static [&'static str],
+    pub act: &'static [&'static str],
+}
+
+/// See [`Anyone::kind`]; nothing for a kind that is unknown.
+pub fn vocabulary(kind: &str) -> Vocabulary {
+    let words = |get, set, act| Vocabulary { get, set, act };
+    match kind {
+        "mount" => words(
+            &["STATUS", "COORD_RADEC", "COORD_ALTAZ", "IDENTITY", "LINK"],
+            &["COORD_RADEC", "COORD_HADEC", "COORD_ALTAZ"],
+            &["START", "STOP", "PARK", "UNPARK", "DRIFT_ON", "DRIFT_OFF"],
+        ),
+        "camera" => words(
+            &["STATUS", "SENSOR", "IDENTITY", "LINK"],
+            &["EXPOSURE", "TEMPERATURE"],
+            &["EXPOSE", "STOP"],
+        ),
+        "filter_wheel" => words(
+            &["STATUS", "FILTERS", "IDENTITY", "LINK"],
+            &["FILTER"],
+            &["START", "STOP"],
+        ),
+        "focuser" => words(&["STATUS", "IDENTITY", "LINK"], &["POSITION"], &["START", "STOP"]),
+        "plc" => words(&["STATUS", "IDENTITY", "LINK"], &["AZIMUTH"], &["START", "STOP"]),
+        "station" => words(&["STATUS", "IDENTITY", "LINK"], &[], &["STOP"]),
+        _ => Vocabulary::default(),
+    }
+}
+
 /// What was set and waits for its DO.
 #[derive(Debug, Default)]
 pub struct Intentions(RefCell<BTreeMap<String, Saying>>);
@@ -299,5 +333,30 @@ fn southern(value: &mut Value) {
         {
             fields.insert(theirs.into(), azimuth.as_f64().map(azimuth_from_south).into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_that_is_offered_is_of_the_language() {
+        for kind in ["mount", "camera", "filter_wheel", "focuser", "plc", "station"] {
+            let words = vocabulary(kind);
+            for noun in words.get {
+                assert!(parse(Verb::Get, &[noun]).is_ok(), "{kind} GET {noun}");
+            }
+            for action in words.act {
+                assert!(parse(Verb::Do, &[action]).is_ok(), "{kind} DO {action}");
+            }
+            for noun in words.set {
+                // It wants more words: that is another fault than a noun that nobody knows.
+                let said = parse(Verb::Set, &[noun]).map_or_else(|e| e.to_string(), |_| String::new());
+                let unknown = parse(Verb::Set, &["NONSENSE"]).unwrap_err().to_string();
+                assert_ne!(said, unknown.replace("NONSENSE", noun), "{kind} SET {noun}");
+            }
+        }
+        assert_eq!(vocabulary("toaster"), Vocabulary::default());
     }
 }

@@ -230,7 +230,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         }) as Rc<dyn Fn(Night)>
     };
     let (moved, moves) = mpsc::unbounded_channel();
-    let (station, intake, data_desk) = delivery(&settings, moved)?;
+    let (station, intake, data_desk) = delivery(&settings, Some(moved))?;
     tokio::task::spawn_local(delivery::keep_moves(moves, recorder.clone(), gathered.clone()));
     let daemon = super::start(
         &settings,
@@ -359,15 +359,16 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     }
 }
 
-/// The delivery's station, what hands it the night's products, and what the pages about the data are made of.
-fn delivery(
+/// The delivery's station, what hands it the night's products, and what the pages about the data are made of. Moves of
+/// units go to the observatory's journal by `moved`, where it keeps wall time.
+pub(crate) fn delivery(
     settings: &Settings,
-    moved: mpsc::UnboundedSender<delivery::Moved>,
+    moved: Option<mpsc::UnboundedSender<delivery::Moved>>,
 ) -> Result<(delivery::Running, alidade_delivery::agent::Intake, http::DataDesk), CliError> {
     let file = crate::cli::data::of_settings(settings)?;
     let mut opened = delivery::Opened::open(file, &settings.storage.data_dir, Durability::Durable)?;
-    opened.station.journal = true;
-    let running = delivery::run(&opened, Some(moved))?;
+    opened.station.journal = moved.is_some();
+    let running = delivery::run(&opened, moved)?;
     let intake = delivery::intake(&opened)?;
     let books = opened.clone();
     let desk = http::DataDesk {

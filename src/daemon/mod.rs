@@ -35,10 +35,11 @@ mod mail;
 pub mod outbox;
 pub mod packages;
 pub mod panorama;
-mod people;
+pub(crate) mod people;
 pub mod pipelines;
 pub mod report;
 pub mod strategies;
+pub mod telemetry;
 pub mod translate;
 
 use crate::settings::Settings;

@@ -334,6 +334,7 @@ pub fn snapshot(daemon: &Daemon, settings: &Settings, identity: &Identity, chron
     sky(&mut view, daemon, settings, now);
     safety(&mut view, daemon, settings);
     devices(&mut view, daemon, now);
+    view.devices = super::telemetry::devices(&daemon.devices, now);
     schedule(&mut view, daemon, &remembered);
     alert(&mut view, daemon, &remembered);
     view.night.state = status.state;

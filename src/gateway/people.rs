@@ -7,7 +7,7 @@ use crate::{
     clock::utc_now,
     store::{Durability, OpenOptions, Store, StoreError},
 };
-use alidade_accounts::{Desk, Refused, desk::Letter};
+use alidade_accounts::{Desk, Refused, desk::Letter, record::Chain};
 use alidade_model::time::UtcTime;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +18,8 @@ pub type Post = Arc<dyn Fn(&Letter) -> Result<(), String> + Send + Sync>;
 pub struct People {
     counter: Mutex<Desk<Store>>,
     door: Mutex<Desk<Store>>,
+    /// How far the audit was found whole.
+    chain: Mutex<Chain>,
     /// Without it there are no letters: an administrator hands codes over.
     post: Option<Post>,
     /// Where people find the dashboard, for links in letters.
@@ -41,6 +43,7 @@ impl People {
         Ok(Self {
             counter: Mutex::new(Desk::new(Store::open(url, options)?)),
             door: Mutex::new(Desk::new(Store::open(url, options)?)),
+            chain: Mutex::default(),
             post,
             address,
             members_only,
@@ -63,6 +66,16 @@ impl People {
     ) -> Result<T, Refused> {
         let mut desk = self.door.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut desk, UtcTime::new(utc_now()))
+    }
+
+    /// How far the audit was found whole before.
+    pub fn chain(&self) -> Chain {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps how far the audit is whole, for the next look.
+    pub fn keep(&self, chain: Chain) {
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = chain;
     }
 
     /// Sends a letter, if letters are sent here. A fault is for the log: who asked must not learn whether there is an account.

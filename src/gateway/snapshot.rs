@@ -13,6 +13,7 @@ use alidade_model::{
     time::UtcTime,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Version of the JSON shape of [`Snapshot`] and of the MQTT feed made of it.
@@ -45,6 +46,9 @@ pub struct Snapshot {
     pub enclosure: EnclosureView,
     pub mount: MountView,
     pub cameras: Vec<CameraView>,
+    /// Every device, by name.
+    #[serde(default)]
+    pub devices: Vec<DeviceView>,
     /// By quantity name with unit suffix (`wind_m_s`).
     pub weather: BTreeMap<String, Gauge>,
     /// Strip charts: oldest first, at most about 120 points a quantity (every snapshot carries them).
@@ -67,6 +71,30 @@ pub struct Snapshot {
     /// How long each stage of an alert's way took, since the start of the daemon.
     #[serde(default)]
     pub alert_stages: BTreeMap<String, Histogram>,
+}
+
+/// One device as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Name in the configuration.
+    pub device: String,
+    /// `mount`, `camera`, `filter_wheel`, `focuser`, `plc`, `station`.
+    pub kind: String,
+    /// Whether it answers.
+    pub up: bool,
+    /// Since when it does, or does not.
+    pub since: UtcTime,
+    /// Why it does not.
+    pub cause: Option<String>,
+    pub model: Option<String>,
+    pub version: Option<String>,
+    /// Answers that were not understood, since the start of the daemon.
+    pub garbage: u64,
+    /// What it says of itself: a number with its unit in the name, a word, or nothing where a sensor has no value.
+    pub fields: BTreeMap<String, Value>,
+    pub age_s: Option<f64>,
+    /// Why there is no status.
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -461,6 +489,7 @@ impl Snapshot {
                 reason: never(),
             },
             cameras: Vec::new(),
+            devices: Vec::new(),
             weather: BTreeMap::new(),
             weather_history: BTreeMap::new(),
             alert: None,

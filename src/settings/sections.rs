@@ -802,6 +802,8 @@ pub struct StorageSettings {
     pub catalogue: Option<PathBuf>,
     /// Elements of minor planets: candidates are named by them.
     pub minor_planets: Option<PathBuf>,
+    /// Named objects with their places (`NAME,RA,DEC` in degrees a line): offered where a target is asked for.
+    pub targets: Option<PathBuf>,
     /// astrometry.net's solve-field is tried where the own solver finds nothing.
     pub astrometry_net: bool,
     /// Plugins of the pipelines, a folder each.
@@ -819,6 +821,7 @@ impl Default for StorageSettings {
             min_free_mb: 500,
             catalogue: None,
             minor_planets: None,
+            targets: None,
             astrometry_net: false,
             pipelines: "config/pipelines".into(),
             package_executors: vec!["bubblewrap".into()],

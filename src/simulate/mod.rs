@@ -5,6 +5,7 @@
 //! | [`pace`] | how fast virtual time runs |
 //! | [`night`] | one night, with whatever kills and restarts it contains |
 //! | [`plan`] | what a run is made of: scenario, configuration, faults, seed |
+//! | [`offices`] | accounts, packages and the life of the data behind the page of a night |
 //! | [`connect`] | simulated devices behind the configured names, over memory or real sockets |
 //! | [`judge`] | the invariants over journal and hardware truth |
 //!
@@ -14,6 +15,7 @@
 pub mod connect;
 pub mod judge;
 pub mod night;
+pub mod offices;
 pub mod pace;
 pub mod plan;
 pub mod survey;
@@ -50,6 +52,10 @@ pub struct SimulateArgs {
     /// Serve the dashboard on this address
     #[arg(long)]
     pub serve: Option<SocketAddr>,
+    /// With --serve: people log in, and there are packages and the life of the data, as in the running daemon; the database
+    /// is then night.sqlite in the folder of --out if none is named
+    #[arg(long, requires_all = ["serve", "out"])]
+    pub accounts: bool,
     /// pixels, or none to skip all rendering
     #[arg(long, default_value = "auto")]
     pub frames: Frames,
@@ -117,6 +123,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             "--serve shows a night as it goes: give it a pace (--pace 60x)",
         ));
     }
+    if args.accounts && args.nights != 1 {
+        return Err(CliError::bad_input("--accounts goes with one night"));
+    }
     if let Some(address) = args.serve {
         crate::gateway::http::probe(address).map_err(|e| CliError::bad_input(e.to_string()))?;
     }
@@ -140,7 +149,10 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         };
         let plan = NightPlan::prepare(&own, seed, pixels)?;
         let faults = plan.faults.len() as u64;
-        let serving = args.serve.map(|address| Serving { address });
+        let serving = args.serve.map(|address| Serving {
+            address,
+            accounts: args.accounts,
+        });
         let outcome = night::run(plan, args.pace, serving, !args.json && args.nights == 1)?;
         add(&mut report, &outcome, faults);
         let NightOutcome {
@@ -244,6 +256,7 @@ pub fn again(recorded: &Recorded) -> Result<Again, CliError> {
         db: None,
         out: Some(scratch.path().to_owned()),
         serve: None,
+        accounts: false,
         frames: if recorded.pixels { Frames::Pixels } else { Frames::None },
         json: false,
     };

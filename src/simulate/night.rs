@@ -4,6 +4,7 @@
 use super::{
     connect,
     judge::Judge,
+    offices::Offices,
     pace::{self, Pace},
     plan::NightPlan,
 };
@@ -62,6 +63,8 @@ use tokio::{
 #[derive(Debug, Clone, Copy)]
 pub struct Serving {
     pub address: SocketAddr,
+    /// People log in; without it whoever is at the machine is an operator.
+    pub accounts: bool,
 }
 
 /// What came of a night.
@@ -112,6 +115,8 @@ struct Stage {
     packets: RefCell<VecDeque<ArrivingPacket>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     board: watch::Sender<Arc<AlertBoard>>,
+    /// Kept to the end of the night: it drives packages and the life of the data.
+    offices: Option<Offices>,
     night: Night,
 }
 
@@ -189,9 +194,16 @@ async fn night(
     let (board, boards) = watch::channel(Arc::new(AlertBoard::default()));
     let store = Arc::new(Mutex::new(store));
     let (calls, mut commands) = mpsc::channel(64);
+    let offices = match serving {
+        Some(Serving {
+            address,
+            accounts: true,
+        }) => Some(Offices::open(&plan, address)?),
+        _ => None,
+    };
     let _server = match serving {
         None => None,
-        Some(Serving { address }) => {
+        Some(Serving { address, .. }) => {
             let ports = http::HttpPorts {
                 snapshot: snapshots,
                 journal: lines.clone(),
@@ -212,6 +224,10 @@ async fn night(
                 token: None,
                 at_the_machine: Role::Operator,
                 https: false,
+            };
+            let ports = match &offices {
+                Some(offices) => offices.furnish(ports),
+                None => ports,
             };
             let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
             eprintln!("dashboard on http://{}", server.addr);
@@ -235,6 +251,7 @@ async fn night(
         offload,
         snapshot,
         board,
+        offices,
     });
     let journal = tokio::task::spawn_local(commit(
         stage.gathered.clone(),
@@ -519,7 +536,7 @@ fn start(stage: &Rc<Stage>, recorder: &Recorder) -> Result<Daemon, CliError> {
             analyse: stage.plan.pixels,
             sky: survey(stage)?,
             planets: crate::daemon::live::minor_planets(&stage.plan.settings)?,
-            station: None,
+            station: stage.offices.as_ref().map(Offices::intake),
         },
     ))
 }

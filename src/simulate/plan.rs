@@ -145,7 +145,7 @@ impl NightPlan {
             strategies,
             seed,
             pixels,
-            database: args.db.clone().unwrap_or_else(|| "sqlite::memory:".into()),
+            database: database(args),
             out: args.out.clone(),
             scratch,
             scenario,
@@ -164,6 +164,15 @@ impl NightPlan {
             (None, Some(scratch)) => scratch.0.clone(),
             (None, None) => PathBuf::from("data"),
         }
+    }
+}
+
+/// In memory if nothing else is said; accounts need one that others can open.
+fn database(args: &SimulateArgs) -> String {
+    match (&args.db, &args.out) {
+        (Some(url), _) => url.clone(),
+        (None, Some(out)) if args.accounts => format!("sqlite://{}", out.join("night.sqlite").display()),
+        _ => "sqlite::memory:".into(),
     }
 }
 

@@ -179,6 +179,22 @@ impl Store {
         })
     }
 
+    /// Targets that were asked for, by users, with `folded` in their name (small letters, without white space): name, right
+    /// ascension and declination in ICRS degrees, those asked for last first.
+    pub fn targets_like(&mut self, folded: &str, limit: u32) -> Result<Vec<(String, f64, f64)>, StoreError> {
+        self.read(|c| {
+            let pattern = format!("%{}%", escaped(folded));
+            let name = replace(lower(sequences::target_name), " ", "");
+            Ok(sequences::table
+                .inner_join(requests::table.on(requests::id.eq(sequences::request_id)))
+                .filter(requests::event_id.is_null().and(name.like(pattern).escape('\\')))
+                .order(requests::seq.desc())
+                .limit(i64::from(limit))
+                .select((sequences::target_name, sequences::ra_deg, sequences::dec_deg))
+                .load(c)?)
+        })
+    }
+
     /// As [`Store::weather`], but at most `limit` samples, the earliest.
     pub fn weather_page(
         &mut self,
@@ -220,13 +236,8 @@ impl Store {
                 query = query.filter(logs::seq.lt(whole(before)));
             }
             if let Some(text) = &filter.text {
-                // What the searcher writes is text, not a pattern.
-                let escaped = text
-                    .to_lowercase()
-                    .replace('\\', "\\\\")
-                    .replace('%', "\\%")
-                    .replace('_', "\\_");
-                query = query.filter(lower(logs::message).like(format!("%{escaped}%")).escape('\\'));
+                let pattern = format!("%{}%", escaped(&text.to_lowercase()));
+                query = query.filter(lower(logs::message).like(pattern).escape('\\'));
             }
             let rows: Vec<(i64, NaiveDateTime, String, String, String)> = query.load(c)?;
             Ok(rows
@@ -241,6 +252,20 @@ impl Store {
                 .collect())
         })
     }
+}
+
+/// What the searcher writes is text, not a pattern.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+diesel::define_sql_function! {
+    /// The text with every `from` replaced.
+    fn replace(
+        text: diesel::sql_types::Text,
+        from: diesel::sql_types::Text,
+        to: diesel::sql_types::Text,
+    ) -> diesel::sql_types::Text;
 }
 
 diesel::define_sql_function! {

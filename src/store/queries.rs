@@ -21,7 +21,7 @@ use alidade_model::{
     time::{Night, UtcTime},
 };
 use diesel::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One journal row as it is kept.
@@ -43,7 +43,7 @@ impl JournalLine {
 }
 
 /// A request with how far its sequences are.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestSummary {
     /// Number of the journal entry that submitted it.
     pub seq: u64,
@@ -58,7 +58,7 @@ pub struct RequestSummary {
 }
 
 /// One sequence with everything that explains its state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SequenceDetail {
     pub sequence: Sequence,
     pub state: SequenceState,
@@ -72,7 +72,7 @@ pub struct SequenceDetail {
 }
 
 /// What a schedule said about one sequence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Placed {

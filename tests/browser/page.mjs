@@ -44,3 +44,17 @@ export async function isAccessible(page, what) {
   const found = violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
   check(`axe finds nothing on the ${what}`, found.length === 0, found.join("\n"));
 }
+
+// Accessible in the dark and in the red of the night, and no wider than a phone; with pictures of all of it.
+export async function isDecent(page, name) {
+  const theme = (wanted) => page.evaluate((one) => { if (document.documentElement.dataset.theme !== one) document.getElementById("theme").click(); }, wanted);
+  for (const mode of ["night", "dark"]) {
+    await theme(mode);
+    await isAccessible(page, `page ${name}, ${mode}`);
+  }
+  await page.setViewportSize({ width: 360, height: 740 });
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  check(`nothing sticks out of ${name} at 360 pixels`, overflow <= 0, String(overflow));
+  await page.screenshot({ path: `${folder}/${name}-phone.png`, fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 900 });
+}

@@ -101,6 +101,9 @@ async function theRequests() {
   await shown("a target has a name", "faults");
   check("a fault is named at its field", (await field("sequences.0.target.ra_deg").getAttribute("aria-invalid")) === "true");
   check("nothing can be submitted that was not previewed", await page.locator("#submit").isDisabled());
+  await field("sequences.0.target.name").fill("M 51");
+  await page.waitForFunction(() => document.querySelector('[data-field="requests.0.sequences.0.target.ra_deg"]').value === "202.47", null, { timeout: 15000 });
+  check("a name that was asked for before brings its place along", (await field("sequences.0.target.dec_deg").inputValue()) === "47.2" && (await page.locator("#known-0 option").count()) >= 1);
   await field("sequences.0.target.name").fill("M 101");
   await field("sequences.0.target.ra_deg").fill("14:03:12.6");
   await field("sequences.0.target.dec_deg").fill("+54 20 57");

@@ -139,6 +139,7 @@ pub fn busy(step: u32) -> Snapshot {
         age_s: Some(0.4),
         reason: None,
     };
+    snapshot.devices = devices();
     snapshot.cameras = ["vis", "nir"].map(|channel| camera(channel, turn)).into();
     weather(&mut snapshot, now, turn);
     snapshot.alert = Some(alert(start));
@@ -164,6 +165,36 @@ pub fn busy(step: u32) -> Snapshot {
         spent_s: 3000.0,
     }];
     snapshot
+}
+
+fn devices() -> Vec<DeviceView> {
+    let device = |name: &str, kind: &str, fields: serde_json::Value| DeviceView {
+        device: name.into(),
+        kind: kind.into(),
+        up: true,
+        since: at("2026-03-14T16:40:00Z"),
+        cause: None,
+        model: Some("A <b>model</b>".into()),
+        version: Some("4.2".into()),
+        garbage: 0,
+        fields: serde_json::from_value(fields).unwrap(),
+        age_s: Some(0.4),
+        reason: None,
+    };
+    let away = DeviceView {
+        up: false,
+        cause: Some("no answer".into()),
+        reason: Some("link down".into()),
+        garbage: 3,
+        ..device("mast", "station", serde_json::json!({ "wind_m_s": null }))
+    };
+    let vis = serde_json::json!({ "state": "exposing", "temperature_c": -19.9, "setpoint_c": -20.0 });
+    let mount = serde_json::json!({ "state": "tracking", "alt_deg": 55.0, "az_deg": 120.0 });
+    vec![
+        device("camera_vis", "camera", vis),
+        away,
+        device("mount", "mount", mount),
+    ]
 }
 
 fn input(

@@ -161,13 +161,33 @@ impl AuditLine {
 
     /// The number of the first line that is not what was written, if any. `lines` are all, from the first.
     pub fn first_forged<'a>(lines: impl IntoIterator<Item = &'a AuditLine>) -> Option<i64> {
-        let (mut before, mut expected) = (String::new(), 1);
+        Chain::default().follow(lines)
+    }
+}
+
+/// How far an audit is known to be whole: the number and the digest of the last line that was looked at. It begins before
+/// the first line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chain {
+    seq: i64,
+    digest: String,
+}
+
+impl Chain {
+    /// Number of the last line that is whole.
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+
+    /// Goes on with the lines that follow, up to the first that is not what was written; its number, if there is one.
+    pub fn follow<'a>(&mut self, lines: impl IntoIterator<Item = &'a AuditLine>) -> Option<i64> {
         for line in lines {
-            if line.seq != expected || line.digest != Self::chained(&before, line.seq, &line.deed) {
+            let expected = self.seq + 1;
+            if line.seq != expected || line.digest != AuditLine::chained(&self.digest, line.seq, &line.deed) {
                 return Some(expected);
             }
-            before.clone_from(&line.digest);
-            expected += 1;
+            self.digest.clone_from(&line.digest);
+            self.seq = expected;
         }
         None
     }

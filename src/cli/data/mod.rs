@@ -4,22 +4,23 @@
 //! running (by the daemon or by `alidade data serve`) the command sends its message, rings, and waits for the answer;
 //! otherwise it does the station's work itself until nothing is left to do.
 
-//!
 //! | module | holds |
 //! |---|---|
 //! | `office` | the station that a command works at |
 //! | `act` | what is asked of it |
 //! | `show` | what is shown of its books |
+//! | `elsewhere` | the same, asked of a running daemon |
 //! | `movie` | the film of four sites |
 
 mod act;
+mod elsewhere;
 mod movie;
 mod office;
 mod show;
 
 pub use office::{Office, of_settings};
 
-use super::CliError;
+use super::{CliError, remote::ServerArgs};
 use crate::daemon::delivery::run as keep_running;
 use alidade_delivery::selector;
 use serde_json::Value;
@@ -39,6 +40,8 @@ pub struct DataArgs {
     /// File of another station (see agents/delivery/README.md)
     #[arg(long, global = true)]
     station: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
@@ -193,6 +196,9 @@ pub fn run(args: &DataArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
         DataCommand::Lifecycle => return print(stdout, &alidade_delivery::unit::mermaid()),
         DataCommand::Movie(movie) => return movie::run(movie, args.json, stdout),
         _ => {}
+    }
+    if let Some(remote) = args.daemon.elsewhere()? {
+        return print(stdout, &elsewhere::run(&args.command, &remote, args.json)?);
     }
     let mut office = Office::open(args)?;
     match &args.command {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 when anything failed, was blocked or cancelled, or only a part was done; 2 for bad input.
 //! `--dry-run` does everything but writes nothing, wherever it stands. An unknown command is the name of a plugin.
 
+mod elsewhere;
 mod migrate;
 mod plugin;
 mod show;
@@ -10,7 +11,7 @@ mod show;
 use super::{
     CliError,
     package::{self, PackageArgs, PackageCommand},
-    remote::Remote,
+    remote::{Remote, ServerArgs},
 };
 use crate::{
     processing::{ProcessingError, Workshop},
@@ -41,6 +42,8 @@ pub struct Shared {
     /// Folder for attempts and products (default: the configuration's)
     #[arg(long, global = true)]
     work: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: ServerArgs,
     /// Machine output
     #[arg(long, global = true)]
     json: bool,
@@ -230,6 +233,11 @@ fn document(value: &Value) -> Result<u8, CliError> {
 /// Runs the command.
 pub fn run(args: &PipelineArgs) -> Result<u8, CliError> {
     let shared = &args.shared;
+    if let Some(remote) = shared.daemon.elsewhere()?
+        && !matches!(args.command, PipelineCommand::Run(_) | PipelineCommand::Package { .. })
+    {
+        return elsewhere::run(&args.command, &remote, shared.json);
+    }
     match &args.command {
         PipelineCommand::Validate { folder } => validate(shared, folder.as_deref()),
         PipelineCommand::Register { folder } => register(shared, folder.as_deref()),
@@ -252,7 +260,7 @@ pub fn run(args: &PipelineArgs) -> Result<u8, CliError> {
         PipelineCommand::Report { limit } => show::report(&shared.workshop()?, i64::from(*limit), shared.json),
         PipelineCommand::Migrate { command } => migrate::run(&shared.workshop()?, command, shared.json),
         PipelineCommand::Package { command, data } => {
-            let args = PackageArgs::new(&shared.config, data.as_deref(), shared.json, command);
+            let args = PackageArgs::new(&shared.config, data.as_deref(), &shared.daemon, shared.json, command);
             package::run(&args, &mut std::io::stdout())
         }
         PipelineCommand::Plugin(words) => plugin::run(shared, words),
@@ -352,7 +360,7 @@ impl RunArgs {
 
 fn start(shared: &Shared, args: &RunArgs) -> Result<u8, CliError> {
     let request = args.request()?;
-    if args.daemon {
+    if args.daemon || shared.daemon.server.is_some() {
         if shared.dry_run {
             return Err(CliError::bad_input(
                 "--dry-run and --daemon: the daemon does no dry runs",
@@ -360,8 +368,9 @@ fn start(shared: &Shared, args: &RunArgs) -> Result<u8, CliError> {
         }
         let daemon = super::remote::DaemonArgs {
             config: shared.config.clone(),
-            url: None,
-            token_file: None,
+            url: shared.daemon.server.clone(),
+            token_file: shared.daemon.token_file.clone(),
+            token: shared.daemon.token.clone(),
         };
         let body = serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?;
         let answer = Remote::of(&daemon)?.post("/api/v1/runs", &body)?;

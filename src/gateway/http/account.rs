@@ -1,4 +1,4 @@
-//! One's own account: sign up, log in and out, recover, profile, tokens. And for administrators: everybody's.
+//! One's own account: sign up, log in and out, recover, profile, tokens. Everybody's are in [`super::members`].
 //!
 //! Answers never tell whether an address has an account. Secrets are in answers once and nowhere else: a token when it is
 //! made, a code when an administrator asks for one to hand over.
@@ -6,13 +6,11 @@
 use super::{
     Problem, Shared,
     access::{self, Caller},
-    commands::{self, json_body},
-    records::{document, query},
+    commands::json_body,
+    reply::document,
+    validators,
 };
-use crate::{
-    gateway::{command::GatewayCommand, people::People},
-    store::Store,
-};
+use crate::{gateway::people::People, store::Store};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -21,14 +19,15 @@ use actix_web::{
 use alidade_accounts::{
     Desk, Permission, Refused, Register, Role,
     desk::{By, Letter, Profile, SESSION_S},
-    record::AuditLine,
+    record::Account,
     role::Via,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
-const LIMIT: usize = 16 * 1024;
+/// Bytes of a form.
+pub const LIMIT: usize = 16 * 1024;
 
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
@@ -63,7 +62,7 @@ impl From<Refused> for Problem {
     }
 }
 
-fn people(shared: &Shared) -> Result<Arc<People>, Problem> {
+pub fn people(shared: &Shared) -> Result<Arc<People>, Problem> {
     let people = shared.ports.people.clone();
     people.ok_or_else(|| Problem::not_found("this daemon has no accounts"))
 }
@@ -103,7 +102,7 @@ async fn at<T: Send + 'static>(
         .map_err(Problem::from)
 }
 
-async fn counter<T: Send + 'static>(
+pub async fn counter<T: Send + 'static>(
     shared: &Shared,
     caller: &Caller,
     work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
@@ -111,7 +110,7 @@ async fn counter<T: Send + 'static>(
     at(At::Counter, shared, caller, work).await
 }
 
-async fn door<T: Send + 'static>(
+pub async fn door<T: Send + 'static>(
     shared: &Shared,
     caller: &Caller,
     work: impl FnOnce(&mut Desk<Store>, By<'_>) -> Result<T, Refused> + Send + 'static,
@@ -119,14 +118,14 @@ async fn door<T: Send + 'static>(
     at(At::Door, shared, caller, work).await
 }
 
-fn post(shared: &Shared, letter: Option<Letter>) {
+pub fn post(shared: &Shared, letter: Option<Letter>) {
     if let (Some(people), Some(letter)) = (shared.ports.people.clone(), letter) {
         // Not waited for: how long it takes would tell whether there was a letter.
         drop(block(move || people.send(&letter)));
     }
 }
 
-fn done() -> HttpResponse {
+pub fn done() -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 
@@ -365,8 +364,26 @@ struct OwnProfile {
     institute: String,
 }
 
-/// `{"name", "institute"}`.
-pub async fn change_me(
+fn face(account: &Account) -> Value {
+    json!({ "account": account.id, "email": account.email, "name": account.name, "institute": account.institute })
+}
+
+fn account_of(desk: &mut Desk<Store>, id: &str) -> Result<Account, Refused> {
+    let found = desk.register().account(id);
+    let found = found.map_err(|e| Refused::Fault(e.to_string()))?;
+    found.ok_or_else(|| Refused::NoAccount(id.to_owned()))
+}
+
+/// `{"account", "email", "name", "institute"}`; its `ETag` is what a change is sent with.
+pub async fn profile(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = own(&caller)?;
+    document(&face(
+        &door(&shared, &caller, move |desk, _| account_of(desk, &id)).await?,
+    ))
+}
+
+/// `{"name", "institute"}` with `If-Match`: the profile that one has seen becomes this one.
+pub async fn change_profile(
     request: HttpRequest,
     caller: Caller,
     payload: Payload,
@@ -374,11 +391,16 @@ pub async fn change_me(
 ) -> Result<HttpResponse, Problem> {
     let id = own(&caller)?;
     let OwnProfile { name, institute } = json_body(&request, payload, LIMIT).await?;
-    let account = counter(&shared, &caller, move |desk, by| {
-        desk.change_profile(&id, &name, &institute, by)
-    })
-    .await?;
-    document(&account)
+    let headers = request.headers().clone();
+    let changed = counter(&shared, &caller, move |desk, by| {
+        // Looked at and changed at the one counter: nobody comes between.
+        let seen = validators::tag_of(&face(&account_of(desk, &id)?));
+        match seen.and_then(|tag| validators::must_match(&headers, Some(&tag))) {
+            Ok(()) => desk.change_profile(&id, &name, &institute, by).map(Ok),
+            Err(problem) => Ok(Err(problem)),
+        }
+    });
+    document(&face(&changed.await??))
 }
 
 #[derive(Debug, Deserialize)]
@@ -463,133 +485,4 @@ pub async fn revoke_token(name: Path<String>, caller: Caller, shared: Data<Share
         true => Ok(done()),
         false => Err(Problem::not_found(format!("there is no token {name}"))),
     }
-}
-
-/// All accounts, those that wait first.
-pub async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let mut accounts = door(&shared, &caller, |desk, _| {
-        desk.register().accounts().map_err(|e| Refused::Fault(e.to_string()))
-    })
-    .await?;
-    accounts.sort_by_key(|account| {
-        (
-            account.state != alidade_accounts::AccountState::Waiting,
-            account.id.clone(),
-        )
-    });
-    document(&json!({ "accounts": accounts }))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Validation {
-    role: Role,
-    /// Hours of observing time.
-    quota_h: Option<f64>,
-}
-
-/// `{"role", "quota_h"}`: lets an account in, and grants observing time. The owner gets a letter.
-pub async fn validate(
-    request: HttpRequest,
-    id: Path<String>,
-    caller: Caller,
-    payload: Payload,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    let Validation { role, quota_h } = json_body(&request, payload, LIMIT).await?;
-    if let Some(hours) = quota_h
-        && !(hours > 0.0 && hours <= 10_000.0)
-    {
-        return Err(Problem::bad_request(format!("quota_h {hours} is outside 0 to 10000")));
-    }
-    let id = id.into_inner();
-    let (account, letter) = counter(&shared, &caller, move |desk, by| desk.validate(&id, role, by)).await?;
-    post(&shared, Some(letter));
-    if let Some(hours) = quota_h {
-        let grant = GatewayCommand::GrantQuota {
-            user: account.id.clone(),
-            institute: account.institute.clone(),
-            hours,
-        };
-        commands::send_and_answer(&shared, grant, &caller).await?;
-    }
-    document(&account)
-}
-
-pub async fn refuse(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    counter(&shared, &caller, move |desk, by| desk.refuse(&id, by)).await?;
-    Ok(done())
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewRole {
-    role: Role,
-}
-
-/// `{"role"}`.
-pub async fn set_role(
-    request: HttpRequest,
-    id: Path<String>,
-    caller: Caller,
-    payload: Payload,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Problem> {
-    let NewRole { role } = json_body(&request, payload, LIMIT).await?;
-    let id = id.into_inner();
-    document(&counter(&shared, &caller, move |desk, by| desk.set_role(&id, role, by)).await?)
-}
-
-pub async fn disable(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    document(&counter(&shared, &caller, move |desk, by| desk.set_disabled(&id, true, by)).await?)
-}
-
-pub async fn enable(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    document(&counter(&shared, &caller, move |desk, by| desk.set_disabled(&id, false, by)).await?)
-}
-
-/// A code by which the owner sets a new password, for when there are no letters.
-pub async fn code(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    let code = counter(&shared, &caller, move |desk, by| desk.new_password_code(&id, by)).await?;
-    document(&json!({ "code": code }))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AuditPage {
-    #[serde(default)]
-    after: u32,
-    limit: Option<u32>,
-}
-
-/// `?after=&limit=`: lines above `after`, oldest first; `first_forged` is the first line that is not what was written, if
-/// the chain is broken.
-pub async fn audit(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let AuditPage { after, limit } = query(&request)?;
-    let limit = limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
-    }
-    let (lines, forged) = door(&shared, &caller, move |desk, _| {
-        let kept = |e: crate::store::StoreError| Refused::Fault(e.to_string());
-        let all = desk.register().audit(0, usize::MAX).map_err(kept)?;
-        let forged = AuditLine::first_forged(&all);
-        let page: Vec<AuditLine> = all
-            .into_iter()
-            .filter(|line| line.seq > i64::from(after))
-            .take(limit as usize)
-            .collect();
-        Ok((page, forged))
-    })
-    .await?;
-    let full = lines.len() == limit as usize;
-    let mut body = json!({ "lines": lines, "first_forged": forged });
-    if let Some(last) = lines.last().filter(|_| full) {
-        body["next_after"] = json!(last.seq);
-    }
-    document(&body)
 }

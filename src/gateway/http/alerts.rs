@@ -1,17 +1,23 @@
 //! Alerts and strategies over HTTP, and the metrics.
 
-use super::{Problem, Shared, access::Caller, commands};
+use super::{
+    Problem, Shared,
+    access::Caller,
+    commands,
+    reply::{document, limited, query},
+    validators,
+};
 use crate::gateway::{
     alerts::{self, AlertBoard},
     command::GatewayCommand,
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload, Query, block},
+    web::{Data, Path, Payload, block},
 };
-use alidade_alerts::record::BOUNDS_S;
+use alidade_alerts::{record::BOUNDS_S, strategy::Strategy};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{fmt::Write, sync::Arc};
 
 /// A strategy is a page of text.
@@ -25,30 +31,19 @@ fn board(shared: &Shared) -> Result<Arc<AlertBoard>, Problem> {
     Ok(desk.board.borrow().clone())
 }
 
-fn document(value: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(("Content-Type", "application/json"))
-        .body(value.to_string())
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Limit {
-    limit: Option<usize>,
+    limit: Option<u32>,
 }
 
 /// `{"alerts": [...], "stages": {...}}`: the newest events first, and how long each stage takes.
 pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let asked = Query::<Limit>::from_query(request.query_string()).map_err(|e| Problem::bad_request(e.to_string()))?;
-    let limit = asked.limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
-    }
+    let asked: Limit = query(&request)?;
+    let limit = limited(asked.limit, 100, 1000)? as usize;
     let board = board(&shared)?;
     let lines = alerts::lines(board.records.values(), limit);
-    Ok(document(
-        &json!({ "alerts": lines, "stages": board.stages, "bounds_s": BOUNDS_S }),
-    ))
+    document(&json!({ "alerts": lines, "stages": board.stages, "bounds_s": BOUNDS_S }))
 }
 
 /// Everything about one event.
@@ -56,15 +51,24 @@ pub async fn show(event: Path<String>, shared: Data<Shared>) -> Result<HttpRespo
     let board = board(&shared)?;
     let record = board.records.get(event.as_str());
     let record = record.ok_or_else(|| Problem::not_found("there is no such event"))?;
-    Ok(document(&alerts::whole(record)))
+    document(&alerts::whole(record))
 }
 
 /// The strategies that hold, and the changes with who, when, and the file before.
 pub async fn strategies(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let board = board(&shared)?;
-    Ok(document(
-        &json!({ "strategies": *board.strategies, "changes": *board.changes }),
-    ))
+    document(&json!({ "strategies": *board.strategies, "changes": *board.changes }))
+}
+
+fn named<'a>(board: &'a AlertBoard, name: &str) -> Option<&'a Strategy> {
+    board.strategies.iter().find(|strategy| strategy.name == name)
+}
+
+/// One strategy; its `ETag` is what a change of it is sent with.
+pub async fn strategy(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let board = board(&shared)?;
+    let found = named(&board, &name);
+    document(found.ok_or_else(|| Problem::not_found(format!("there is no strategy {name}")))?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,18 +107,27 @@ pub async fn dry_run(request: HttpRequest, payload: Payload, shared: Data<Shared
     });
     let told = told.await.map_err(|e| Problem::internal(e.to_string()))?;
     let told = told.map_err(Problem::internal)?;
-    told.map(|value| document(&value)).map_err(|lines| faulty(&lines))
+    document(&told.map_err(|lines| faulty(&lines))?)
 }
 
-/// `{"text": "..."}`: the strategy holds from now on; the one of its name is kept in the journal.
+/// `{"text": "..."}` with `If-Match`, or with `If-None-Match: *` for a new one: the strategy holds from now on; the one of
+/// its name is kept in the journal.
 pub async fn apply(
     request: HttpRequest,
+    name: Path<String>,
     caller: Caller,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let asked = proposed(&request, payload).await?;
-    alerts::proposed(&asked.text, &board(&shared)?.strategies).map_err(|lines| faulty(&lines))?;
+    let board = board(&shared)?;
+    let current = named(&board, &name).map(validators::tag_of).transpose()?;
+    validators::must_match(request.headers(), current.as_deref())?;
+    let (strategy, _, _) = alerts::proposed(&asked.text, &board.strategies).map_err(|lines| faulty(&lines))?;
+    if strategy.name != *name {
+        let told = format!("the text is of the strategy {}, the address of {name}", strategy.name);
+        return Err(Problem::bad_request(told));
+    }
     commands::send_and_answer(&shared, GatewayCommand::ChangeStrategy(asked.text), &caller).await
 }
 

@@ -3,10 +3,10 @@
 //! A client that comes back is given what it missed from the ring. Subscribing and reading the ring happen under one
 //! lock, so that no line is lost or sent twice between them.
 
-use super::Shared;
+use super::{Shared, telemetry::Telemetry};
 use crate::gateway::{JournalLine, LineHead, snapshot::Snapshot};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,6 +39,7 @@ pub struct Hub {
     state: watch::Sender<StateText>,
     ring: Mutex<VecDeque<Numbered>>,
     live: broadcast::Sender<Numbered>,
+    telemetry: Mutex<Telemetry>,
 }
 
 /// What a client missed, and the channel that brings the rest.
@@ -69,7 +70,13 @@ impl Hub {
             state: watch::Sender::new(state),
             ring: Mutex::new(VecDeque::new()),
             live: broadcast::Sender::new(1024),
+            telemetry: Mutex::default(),
         }
+    }
+
+    /// The numbers of a device over the last day, by name.
+    pub fn telemetry(&self, device: &str) -> BTreeMap<String, Vec<serde_json::Value>> {
+        self.telemetry.lock().unwrap_or_else(PoisonError::into_inner).of(device)
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Numbered>> {
@@ -160,6 +167,7 @@ pub async fn feed(shared: Arc<Shared>, mut lines: broadcast::Receiver<JournalLin
                     let latest = snapshot.borrow_and_update().clone();
                     next = Instant::now() + STATE_PERIOD;
                     let state = StateText { json: text(&latest), published: Instant::now() };
+                    shared.hub.telemetry.lock().unwrap_or_else(PoisonError::into_inner).take(&latest);
                     shared.hub.state.send_replace(state);
                 }
             }

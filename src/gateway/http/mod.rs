@@ -9,11 +9,12 @@
 //! /api/v1/products/{path}    previews and FITS files below the data folder
 //! /api/v1/commands           POST {"command": "close_now"}
 //! /api/v1/requests           POST a request; /api/v1/packets POST an alert packet
+//! /api/v1/sequences/{id}     where a sequence stands; /api/v1/schedules the schedules that were made
 //! /api/v1/sequences/{id}/why      why it has no place tonight, interval by interval
 //! /api/v1/sequences/{id}/cancel   POST
 //! /api/v1/sequences/{id}/redo     POST
 //! /api/v1/alerts             the newest alert events and the time each stage takes; /api/v1/alerts/{event} one of them
-//! /api/v1/strategies         those that hold, and their changes; POST {"text": FILE} changes one
+//! /api/v1/strategies         those that hold, and their changes; /api/v1/strategies/{name} PUT {"text": FILE} changes one
 //! /api/v1/strategies/dry-run POST {"text": FILE, "days": N}: what it would have made of past alerts
 //! /api/v1/requests           observing requests; /api/v1/quotas what each account has left
 //! /api/v1/session            log in, log out, who am I; /api/v1/me one's own account; /api/v1/accounts everybody's
@@ -29,13 +30,15 @@
 //! /alerts                    the page of the alerts; /night, /requests, /system the others
 //! /api/v1/nights             past nights; /api/v1/nights/{night} one of them, planned and as it went; .../sky its ephemerides
 //! /api/v1/weather            weather samples and their limits
+//! /api/v1/devices            every device and what can be said to it; /api/v1/devices/{name} its last day
+//! /api/v1/targets            ?text=: names that are known here, with their places
 //! /api/v1/instruments        channels and filters; POST /api/v1/requests/preview what a request would ask of the sky
 //! /api/v1/log, /api/v1/system, /api/v1/configuration what the daemon says of itself; /api/v1/pages which pages it has
 //! /api/v1/alarms/{id}/acknowledge POST
 //! /api/v1/health             200 while the daemon publishes, 503 when it has gone quiet
 //! ```
 //!
-//! Every error is a problem document (RFC 9457). Who a request comes from is found out in `access`; what each address
+//! Every document carries an entity tag (see `validators`). Every error is a problem document (RFC 9457). Who a request comes from is found out in `access`; what each address
 //! needs stands in one table, `policy`, of which `/api/v1/openapi.json` is made.
 
 mod access;
@@ -44,8 +47,10 @@ mod alerts;
 mod assets;
 mod commands;
 mod data;
+mod devices;
 mod events;
 mod hub;
+mod members;
 mod nights;
 mod openapi;
 mod packages;
@@ -56,9 +61,14 @@ mod problem;
 mod products;
 mod reads;
 mod records;
+mod reply;
 mod status_page;
 mod system;
+mod targets;
+mod telemetry;
 mod uploads;
+mod validators;
+mod weather;
 
 pub use packages::Desks;
 
@@ -161,6 +171,8 @@ pub enum GatewayError {
     PortInUse { addr: SocketAddr },
     #[error("cannot listen on {addr}: {cause}")]
     Listen { addr: SocketAddr, cause: io::Error },
+    #[error("storage.targets: {0}")]
+    Targets(String),
     #[error("the http gateway did not start: {0}")]
     Start(String),
 }
@@ -203,6 +215,8 @@ struct Shared {
     ports: HttpPorts,
     hub: Hub,
     skies: planning::Skies,
+    /// Objects of the observatory's own file.
+    catalogue: targets::Catalogue,
     stop: watch::Receiver<bool>,
 }
 
@@ -220,6 +234,11 @@ pub fn probe(addr: SocketAddr) -> Result<(), GatewayError> {
 
 /// Starts the gateway in its own thread; returns when it listens.
 pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
+    let file = ports
+        .settings
+        .as_ref()
+        .and_then(|settings| settings.storage.targets.clone());
+    let catalogue = targets::Catalogue::load(file.as_deref()).map_err(GatewayError::Targets)?;
     let listener = bind(addr)?;
     let failed = |cause| GatewayError::Listen { addr, cause };
     let bound = listener.local_addr().map_err(failed)?;
@@ -235,6 +254,7 @@ pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayEr
                 let shared = Arc::new(Shared {
                     hub,
                     skies: planning::Skies::default(),
+                    catalogue,
                     ports,
                     stop: stopped,
                 });
@@ -276,6 +296,7 @@ fn listen(listener: TcpListener, shared: Arc<Shared>) -> io::Result<actix_web::d
             .app_data(
                 web::QueryConfig::default().error_handler(|cause, _| Problem::bad_request(cause.to_string()).into()),
             )
+            .wrap(from_fn(validators::validate))
             .wrap(from_fn(access::guard))
             .wrap(security_headers())
             .configure(routes)
@@ -380,11 +401,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/api/v1/alerts", alerts::list))
         .service(read_only("/api/v1/alerts/{event}", alerts::show))
         .service(write_only("/api/v1/strategies/dry-run", alerts::dry_run))
+        .service(read_only("/api/v1/strategies", alerts::strategies))
         .service(
-            web::resource("/api/v1/strategies")
-                .route(web::get().to(alerts::strategies))
-                .route(web::post().to(alerts::apply))
-                .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
+            web::resource("/api/v1/strategies/{name}")
+                .route(web::get().to(alerts::strategy))
+                .route(web::put().to(alerts::apply))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET, PUT") })),
         )
         .service(read_only("/api/v1/pipelines", pipelines::pipelines))
         .service(
@@ -413,8 +435,11 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(read_only("/api/v1/nights", nights::list))
         .service(read_only("/api/v1/nights/{night}", nights::show))
         .service(read_only("/api/v1/nights/{night}/sky", nights::sky))
-        .service(read_only("/api/v1/weather", nights::weather))
+        .service(read_only("/api/v1/weather", weather::weather))
         .service(read_only("/api/v1/log", system::log))
+        .service(read_only("/api/v1/devices", devices::list))
+        .service(read_only("/api/v1/devices/{name}", devices::show))
+        .service(read_only("/api/v1/targets", targets::list))
         .service(read_only("/api/v1/system", system::state))
         .service(read_only("/api/v1/configuration", system::configuration))
         .service(read_only("/api/v1/pages", system::pages))
@@ -426,6 +451,9 @@ fn routes(config: &mut web::ServiceConfig) {
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
         .service(write_only("/api/v1/packets", commands::submit_packet))
+        .service(read_only("/api/v1/schedules", records::schedules))
+        .service(read_only("/api/v1/schedules/{id}", records::schedule))
+        .service(read_only("/api/v1/sequences/{id}", records::sequence))
         .service(read_only("/api/v1/sequences/{id}/why", reads::why))
         .service(write_only(
             "/api/v1/alarms/{id}/acknowledge",
@@ -460,7 +488,12 @@ fn people(config: &mut web::ServiceConfig) {
         .service(
             web::resource("/api/v1/me")
                 .route(web::get().to(account::me))
-                .route(web::patch().to(account::change_me))
+                .default_service(web::to(|| async { Problem::method_not_allowed("GET") })),
+        )
+        .service(
+            web::resource("/api/v1/me/profile")
+                .route(web::get().to(account::profile))
+                .route(web::patch().to(account::change_profile))
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, PATCH") })),
         )
         .service(write_only("/api/v1/me/password", account::change_password))
@@ -477,15 +510,15 @@ fn people(config: &mut web::ServiceConfig) {
         )
         .service(
             web::resource("/api/v1/accounts")
-                .route(web::get().to(account::list))
+                .route(web::get().to(members::list))
                 .route(web::post().to(account::sign_up))
                 .default_service(web::to(|| async { Problem::method_not_allowed("GET, POST") })),
         )
-        .service(write_only("/api/v1/accounts/{id}/validate", account::validate))
-        .service(write_only("/api/v1/accounts/{id}/refuse", account::refuse))
-        .service(write_only("/api/v1/accounts/{id}/role", account::set_role))
-        .service(write_only("/api/v1/accounts/{id}/disable", account::disable))
-        .service(write_only("/api/v1/accounts/{id}/enable", account::enable))
-        .service(write_only("/api/v1/accounts/{id}/code", account::code))
-        .service(read_only("/api/v1/audit", account::audit));
+        .service(write_only("/api/v1/accounts/{id}/validate", members::validate))
+        .service(write_only("/api/v1/accounts/{id}/refuse", members::refuse))
+        .service(write_only("/api/v1/accounts/{id}/role", members::set_role))
+        .service(write_only("/api/v1/accounts/{id}/disable", members::disable))
+        .service(write_only("/api/v1/accounts/{id}/enable", members::enable))
+        .service(write_only("/api/v1/accounts/{id}/code", members::code))
+        .service(read_only("/api/v1/audit", members::audit));
 }

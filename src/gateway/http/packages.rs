@@ -17,7 +17,7 @@
 //!
 //! Fields and words of packages and runs are those of Pirus. Everything is judged by [`alidade_pipeline::packages::Desk`].
 
-use super::{Problem, Shared, access::Caller, commands::json_body, events::ChannelBody};
+use super::{Problem, Shared, access::Caller, commands::json_body, events::ChannelBody, reply::document};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
@@ -119,22 +119,14 @@ async fn ask<T: Send + 'static>(
     done.map_err(problem)
 }
 
-fn document(value: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(value.to_string())
-}
-
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let (packages, executors) = ask(&shared, |d| Ok((d.desk.packages(d.now())?, d.desk.executor_names()))).await?;
-    Ok(document(
-        &json!({ "packages": packages, "executor": executors.first(), "executors": executors }),
-    ))
+    document(&json!({ "packages": packages, "executor": executors.first(), "executors": executors }))
 }
 
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let package = ask(&shared, move |d| Ok(d.desk.shelf.show(&id)?)).await?;
-    Ok(document(&package.public()))
+    document(&package.public())
 }
 
 pub async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -144,7 +136,7 @@ pub async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespon
 
 pub async fn install(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let package = ask(&shared, move |d| d.desk.install(&id)).await?;
-    Ok(document(&package.public()))
+    document(&package.public())
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,7 +162,7 @@ pub async fn form(
         d.desk.form(&package, &names.collect::<Vec<_>>())
     })
     .await?;
-    Ok(document(&form))
+    document(&form)
 }
 
 /// Documents of packages are other people's: they are shown as what they are only where they cannot act.
@@ -216,7 +208,7 @@ pub async fn begin(
 pub async fn files(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let asker = asker(&caller, SEE);
     let files = ask(&shared, move |d| d.desk.files(&asker)).await?;
-    Ok(document(&json!({ "files": files })))
+    document(&json!({ "files": files }))
 }
 
 pub async fn remove_file(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -234,7 +226,7 @@ pub async fn runs(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, 
     let runs = ask(&shared, |d| Ok(d.desk.runs())).await?;
     let mine = runs.iter().filter(|run| asker.may(run.owner.as_deref()));
     let runs: Vec<Value> = mine.map(PackageRun::public).collect();
-    Ok(document(&json!({ "runs": runs })))
+    document(&json!({ "runs": runs }))
 }
 
 pub async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -244,7 +236,7 @@ pub async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Resu
         d.desk.run(&id)
     })
     .await?;
-    Ok(document(&run.public()))
+    document(&run.public())
 }
 
 pub async fn remove_run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -275,7 +267,7 @@ pub async fn signal(
         d.desk.signal(&id, signal, d.now())
     })
     .await?;
-    Ok(document(&run.public()))
+    document(&run.public())
 }
 
 #[derive(Debug, Deserialize)]
@@ -311,7 +303,7 @@ pub async fn log(
         Ok(json!({ "text": text, "next": next, "over": over }))
     })
     .await?;
-    Ok(document(&answer))
+    document(&answer)
 }
 
 /// Between two looks at a log that somebody follows.

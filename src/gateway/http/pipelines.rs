@@ -6,13 +6,20 @@
 //! | `run` | state, status and cause, when they have changed | none |
 //! | `end` | the same, after the last line: nothing more will come | none |
 
-use super::{BODY_DEADLINE, Problem, Shared, access::Caller, commands, events::ChannelBody, products};
+use super::{
+    BODY_DEADLINE, Problem, Shared,
+    access::Caller,
+    commands,
+    events::ChannelBody,
+    products,
+    reply::{document, query},
+};
 use crate::gateway::runs::{DeskFault, LogPage, RunDesk};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
     http::StatusCode,
-    web::{Bytes, Data, Path, Payload, Query, block},
+    web::{Bytes, Data, Path, Payload, block},
 };
 use alidade_accounts::Permission;
 use alidade_pipeline::plan::RunRequest;
@@ -63,14 +70,8 @@ async fn only_products(wish: &mut RunRequest, caller: &Caller, shared: &Data<Sha
     Ok(())
 }
 
-fn document(value: &Value) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(("Content-Type", "application/json"))
-        .body(value.to_string())
-}
-
 pub async fn pipelines(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    Ok(document(&ask(&shared, |desk| desk.pipelines()).await?))
+    document(&ask(&shared, |desk| desk.pipelines()).await?)
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,13 +83,11 @@ struct Wanted {
 }
 
 pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let wanted =
-        Query::<Wanted>::from_query(request.query_string()).map_err(|e| Problem::bad_request(e.to_string()))?;
     let Wanted {
         pipeline,
         target,
         limit,
-    } = wanted.into_inner();
+    } = query(&request)?;
     let limit = limit.unwrap_or(50);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
@@ -97,12 +96,12 @@ pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResp
         desk.runs(pipeline.as_deref(), target.as_deref(), limit)
     })
     .await?;
-    Ok(document(&json!({ "runs": runs })))
+    document(&json!({ "runs": runs }))
 }
 
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
-    Ok(document(&ask(&shared, move |desk| desk.run(&id)).await?))
+    document(&ask(&shared, move |desk| desk.run(&id)).await?)
 }
 
 pub async fn start(
@@ -141,8 +140,7 @@ struct From {
 }
 
 fn from(request: &HttpRequest) -> Result<From, Problem> {
-    let asked = Query::<From>::from_query(request.query_string()).map_err(|e| Problem::bad_request(e.to_string()))?;
-    Ok(asked.into_inner())
+    query(request)
 }
 
 pub async fn log(request: HttpRequest, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
@@ -154,9 +152,7 @@ pub async fn log(request: HttpRequest, id: Path<String>, shared: Data<Shared>) -
     let id = id.into_inner();
     let page = ask(&shared, move |desk| desk.log(&id, from.unwrap_or(0), limit)).await?;
     let next = page.rows.last().map(|row| row.line);
-    Ok(document(
-        &json!({ "lines": page.rows, "next_from": next, "run": page.run, "ended": page.ended }),
-    ))
+    document(&json!({ "lines": page.rows, "next_from": next, "run": page.run, "ended": page.ended }))
 }
 
 pub async fn stream(request: HttpRequest, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {

@@ -6,7 +6,8 @@ use super::{
     access::Caller,
     commands::json_body,
     nights::{instants, now, rounded, samples, site},
-    records::{ask, document},
+    records::ask,
+    reply::document,
 };
 use crate::{daemon::translate, settings::Settings, store::Store};
 use actix_web::{

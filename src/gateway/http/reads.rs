@@ -1,10 +1,13 @@
 //! What can be read: state, health, journal.
 
-use super::{Problem, Shared};
+use super::{
+    Problem, Shared,
+    reply::{document, query, written},
+};
 use crate::gateway::{LineHead, snapshot::STALE_AFTER_S};
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Query, block},
+    web::{Data, Path, block},
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -27,7 +30,7 @@ pub async fn why(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse,
     let snapshot = shared.ports.snapshot.borrow().clone();
     let row = snapshot.unplanned.iter().find(|row| row.sequence == *id);
     let row = row.ok_or_else(|| Problem::not_found(format!("sequence {id} is not among those without a place")))?;
-    Ok(HttpResponse::Ok().json(json!({
+    document(&json!({
         "sequence": row.sequence,
         "target": row.target,
         "user": row.user,
@@ -35,7 +38,7 @@ pub async fn why(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse,
         "sentence": row.sentence,
         "excluded": row.excluded,
         "chance": row.chance,
-    })))
+    }))
 }
 
 /// 200 while the daemon publishes; 503 when only the gateway is still alive.
@@ -71,9 +74,7 @@ struct Page {
 /// Journal entries above `after`, oldest first: `{"entries": [...], "next_after": SEQ}`. `next_after` is absent when
 /// nothing followed; read on from there until it is.
 pub async fn journal(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let page = Query::<Page>::from_query(request.query_string())
-        .map_err(|cause| Problem::bad_request(cause.to_string()))?
-        .into_inner();
+    let page: Page = query(&request)?;
     let limit = page.limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
@@ -97,7 +98,5 @@ pub async fn journal(request: HttpRequest, shared: Data<Shared>) -> Result<HttpR
         body.push_str(&format!(",\"next_after\":{}", last.seq));
     }
     body.push('}');
-    Ok(HttpResponse::Ok()
-        .insert_header(("Content-Type", "application/json"))
-        .body(body))
+    Ok(written(body))
 }

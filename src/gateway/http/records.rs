@@ -1,16 +1,21 @@
 //! Observing requests and quotas as they are kept: one's own, or everybody's for those who may see it.
 
-use super::{Problem, Shared, access::Caller, commands};
+use super::{
+    Problem, Shared,
+    access::Caller,
+    commands,
+    reply::{document, limited, query},
+};
 use crate::{
     gateway::command::GatewayCommand,
     store::{Store, StoreError},
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload, Query, block},
+    web::{Data, Path, Payload, block},
 };
 use alidade_accounts::Permission;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 
 const GRANT_LIMIT: usize = 4096;
@@ -28,15 +33,10 @@ pub async fn ask<T: Send + 'static>(
         .map_err(|cause| Problem::internal(cause.to_string()))
 }
 
-pub fn document<T: Serialize>(value: &T) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(value))
-}
-
-/// Reads the query of an address; what it does not know is refused.
-pub fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    Query::<T>::from_query(request.query_string())
-        .map(Query::into_inner)
-        .map_err(|cause| Problem::bad_request(cause.to_string()))
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Newest {
+    limit: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,10 +51,7 @@ struct Wanted {
 /// end; read on with it until then.
 pub async fn requests(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let wanted: Wanted = query(&request)?;
-    let limit = wanted.limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
-    }
+    let limit = limited(wanted.limit, 100, 1000)?;
     let user = match caller.only_own(Permission::ReadAllData)? {
         Some(own) if wanted.user.as_ref().is_some_and(|user| *user != own) => {
             return Err(Problem::forbidden("these are the requests of somebody else"));
@@ -98,6 +95,39 @@ pub async fn request(id: Path<String>, caller: Caller, shared: Data<Shared>) -> 
         return Err(gone());
     }
     document(&json!({ "request": request, "sequences": sequences }))
+}
+
+/// One sequence: state, its cause, exposures done, what the last schedule said, products.
+pub async fn sequence(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let own = caller.only_own(Permission::ReadAllData)?;
+    let id = id.into_inner();
+    let name = id.clone();
+    let found = ask(&shared, move |store| {
+        let standing = store.sequence(&id)?;
+        let products = store.products_of_sequence(&id)?;
+        Ok(standing.map(|standing| (standing, products)))
+    })
+    .await?;
+    // Somebody else's is not told apart from none.
+    let found = found.filter(|(standing, _)| own.is_none_or(|own| own == standing.sequence.user));
+    let (standing, products) = found.ok_or_else(|| Problem::not_found(format!("there is no sequence {name}")))?;
+    document(&json!({ "standing": standing, "products": products }))
+}
+
+/// The last schedules that were made, the newest first.
+pub async fn schedules(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let Newest { limit } = query(&request)?;
+    let limit = limited(limit, 50, 1000)?;
+    let all = ask(&shared, move |store| store.schedules(limit)).await?;
+    document(&json!({ "schedules": all }))
+}
+
+/// One schedule with its places, and with the reasons of what has none.
+pub async fn schedule(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let id = id.into_inner();
+    let name = id.clone();
+    let found = ask(&shared, move |store| store.schedule(&id)).await?;
+    document(&found.ok_or_else(|| Problem::not_found(format!("there is no schedule {name}")))?)
 }
 
 /// The standing of every account that one may see, in microseconds of observing time.

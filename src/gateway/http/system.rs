@@ -1,15 +1,14 @@
 //! What the daemon says of itself: log, versions, devices, configuration, and which pages there are.
 
 use super::{
-    Problem, Shared, assets, nights,
-    records::{ask, document, query},
+    Problem, Shared, assets, devices,
+    records::ask,
+    reply::{document, limited, query},
 };
 use crate::store::nights::LogFilter;
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use alidade_model::journal::Fact;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
 /// Which pages this daemon has; navigation links to no others.
 pub async fn pages() -> Result<HttpResponse, Problem> {
@@ -30,10 +29,7 @@ struct Wanted {
 /// absent at the end.
 pub async fn log(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let wanted: Wanted = query(&request)?;
-    let limit = wanted.limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
-    }
+    let limit = limited(wanted.limit, 100, 1000)?;
     let said = |text: Option<String>| text.filter(|text| !text.is_empty());
     let filter = LogFilter {
         severity: said(wanted.severity),
@@ -51,41 +47,7 @@ pub async fn log(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespo
 
 /// Versions, the devices as they answered since the start, counters.
 pub async fn state(shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let now = nights::now(&shared);
-    let known = match shared.ports.records.is_some() {
-        false => None,
-        true => Some(
-            ask(&shared, move |store| {
-                let Some(start) = store.last_entry(Some("started"))? else {
-                    return Ok((None, Vec::new()));
-                };
-                let kinds = ["device_identified", "device_link", "device_read", "device_garbage"];
-                let entries = store.entries_between(&kinds, start.at, now.plus_seconds(60.0))?;
-                Ok((Some(start.at), entries))
-            })
-            .await?,
-        ),
-    };
-    let (started_at, entries) = known.unwrap_or_default();
-    let mut devices: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for entry in &entries {
-        let (device, facts) = match &entry.fact {
-            Fact::DeviceIdentified { device, model, version } => {
-                (device, vec![("model", json!(model)), ("version", json!(version))])
-            }
-            Fact::DeviceLink { device, up, cause } => (
-                device,
-                vec![("up", json!(up)), ("since", json!(entry.at)), ("cause", json!(cause))],
-            ),
-            Fact::DeviceRead { device } => (device, vec![("first_read", json!(entry.at))]),
-            Fact::DeviceGarbage { device, what, total } => {
-                (device, vec![("garbage", json!(total)), ("last_garbage", json!(what))])
-            }
-            _ => continue,
-        };
-        let row = devices.entry(device.clone()).or_default();
-        row.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    }
+    let (started_at, devices) = devices::journaled(&shared).await?;
     let snapshot = shared.ports.snapshot.borrow().clone();
     document(&json!({
         "version": snapshot.version,

@@ -1,0 +1,114 @@
+//! The whole house as its people use it, in one evening: a simulated night with accounts, packages and the life of the data,
+//! and a real browser before it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/mosquitto.rs"]
+mod mosquitto;
+
+use command::{Folder, alidade, say};
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Stdio},
+};
+
+/// Ends the night with the test, whatever the test ends with.
+struct Night(Child);
+
+impl Drop for Night {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The shipped night with the burst, begun a little before dark, with the burst in the evening and hours to spare at its end.
+fn evening(folder: &Folder) -> String {
+    let scenario = folder.path().join("scenario");
+    command::copy_of_night("grb-over-ohp", &scenario);
+    let own = |name: &str, pairs: &[(&str, &str)]| {
+        let file = scenario.join(name);
+        let mut text = fs::read_to_string(&file).unwrap();
+        for (from, to) in pairs {
+            assert!(text.contains(from), "{name} has no {from}");
+            text = text.replace(from, to);
+        }
+        fs::write(&file, text).unwrap();
+    };
+    own(
+        "scenario.toml",
+        &[
+            ("2026-03-14T16:40:00Z", "2026-03-14T18:30:00Z"),
+            ("2026-03-15T06:30:00Z", "2026-03-15T16:00:00Z"),
+        ],
+    );
+    scenario.display().to_string()
+}
+
+#[test]
+fn an_evening_from_the_first_start_to_reviewed_data() {
+    let folder = Folder::new("journey");
+    let scenario = evening(&folder);
+    let upload = folder.join("image.fits");
+    fs::write(&upload, vec![b' '; 9_000_000]).unwrap();
+    let address = format!("127.0.0.1:{}", mosquitto::free_port());
+    let mut child = alidade()
+        .args([
+            "simulate",
+            &scenario,
+            "--pace",
+            "600x",
+            "--serve",
+            &address,
+            "--accounts",
+        ])
+        .args(["--out", &folder.join("out")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let night = Night(child);
+    let mut lines = said.lines().map_while(Result::ok);
+    let code = lines
+        .find_map(|line| Some(line.split_once("with the code ")?.1.trim().to_owned()))
+        .expect("the code of the first administrator is told");
+    assert!(
+        lines.any(|line| line.contains(&format!("dashboard on http://{address}"))),
+        "the address is told"
+    );
+    // Somebody must read on, or the night would wait for its terminal.
+    let terminal = std::thread::spawn(move || lines.last());
+    let url = format!("http://{address}");
+    let printed = browser::run_with(
+        "journey.mjs",
+        &url,
+        &[("FIRST_CODE", &code), ("UPLOAD", &upload)],
+        |word| panic!("the script asks for {word:?}"),
+    );
+    assert!(printed.contains("passed "), "{printed}");
+    let status = say(&["status", "--server", &url, "--json"]);
+    let status: Value = serde_json::from_str(&status.stdout).unwrap_or_else(|e| panic!("{e}: {}", status.stderr));
+    assert_eq!(
+        (&status["safety"]["state"], &status["enclosure"]["state"]),
+        (&"latched".into(), &"closed".into())
+    );
+    drop(night);
+    drop(terminal.join());
+    let journal = fs::read_to_string(Path::new(&folder.join("out")).join("journal.ndjson")).unwrap();
+    assert!(
+        !journal.contains("\"fact\":\"invariant_broken\""),
+        "an invariant was broken"
+    );
+    assert!(
+        journal.contains("root") && journal.contains("the vane is iced"),
+        "who did what is in the journal"
+    );
+}
