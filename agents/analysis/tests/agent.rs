@@ -231,6 +231,10 @@ fn trailed_and_saturated_frames_come_to_the_rule_that_takes_them_again() {
 
 /// A small constant frame.
 fn plain(level: u16, cards: &[(&str, f64)]) -> Vec<u8> {
+    sized((96, 64), level, cards)
+}
+
+fn sized((width, height): (usize, usize), level: u16, cards: &[(&str, f64)]) -> Vec<u8> {
     let mut header = Header::new();
     header.text("CHANNEL", "vis", "");
     header.number("XBINNING", 1, "");
@@ -239,8 +243,50 @@ fn plain(level: u16, cards: &[(&str, f64)]) -> Vec<u8> {
     for (key, value) in cards {
         header.number(key, value, "");
     }
-    let pixels: Vec<u16> = (0..96 * 64).map(|n| level + (n % 3) as u16).collect();
-    alidade_fits::write_u16(&header, 96, 64, &pixels).unwrap()
+    let pixels: Vec<u16> = (0..width * height).map(|n| level + (n % 3) as u16).collect();
+    alidade_fits::write_u16(&header, width, height, &pixels).unwrap()
+}
+
+#[test]
+fn frames_of_two_binnings_and_gains_get_masters_of_their_own() {
+    let folder = Folder::new("binnings");
+    run(async {
+        let house = House::new(&folder.0, None);
+        // Size, binning, gain, level of the bias.
+        let modes = [
+            ((96, 64), 1.0, 1.5, 1000),
+            ((48, 32), 2.0, 1.5, 500),
+            ((96, 64), 1.0, 0.4, 300),
+        ];
+        for (n, (size, binning, gain, level)) in modes.into_iter().enumerate() {
+            let cards = [("XBINNING", binning), ("GAIN", gain)];
+            for m in 0..3 {
+                let frame = house.frame("2026-03-14", &format!("b{n}{m}"), FrameKind::Bias);
+                house.send(frame, &sized(size, level, &cards));
+            }
+        }
+        for (n, (size, binning, gain, level)) in modes.into_iter().enumerate() {
+            let cards = [("XBINNING", binning), ("GAIN", gain), ("EXPTIME", 5.0)];
+            let frame = house.frame("2026-03-14", &format!("o{n}"), FrameKind::Object);
+            house.send(frame, &sized(size, level + 70, &cards));
+        }
+        house.finish(3).await;
+        let names = ["vis-master-bias", "vis-master-bias-2x2", "vis-master-bias-2"];
+        for (n, name) in names.iter().enumerate() {
+            let exposure = format!("o{n}");
+            assert_eq!(
+                house.degradations(&exposure).len(),
+                2,
+                "{:?}",
+                house.degradations(&exposure)
+            );
+            let bytes = std::fs::read(folder.0.join(format!("2026-03-14/calibrated/{exposure}.fits"))).unwrap();
+            let (header, image) = alidade_fits::read(&bytes).unwrap();
+            assert!(image.pixels.iter().all(|p| (p - 70.0).abs() < 0.1), "{exposure}");
+            let file = format!("2026-03-14/masters/{name}.fits");
+            assert_eq!(header.get("BIASFILE"), Some(file), "{exposure}");
+        }
+    });
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub fn make_masters(library: &Library, job: &Job) -> (Arc<Made>, Vec<Written>) {
     let frame_mjd = job.frame.started_at.julian_date() - 2_400_000.5;
     let mut desk = Desk {
         job,
+        frame_mjd,
         shelf: Shelf::open(&job.data_dir, Some(frame_mjd)),
         given: job
             .mask
@@ -92,6 +93,8 @@ fn read_mask(path: &Path) -> Result<BadPixels, String> {
 
 struct Desk<'a> {
     job: &'a Job,
+    /// Modified Julian date of the frame that needs the masters.
+    frame_mjd: f64,
     shelf: Shelf,
     given: Option<Result<BadPixels, String>>,
     written: Vec<Written>,
@@ -106,7 +109,7 @@ impl Desk<'_> {
         let setups: Vec<Setup> = frames.iter().map(|f| f.setup.clone()).collect();
         for set in sets(kind, &setups) {
             let own: Vec<&Frame> = set.iter().map(|n| &frames[*n]).collect();
-            let setup = together(&own);
+            let setup = together(&own, self.frame_mjd);
             let bias = self.shelf.master(Kind::Bias, &setup, None);
             if let Some(image) = combined(kind, &own, &self.job.layout, bias.as_deref()) {
                 self.keep(kind, &own, setup, image, bias.is_some());
@@ -120,6 +123,13 @@ impl Desk<'_> {
         header.number("NCOMBINE", frames.len(), "frames combined");
         for key in TAKEN {
             header.take(&frames[0].header, key);
+        }
+        if frames[0].setup.mjd.is_none() {
+            header.number(
+                "MJD-OBS",
+                format!("{:.8}", self.frame_mjd),
+                "[d] of a frame of the night",
+            );
         }
         if let Some(filter) = &setup.filter {
             header.text("FILTER", filter, "");
@@ -233,11 +243,12 @@ impl Desk<'_> {
     }
 }
 
-/// What the frames of a set share; the temperature is their mean.
-fn together(frames: &[&Frame]) -> Setup {
+/// What the frames of a set share; the temperature is their mean. Frames that do not tell their time are of tonight.
+fn together(frames: &[&Frame], tonight_mjd: f64) -> Setup {
     let celsius: Vec<f64> = frames.iter().filter_map(|f| f.setup.temperature_c).collect();
     Setup {
         temperature_c: (!celsius.is_empty()).then(|| celsius.iter().sum::<f64>() / celsius.len() as f64),
+        mjd: frames[0].setup.mjd.or(Some(tonight_mjd)),
         ..frames[0].setup.clone()
     }
 }
