@@ -194,7 +194,12 @@ impl PipelineRecipes {
 fn names(made: &[TargetRow], attempts: &[AttemptRow]) -> Result<Vec<String>, Failed> {
     let own = |target: &TargetRow| {
         let file = Path::new(&target.path).file_name().and_then(|name| name.to_str());
-        file.unwrap_or(&target.name).to_owned()
+        let file = file.unwrap_or(&target.name);
+        // The engine writes the run before the file's own name.
+        let bare = file
+            .strip_prefix(target.run.as_str())
+            .and_then(|rest| rest.strip_prefix('_'));
+        bare.filter(|name| !name.is_empty()).unwrap_or(file).to_owned()
     };
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     made.iter()
