@@ -228,6 +228,15 @@ fn a_run_is_paused_resumed_stopped_and_fails_with_its_last_words() {
         (failed.state, failed.cause.as_str()),
         (RunState::Failed, "exit status 4: no such catalogue")
     );
+    // Between its turn and its start.
+    let run = unique("i");
+    desk.begin("pack", &new(json!({}), &[]), &Asker::default(), &run, epoch())
+        .unwrap();
+    desk.tick(epoch());
+    assert_eq!(desk.run(&run).unwrap().state, RunState::Initializing);
+    desk.signal(&run, Signal::Stop, epoch()).unwrap();
+    let ended = until(&desk, &run, PackageRun::is_over);
+    assert_eq!((ended.state, ended.start), (RunState::Canceled, None));
     let run = unique("w");
     desk.begin("bad", &new(json!({}), &[]), &Asker::default(), &run, epoch())
         .unwrap();

@@ -196,9 +196,14 @@ async fn follow(shared: Arc<Shared>, id: String, mut from: u64, mut page: LogPag
         if over {
             text.push_str(&format!("event: end\ndata: {}\n\n", page.run));
         }
-        // A client that does not read comes back by itself, from where it was.
-        let sent = tokio::time::timeout(BODY_DEADLINE, chunks.send(text.into())).await;
-        if over || !matches!(sent, Ok(Ok(()))) {
+        // An empty piece would end the body. A client that does not read comes back by itself, from where it was.
+        if !text.is_empty() {
+            let sent = tokio::time::timeout(BODY_DEADLINE, chunks.send(text.into())).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return;
+            }
+        }
+        if over {
             return;
         }
         if page.rows.is_empty() {

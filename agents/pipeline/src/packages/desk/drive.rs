@@ -2,7 +2,7 @@
 
 use super::{Desk, DeskError, Inner, io_at, keep};
 use crate::{
-    executors::{AttemptState, Input, Limits, Outcome},
+    executors::{AttemptState, Input, Limits, Outcome, Signal},
     packages::{
         image::fingerprint,
         runs::{PackageRun, RunOutput, progress_of},
@@ -60,8 +60,13 @@ impl Desk {
             }
             RunState::Initializing => {
                 let executor = self.executor(&run.executor)?;
-                let package = self.shelf.show(&run.package)?;
                 let folder = self.folder(&run.id);
+                // A death may have come between its start and the record of it: then it is ended as what runs is.
+                if run.stop_asked && executor.find(&folder.join("attempt"))?.is_none() {
+                    run.go(RunState::Canceled, "stopped before it began", now)?;
+                    return Ok(run);
+                }
+                let package = self.shelf.show(&run.package)?;
                 fs::create_dir_all(&folder).map_err(io_at(&folder))?;
                 let mut spec = self.shelf.attempt(&package, &run.id, &folder.join("attempt"))?;
                 spec.inputs = run
@@ -90,7 +95,11 @@ impl Desk {
                     processes: own.processes.or(house.processes),
                 };
                 executor.prepare(&spec)?;
-                run.ticket = Some(executor.start(&spec, now)?);
+                let ticket = executor.start(&spec, now)?;
+                if run.stop_asked {
+                    executor.signal(&ticket, Signal::Stop, now)?;
+                }
+                run.ticket = Some(ticket);
                 run.go(RunState::Running, "started", now)?;
             }
             RunState::Running | RunState::Paused => {
