@@ -15,7 +15,14 @@
 //! /weblogs/{path}              unpacked weblogs
 //! ```
 
-use super::{Problem, Shared, access::Caller, commands, events::ChannelBody, products, read_only, write_only};
+use super::{
+    Problem, Shared,
+    access::Caller,
+    commands,
+    events::ChannelBody,
+    products,
+    routes::{read_only, write_only},
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
