@@ -82,7 +82,7 @@ async function submit() {
   // Some of our seconds from now, so that the plan can be seen before it is carried out.
   const now = Date.parse((await status()).now);
   const dark = Date.parse(`${new Date(now).toISOString().slice(0, 10)}T19:10:00Z`);
-  const from = Math.max(now + 12_000 * factor, dark);
+  const from = Math.max(now + 8_000 * factor, dark);
   await field("sequences.0.window").fill(utc(from));
   await field("sequences.0.window.1").fill(utc(from + 4 * 3600e3));
   await page.click("#preview");
