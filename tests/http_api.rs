@@ -600,14 +600,19 @@ fn every_device_tells_its_state_its_last_day_and_what_can_be_said_to_it() {
     assert_eq!(list["language"]["mount"]["do"][2], "PARK");
     assert_eq!(list["language"]["station"]["set"], serde_json::json!([]));
     // A minute later there is a second sample; a device that is away leaves a hole.
-    observatory.publish(busy(61));
-    let mut curve = Value::Null;
-    for _ in 0..4000 {
-        curve = get(http.addr, "/api/v1/devices/camera_vis").json()["telemetry"]["temperature_c"].clone();
-        if curve.as_array().is_some_and(|samples| samples.len() == 2) {
-            break;
+    let samples = |count: usize| {
+        for _ in 0..4000 {
+            let told = get(http.addr, "/api/v1/devices/camera_vis").json();
+            let curve = told["telemetry"]["temperature_c"].clone();
+            if curve.as_array().is_some_and(|samples| samples.len() == count) {
+                return curve;
+            }
         }
-    }
+        panic!("there are not {count} samples");
+    };
+    samples(1);
+    observatory.publish(busy(61));
+    let curve = samples(2);
     assert_eq!(
         (&curve[0]["value"], &curve[1]["value"]),
         (&(-19.9).into(), &(-19.9).into()),

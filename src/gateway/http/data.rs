@@ -15,14 +15,21 @@
 //! /weblogs/{path}              unpacked weblogs
 //! ```
 
-use super::{Problem, Shared, access::Caller, commands, events::ChannelBody, products, read_only, write_only};
+use super::{
+    Problem, Shared,
+    access::Caller,
+    commands,
+    events::ChannelBody,
+    products,
+    routes::{read_only, write_only},
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BodySize,
     http::header,
     web::{Bytes, Data, Path as UrlPath, Payload, Query, ServiceConfig, block},
 };
-use alidade_accounts::Permission;
+use alidade_accounts::{Permission, Role};
 use alidade_delivery::{
     books::{Fault, Ledger, MessageState},
     desk::{Desk, Draft},
@@ -386,7 +393,7 @@ async fn give_review(
             let why = format!("{reviewer} is not among this station's reviewers");
             return Err(Problem::forbidden(why));
         }
-        (None, Some(_)) => caller.0.role.name().to_owned(),
+        (None, Some(_)) => reviewing_as(caller.0.role).to_owned(),
         (None, None) => wish.role.unwrap_or_else(|| "reviewer".into()),
     };
     let review = ReviewRequest {
@@ -404,6 +411,15 @@ async fn give_review(
         return Err(Problem::denied(value["error"].as_str().unwrap_or("refused")));
     }
     Ok(answer(JSON, value.to_string()))
+}
+
+/// What the station calls somebody of a role who reviews.
+fn reviewing_as(role: Role) -> &'static str {
+    match role {
+        Role::Administrator => "admin",
+        Role::Operator => "operator",
+        Role::Expert | Role::Observer | Role::Visitor => "reviewer",
+    }
 }
 
 /// Sends the review and waits for its answer; blocks.
@@ -441,4 +457,16 @@ fn call(desk: &DataDesk, review: &ReviewRequest) -> Result<Value, String> {
     Err(format!(
         "no answer from {home} yet: the review is kept and goes out with the link"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_station_knows_everybody_who_may_review() {
+        for role in Role::ALL.iter().filter(|role| role.may(Permission::Review)) {
+            assert!(review::ROLES.contains(&reviewing_as(*role)), "{role}");
+        }
+    }
 }

@@ -119,10 +119,11 @@ struct Wanted {
 
 /// `?text=`: `{"targets": [{"name", "ra_deg", "dec_deg", "from"}]}`, the best first.
 pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let text = folded(&query::<Wanted>(&request)?.text.unwrap_or_default());
+    let text = query::<Wanted>(&request)?.text.unwrap_or_default();
     if text.chars().count() > LONGEST {
         return Err(Problem::bad_request(format!("a name has at most {LONGEST} characters")));
     }
+    let text = folded(&text);
     let mut found: Vec<Named> = shared.catalogue.holding(&text).take(200).cloned().collect();
     if shared.ports.records.is_some() {
         let wanted = text.clone();
