@@ -157,8 +157,8 @@ fn kept() -> Vec<Entry> {
 }
 
 impl House {
-    fn new() -> Self {
-        let mut observatory = Observatory::new("remote-commands");
+    fn new(name: &str) -> Self {
+        let mut observatory = Observatory::new(name);
         let code = observatory.with_people(false);
         let url = format!("sqlite://{}", observatory.folder.join("people.sqlite").display());
         let options = OpenOptions {
@@ -171,7 +171,7 @@ impl House {
         Self {
             observatory,
             gateway,
-            folder: Folder::new("remote-commands"),
+            folder: Folder::new(name),
             token,
         }
     }
@@ -220,7 +220,7 @@ fn token(addr: SocketAddr, code: &str) -> String {
 
 #[test]
 fn every_command_that_touches_the_daemons_state_can_be_asked_of_a_daemon_elsewhere() {
-    let house = House::new();
+    let house = House::new("remote-commands");
     let strategy = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/config/strategies/30-grb-arcmin.toml"
@@ -396,7 +396,7 @@ fn leaf(leaves: &[(String, bool)], arguments: &[&str]) -> Option<String> {
 
 #[test]
 fn a_token_is_taken_from_the_option_a_file_or_the_environment_and_a_wrong_one_says_so() {
-    let house = House::new();
+    let house = House::new("remote-token");
     let url = format!("http://{}", house.gateway.addr);
     let file = house.folder.join("token");
     fs::write(&file, format!("{}\n", house.token)).unwrap();
