@@ -341,6 +341,10 @@ impl Plan {
     /// Starts what can be started.
     fn fill(&mut self, effects: &mut Vec<Effect>) {
         while self.running < self.slots && !self.cancelled {
+            // An iterator's answer comes before anything else: it may take back what the next node waits for.
+            if self.rounds.iter().any(|round| round.turn == Turn::Asked) {
+                return;
+            }
             let Some(node) = self.stack.pop() else { return };
             if self.phase[node] != Phase::Pending || !self.ready(node) {
                 continue;
