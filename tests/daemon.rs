@@ -189,6 +189,20 @@ fn what_was_accepted_survives_kill_9() {
     assert_eq!(cancelled.code, 0, "{}", cancelled.stderr);
     let why = service.ask(&["request", "why", "wish-1-1", "--json"]);
     assert_eq!(json(&why)[0]["state"], "cancelled");
+    // The invariants are judged from where the killed daemon left off: the daemon lives on, and cries nothing out.
+    let at = |service: &Service| json(&service.ask(&["status", "--json"]))["now"].clone();
+    let (mut last, mut turns) = (at(&service), 0);
+    while turns < 3 {
+        let now = at(&service);
+        turns += usize::from(now != last);
+        last = now;
+    }
+    let mut journal = ureq::get(format!("{}/api/v1/journal?limit=1000", service.url))
+        .call()
+        .unwrap();
+    let journal = journal.body_mut().read_to_string().unwrap();
+    assert!(journal.contains("sequence_moved"), "{journal}");
+    assert!(!journal.contains("invariant broken"), "{journal}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use super::{
     Daemon, Surroundings,
     alarms::{AlarmDesk, escalate},
-    commands, delivery,
+    commands,
+    counter::Counter,
+    delivery,
     hearing::{self, Hearing},
     host::Host,
     journal::{Gathered, Outlets, commit},
@@ -35,8 +37,7 @@ use alidade_majordome::agent::release_interrupted;
 use alidade_model::{
     clock::Clock,
     exposure::ExposureOutcome,
-    invariants::{Checker, Limits},
-    journal::{Entry, Fact, Recorder, Severity, Sink},
+    journal::{Fact, Recorder, Severity},
     time::Night,
 };
 use alidade_simulations::{observatory::Observatory, sky, weather::Table};
@@ -99,19 +100,6 @@ impl Supervisor {
     }
 }
 
-/// Counts broken invariants of the journal in production; the next turn raises the alarm.
-#[derive(Clone)]
-struct Counter(Rc<RefCell<(Checker, Vec<String>)>>);
-
-impl Sink for Counter {
-    fn append(&mut self, entry: &Entry) {
-        let mut inner = self.0.borrow_mut();
-        if let Err(broken) = inner.0.entry(entry) {
-            inner.1.push(broken.to_string());
-        }
-    }
-}
-
 async fn live(settings: Settings) -> Result<(), CliError> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
     if settings.http.enabled {
@@ -152,7 +140,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         Some(_) => strategies,
         None => chronicle.with_changes(strategies),
     };
-    let counter = Counter(Rc::new(RefCell::new((Checker::new(Limits::default()), Vec::new()))));
+    let counter = Counter::behind(&restored);
     let hears = Hearing::new(&settings.alerts.expect_every_s, clock.now());
     let recorder = Recorder::new(
         clock.clone(),
@@ -325,11 +313,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let show = async {
         let mut generation = None;
         loop {
-            for broken in std::mem::take(&mut counter.0.borrow_mut().1) {
-                daemon
-                    .recorder
-                    .alarm(Severity::Critical, format!("invariant broken: {broken}"));
-            }
+            counter.cry(&daemon.recorder);
             let view = panorama::snapshot(&daemon, &settings, &identity, &chronicle);
             supervisor.tell(&format!("STATUS={}: {}", view.sentence.doing, view.sentence.why));
             snapshot.send_replace(Arc::new(view));

@@ -23,6 +23,7 @@ pub mod abort;
 pub mod alarms;
 pub mod commands;
 pub mod consult;
+pub mod counter;
 pub mod delivery;
 pub mod devices;
 pub mod guard;

@@ -4,6 +4,7 @@
 //! alarmed). In simulation `truth` is what the simulated hardware really does; live it is what the devices measure.
 
 use crate::{
+    book::Book,
     exposure::{Exposure, ExposureOutcome, FrameKind},
     journal::{Entry, Fact},
     ledger::Ledger,
@@ -115,6 +116,20 @@ impl Checker {
             decided: BTreeSet::new(),
             last_seq: 0,
         }
+    }
+
+    /// Begins in the middle of a journal: behind entry `last_seq`, with the sequences and accounts of `book`, and the
+    /// exposures whose end is not recorded.
+    #[must_use]
+    pub fn behind(mut self, last_seq: u64, book: &Book, open: &[Exposure]) -> Self {
+        self.last_seq = last_seq;
+        self.sequences = book
+            .lines()
+            .map(|line| (line.sequence.id.clone(), line.state))
+            .collect();
+        self.ledger = book.ledger().clone();
+        self.running = open.iter().map(|e| (e.id.clone(), e.clone())).collect();
+        self
     }
 
     /// The daemon is no more, until the next [`Fact::Started`]. A shutter that it left open is nobody's to close until then;
@@ -461,6 +476,30 @@ mod tests {
             .entry(&entry(2, Fact::DeviceRead { device: "mount".into() }))
             .unwrap();
         checker.entry(&entry(3, command)).unwrap();
+    }
+
+    #[test]
+    fn a_checker_that_begins_later_knows_what_was_before() {
+        let exposure = Exposure {
+            id: "e1".into(),
+            sequence: None,
+            channel: "vis".into(),
+            kind: FrameKind::Object,
+            filter: "r".into(),
+            exposure_s: 10.0,
+            binning: 1,
+            started_at: truth(0.0).at,
+        };
+        let lost = Fact::ExposureEnded {
+            exposure: "e1".into(),
+            outcome: ExposureOutcome::Failed { cause: "killed".into() },
+        };
+        let fresh = || Checker::new(Limits::default());
+        assert_eq!(fresh().entry(&entry(41, lost.clone())).unwrap_err().id, "OBS-5");
+        let mut behind = fresh().behind(40, &Book::default(), &[exposure]);
+        assert_eq!(behind.clone().entry(&entry(42, lost.clone())).unwrap_err().id, "OBS-9");
+        behind.entry(&entry(41, lost.clone())).unwrap();
+        assert_eq!(behind.entry(&entry(42, lost)).unwrap_err().id, "OBS-5");
     }
 
     #[test]
