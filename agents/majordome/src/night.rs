@@ -362,7 +362,7 @@ impl NightMachine {
             self.replan("first schedule of the night", view.now, true, effects);
         }
         if !self.darks_taken && self.state == NightState::Preparing {
-            if self.task.is_none() && sky.blocking_down.is_empty() {
+            if self.task.is_none() && sky.blocking_down.is_empty() && !self.operator_pause {
                 self.execute(Task::Darks, effects);
             }
             return;
@@ -400,7 +400,7 @@ impl NightMachine {
     }
 
     fn prepare(&mut self, view: &View, sky: &Circumstances, settings: &NightSettings, effects: &mut Vec<Effect>) {
-        if !view.enclosure_open || self.task.is_some() {
+        if !view.enclosure_open || self.task.is_some() || self.operator_pause {
             return;
         }
         let (high, low) = settings.flats_sun_alt_deg;
@@ -813,6 +813,28 @@ mod tests {
             }
         }
         assert_eq!(given_up, [false, false, true]);
+    }
+
+    #[test]
+    fn calibration_frames_that_an_operator_stopped_stay_stopped_until_the_pause_is_lifted() {
+        let darks = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Execute(Task::Darks)));
+        let mut machine = NightMachine::new(false);
+        let second = |machine: &mut NightMachine, s: f64| machine.look(&view(s, -5.0, true), &settings());
+        let mut begun = false;
+        for s in 0..5 {
+            begun |= darks(&second(&mut machine, f64::from(s)));
+        }
+        assert!(begun && machine.state == NightState::Preparing, "{:?}", machine.state);
+        machine.operator_pause = true;
+        drop(machine.interrupt("aborted by somebody", None));
+        for s in 5..10 {
+            assert!(
+                !darks(&second(&mut machine, f64::from(s))),
+                "they begin again by themselves"
+            );
+        }
+        machine.operator_pause = false;
+        assert!(darks(&second(&mut machine, 10.0)));
     }
 
     #[test]
