@@ -24,7 +24,7 @@ use crate::{
         snapshot::{Mode, Snapshot},
     },
     settings::{DeviceKind, Link, Settings, read_secret},
-    simulate::{connect, night::blocking, plan, survey::Survey},
+    simulate::{connect, night::polite, plan, survey::Survey},
     store::{Durability, OpenOptions, Store},
 };
 use alidade_alerts::{
@@ -154,7 +154,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             Box::new(hears.clone()),
         ],
     );
-    let offload = blocking();
+    let offload = polite();
     let outlets = Outlets {
         file: None,
         lines: lines.clone(),
@@ -190,7 +190,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     .ok_or_else(|| {
         CliError::bad_input("the configuration needs a plc or an enclosure, a mount and a camera for every channel")
     })?;
-    devices.stations.push(Host::watch(&settings, clock.clone(), blocking()));
+    devices.stations.push(Host::watch(&settings, clock.clone(), polite()));
     let stroke = {
         let supervisor = supervisor.clone();
         Rc::new(move || supervisor.tell("WATCHDOG=1")) as Rc<dyn Fn()>
@@ -256,7 +256,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
         recorder.clone(),
         outbox::Outbox {
             data_dir: data_dir.clone(),
-            offload: blocking(),
+            offload: polite(),
             reporter: outbox::reporter(&settings),
             durable: true,
         },

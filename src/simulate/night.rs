@@ -295,15 +295,19 @@ fn mode(pace: Pace) -> Mode {
     }
 }
 
-/// Live and at a pace, writes go to the blocking pool, and long work to threads that give way to all others.
+/// At a pace all work goes to the blocking pool: many virtual seconds go by while a plan is computed.
 pub fn blocking() -> Offload {
-    let prompt = Offload::with(|job| {
+    Offload::with(|job| {
         Box::pin(async move {
             // A job that panics is seen by its caller as lost work.
             drop(tokio::task::spawn_blocking(job).await);
         })
-    });
-    prompt.and_behind(|job| {
+    })
+}
+
+/// Live, writes go to the blocking pool, and long work to threads that give way to all others.
+pub fn polite() -> Offload {
+    blocking().and_behind(|job| {
         Box::pin(async move {
             let (done, over) = tokio::sync::oneshot::channel::<()>();
             let work = move || {

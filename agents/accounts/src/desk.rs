@@ -581,6 +581,13 @@ impl<R: Register> Desk<R> {
 
     /// Changes name and institute of an account.
     pub fn change_profile(&mut self, id: &str, name: &str, institute: &str, by: By<'_>) -> Result<Account, Refused> {
+        let account = self.with_profile(id, name, institute)?;
+        self.apply(&[Change::Update(account.clone())], by.deed("profile", id, "done"))?;
+        Ok(account)
+    }
+
+    /// The account as [`Desk::change_profile`] would leave it; nothing is changed.
+    pub fn with_profile(&mut self, id: &str, name: &str, institute: &str) -> Result<Account, Refused> {
         let mut account = self.find(id)?;
         let wanted = Profile {
             name: name.into(),
@@ -589,7 +596,6 @@ impl<R: Register> Desk<R> {
         };
         let profile = checked(&wanted)?;
         (account.name, account.institute) = (profile.name, profile.institute);
-        self.apply(&[Change::Update(account.clone())], by.deed("profile", id, "done"))?;
         Ok(account)
     }
 

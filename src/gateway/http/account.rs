@@ -393,6 +393,8 @@ pub async fn change_profile(
     let OwnProfile { name, institute } = json_body(&request, payload, LIMIT).await?;
     let headers = request.headers().clone();
     let changed = counter(&shared, &caller, move |desk, by| {
+        // What cannot be a profile is refused as such, whatever was seen before.
+        desk.with_profile(&id, &name, &institute)?;
         // Looked at and changed at the one counter: nobody comes between.
         let seen = validators::tag_of(&face(&account_of(desk, &id)?));
         match seen.and_then(|tag| validators::must_match(&headers, Some(&tag))) {

@@ -121,13 +121,14 @@ pub async fn apply(
 ) -> Result<HttpResponse, Problem> {
     let asked = proposed(&request, payload).await?;
     let board = board(&shared)?;
-    let current = named(&board, &name).map(validators::tag_of).transpose()?;
-    validators::must_match(request.headers(), current.as_deref())?;
     let (strategy, _, _) = alerts::proposed(&asked.text, &board.strategies).map_err(|lines| faulty(&lines))?;
     if strategy.name != *name {
         let told = format!("the text is of the strategy {}, the address of {name}", strategy.name);
         return Err(Problem::bad_request(told));
     }
+    // What is no strategy at all is refused as such, whatever was seen before.
+    let current = named(&board, &name).map(validators::tag_of).transpose()?;
+    validators::must_match(request.headers(), current.as_deref())?;
     commands::send_and_answer(&shared, GatewayCommand::ChangeStrategy(asked.text), &caller).await
 }
 
