@@ -20,8 +20,10 @@ use serde::Deserialize;
 use serde_json::json;
 use std::{fmt::Write, sync::Arc};
 
-/// A strategy is a page of text.
-const STRATEGY_LIMIT: usize = 128 * 1024;
+/// Largest body that brings the text of a strategy, bytes.
+const STRATEGY_LIMIT: usize = 1 << 20;
+/// Longest text of a strategy, characters; in JSON each may take twelve bytes.
+const LONGEST_TEXT: usize = 65_536;
 /// Days that a dry run looks back when it is not told.
 const DAYS: f64 = 30.0;
 
@@ -84,7 +86,15 @@ fn faulty(lines: &[String]) -> Problem {
 }
 
 async fn proposed(request: &HttpRequest, payload: Payload) -> Result<Proposed, Problem> {
-    commands::json_body(request, payload, STRATEGY_LIMIT).await
+    let asked: Proposed = commands::json_body(request, payload, STRATEGY_LIMIT).await?;
+    let long = asked.text.chars().count();
+    if (1..=LONGEST_TEXT).contains(&long) {
+        Ok(asked)
+    } else {
+        Err(Problem::bad_request(format!(
+            "text: {long} characters are outside 1 to {LONGEST_TEXT}"
+        )))
+    }
 }
 
 /// `{"text": "...", "days": 30}`: what the strategy would have made of past alerts. Changes nothing.
