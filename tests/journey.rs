@@ -9,25 +9,12 @@ mod browser;
 mod command;
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
+#[path = "support/served_night.rs"]
+mod served_night;
 
-use command::{Folder, alidade, say};
+use command::{Folder, say};
 use serde_json::Value;
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Stdio},
-};
-
-/// Ends the night with the test, whatever the test ends with.
-struct Night(Child);
-
-impl Drop for Night {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+use std::{fs, path::Path};
 
 /// The shipped night with the burst, begun a little before dark, with the burst in the evening and hours to spare at its end.
 fn evening(folder: &Folder) -> String {
@@ -61,24 +48,17 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     let upload = folder.join("image.fits");
     fs::write(&upload, vec![b' '; 9_000_000]).unwrap();
     let address = format!("127.0.0.1:{}", mosquitto::free_port());
-    let mut child = alidade()
-        .args([
-            "simulate",
-            &scenario,
-            "--pace",
-            "600x",
-            "--serve",
-            &address,
-            "--accounts",
-        ])
-        .args(["--out", &folder.join("out")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap());
-    let night = Night(child);
-    let mut lines = said.lines().map_while(Result::ok);
+    let out = folder.join("out");
+    let (mut night, mut lines) = served_night::begin(&[
+        &scenario,
+        "--pace",
+        "600x",
+        "--serve",
+        &address,
+        "--accounts",
+        "--out",
+        &out,
+    ]);
     let code = lines
         .find_map(|line| Some(line.split_once("with the code ")?.1.trim().to_owned()))
         .expect("the code of the first administrator is told");
@@ -102,9 +82,10 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
         (&status["safety"]["state"], &status["enclosure"]["state"]),
         (&"latched".into(), &"closed".into())
     );
+    assert!(night.goes_on(), "an invariant was broken");
     drop(night);
     drop(terminal.join());
-    let journal = fs::read_to_string(Path::new(&folder.join("out")).join("journal.ndjson")).unwrap();
+    let journal = fs::read_to_string(Path::new(&out).join("journal.ndjson")).unwrap();
     assert!(
         !journal.contains("\"fact\":\"invariant_broken\""),
         "an invariant was broken"

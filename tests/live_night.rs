@@ -8,24 +8,11 @@ mod browser;
 mod command;
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
+#[path = "support/served_night.rs"]
+mod served_night;
 
-use command::{Folder, alidade, say};
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Stdio},
-};
-
-/// Ends the night with the test, whatever the test ends with.
-struct Night(Child);
-
-impl Drop for Night {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+use command::{Folder, say};
+use std::{fs, path::Path};
 
 #[test]
 fn a_night_at_a_pace_is_on_the_terminal_the_page_and_the_command_line() {
@@ -39,24 +26,8 @@ fn a_night_at_a_pace_is_on_the_terminal_the_page_and_the_command_line() {
     fs::write(&file, text.replace("2026-03-14T16:40:00Z", "2026-03-14T18:40:00Z")).unwrap();
     let port = mosquitto::free_port();
     let (address, out) = (format!("127.0.0.1:{port}"), folder.join("out"));
-    let mut child = alidade()
-        .args([
-            "simulate",
-            &scenario.display().to_string(),
-            "--pace",
-            "60x",
-            "--serve",
-            &address,
-            "--out",
-            &out,
-        ])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let said = BufReader::new(child.stderr.take().unwrap());
-    let night = Night(child);
-    let mut lines = said.lines().map_while(Result::ok);
+    let scenario = scenario.display().to_string();
+    let (mut night, mut lines) = served_night::begin(&[&scenario, "--pace", "60x", "--serve", &address, "--out", &out]);
     assert!(lines.any(|line| line.contains(&address)), "the address is told");
     // Somebody must read on, or the night would wait for its terminal.
     let terminal = std::thread::spawn(move || lines.collect::<Vec<String>>());
@@ -66,6 +37,7 @@ fn a_night_at_a_pace_is_on_the_terminal_the_page_and_the_command_line() {
     let status = say(&["status", "--url", &url]);
     assert_eq!(status.code, 0, "{}", status.stderr);
     assert!(status.stdout.contains("roof     open"), "{}", status.stdout);
+    assert!(night.goes_on(), "an invariant was broken");
     drop(night);
     let told = terminal.join().unwrap().join("\n");
     assert!(told.contains("observing") && told.contains("; next "), "{told}");

@@ -5,31 +5,16 @@
 
 #[path = "../../drivers/tests/support/indi.rs"]
 mod indi;
+#[path = "support/mount.rs"]
+mod mount;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
-use alidade_scheduling::{Site, ephemeris};
-use alidade_simulations::{
-    devices::mount::MountConfig,
-    observatory::{Observatory, ObservatoryConfig},
-    world::{Pixels, Renderer, Shot},
-};
+use alidade_scheduling::ephemeris;
 use indi::Server;
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use support::Running;
 use tokio::{io::AsyncWriteExt, task::LocalSet};
-
-struct Dark;
-
-impl Renderer for Dark {
-    fn render(&mut self, _: &Shot) -> Pixels {
-        Pixels {
-            width: 0,
-            height: 0,
-            adu: Vec::new(),
-        }
-    }
-}
 
 /// Asks a blocking question beside the simulator, until its answer is as wanted.
 async fn until(server: &Rc<Server>, what: &str, mut so: impl FnMut(&Server) -> bool) {
@@ -54,20 +39,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
             .unwrap();
         LocalSet::new().block_on(&runtime, async move {
             let clock = Running::clock();
-            let config = ObservatoryConfig {
-                site: Site::new(43.93, 5.71, 650.0),
-                plc: Default::default(),
-                mount: MountConfig {
-                    slew_deg_s: 20.0,
-                    settle_s: 0.5,
-                    ..MountConfig::default()
-                },
-                channels: BTreeMap::new(),
-                slit_half_width_deg: 8.0,
-                best_focus: (20_000.0, -40.0),
-            };
-            let weather = alidade_simulations::weather::Table::calm(clock.now());
-            let observatory = Observatory::new(config, clock, Box::new(weather), Box::new(Dark), 1);
+            let observatory = mount::observatory(clock, 20.0);
             // The basic driver knows no parking: somebody wakes the mount beside it, on a line of its own.
             let mut line = observatory.connector("mount").connect().await.unwrap();
             line.write_all(b":hW#").await.unwrap();
@@ -95,7 +67,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
         .await;
         // A place that is high now: one hour east of the meridian.
         let now = Running::clock().now();
-        let lst = ephemeris::lst_deg(&Site::new(43.93, 5.71, 650.0), now.chrono());
+        let lst = ephemeris::lst_deg(&mount::site(), now.chrono());
         let ra_h = (lst / 15.0 + 1.0).rem_euclid(24.0);
         server.set("LX200 Basic.ON_COORD_SET.TRACK=On");
         server.set(&format!("LX200 Basic.EQUATORIAL_EOD_COORD.RA;DEC={ra_h:.4};40.0"));

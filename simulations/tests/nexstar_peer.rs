@@ -5,6 +5,8 @@
 
 #[path = "../../drivers/tests/support/indi.rs"]
 mod indi;
+#[path = "support/mount.rs"]
+mod mount;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
@@ -15,54 +17,23 @@ use alidade_drivers::{
     transport::{SerialConnector, SharedConnector},
 };
 use alidade_model::{clock::Clock, states::MountState};
-use alidade_scheduling::{Site, ephemeris};
+use alidade_scheduling::ephemeris;
 use alidade_simulations::{
-    devices::mount::MountConfig,
     faults::{Fault, FaultKind},
-    observatory::{HardwareTruth, Observatory, ObservatoryConfig},
-    world::{Pixels, Renderer, Shot},
+    observatory::{HardwareTruth, Observatory},
 };
 use indi::Server;
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use support::{Running, live, lost, seen};
 use tokio::task::LocalSet;
 
-struct Dark;
-
-impl Renderer for Dark {
-    fn render(&mut self, _: &Shot) -> Pixels {
-        Pixels {
-            width: 0,
-            height: 0,
-            adu: Vec::new(),
-        }
-    }
-}
-
-fn site() -> Site {
-    Site::new(43.93, 5.71, 650.0)
-}
-
 fn observatory(clock: Rc<dyn Clock>) -> Rc<Observatory> {
-    let config = ObservatoryConfig {
-        site: site(),
-        plc: Default::default(),
-        mount: MountConfig {
-            slew_deg_s: 40.0,
-            settle_s: 0.5,
-            ..MountConfig::default()
-        },
-        channels: BTreeMap::new(),
-        slit_half_width_deg: 8.0,
-        best_focus: (20_000.0, -40.0),
-    };
-    let weather = alidade_simulations::weather::Table::calm(clock.now());
-    Observatory::new(config, clock, Box::new(weather), Box::new(Dark), 1)
+    mount::observatory(clock, 40.0)
 }
 
 /// Right ascension that stands one hour east of the meridian, degrees.
 fn high(clock: &dyn Clock) -> f64 {
-    (ephemeris::lst_deg(&site(), clock.now().chrono()) + 15.0).rem_euclid(360.0)
+    (ephemeris::lst_deg(&mount::site(), clock.now().chrono()) + 15.0).rem_euclid(360.0)
 }
 
 /// A night's worth of orders over one line.

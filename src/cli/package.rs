@@ -3,7 +3,7 @@
 
 use super::{
     CliError,
-    remote::{DaemonArgs, Remote, ServerArgs, for_people, part},
+    remote::{Remote, ServerArgs, for_people, part},
 };
 use crate::{clock::utc_now, settings::Settings};
 use alidade_model::time::UtcTime;
@@ -42,16 +42,6 @@ impl PackageArgs {
             daemon: daemon.clone(),
             json,
         }
-    }
-
-    /// The daemon that was named, or the configuration's.
-    fn the_daemon(&self) -> Result<Remote, CliError> {
-        Remote::of(&DaemonArgs {
-            config: self.config.clone(),
-            url: self.daemon.server.clone(),
-            token_file: self.daemon.token_file.clone(),
-            token: self.daemon.token.clone(),
-        })
     }
 }
 
@@ -149,7 +139,7 @@ pub fn run(args: &PackageArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
 
 /// What only the daemon can do; none for the other commands.
 fn by_daemon(args: &PackageArgs) -> Result<Option<String>, CliError> {
-    let daemon = || args.the_daemon();
+    let daemon = || Remote::of(&args.daemon.or_of(args.config.clone()));
     let signal =
         |run: &str, word: &str| daemon()?.post(&format!("/api/v1/package-runs/{}/{word}", part(run)), &json!({}));
     let run = match &args.command {

@@ -46,13 +46,17 @@ pub struct ServerArgs {
 impl ServerArgs {
     /// The daemon that was named, if one was.
     pub fn elsewhere(&self) -> Result<Option<Remote>, CliError> {
-        let args = DaemonArgs {
-            config: PathBuf::new(),
+        self.or_of(PathBuf::new()).elsewhere()
+    }
+
+    /// The daemon that was named, or else that of a configuration.
+    pub fn or_of(&self, config: PathBuf) -> DaemonArgs {
+        DaemonArgs {
+            config,
             url: self.server.clone(),
             token_file: self.token_file.clone(),
             token: self.token.clone(),
-        };
-        args.elsewhere()
+        }
     }
 }
 

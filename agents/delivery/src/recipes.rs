@@ -141,7 +141,8 @@ fn failed(what: &Path) -> impl Fn(std::io::Error) -> Failed {
     move |cause| Failed::Error(format!("{what}: {cause}"))
 }
 
-fn write_report(request: &RunRequest, products: usize, topics: &[(&str, f64)]) -> Result<(), Failed> {
+/// Writes the report of a run into its products folder, which exists.
+pub fn write_report(request: &RunRequest, products: usize, topics: &[(&str, f64)]) -> Result<(), Failed> {
     let stamp = products::timestamp(request.stamp);
     let text = report::write(&report::Facts {
         program: &request.program,

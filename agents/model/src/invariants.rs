@@ -478,9 +478,8 @@ mod tests {
         checker.entry(&entry(3, command)).unwrap();
     }
 
-    #[test]
-    fn a_checker_that_begins_later_knows_what_was_before() {
-        let exposure = Exposure {
+    fn exposure() -> Exposure {
+        Exposure {
             id: "e1".into(),
             sequence: None,
             channel: "vis".into(),
@@ -489,7 +488,12 @@ mod tests {
             exposure_s: 10.0,
             binning: 1,
             started_at: truth(0.0).at,
-        };
+        }
+    }
+
+    #[test]
+    fn a_checker_that_begins_later_knows_what_was_before() {
+        let exposure = exposure();
         let lost = Fact::ExposureEnded {
             exposure: "e1".into(),
             outcome: ExposureOutcome::Failed { cause: "killed".into() },
@@ -505,16 +509,7 @@ mod tests {
     #[test]
     fn an_exposure_ends_once() {
         let mut checker = Checker::new(Limits::default());
-        let exposure = Exposure {
-            id: "e1".into(),
-            sequence: None,
-            channel: "vis".into(),
-            kind: FrameKind::Object,
-            filter: "r".into(),
-            exposure_s: 10.0,
-            binning: 1,
-            started_at: truth(0.0).at,
-        };
+        let exposure = exposure();
         checker.entry(&entry(1, Fact::ExposureStarted { exposure })).unwrap();
         assert_eq!(checker.finish(&BTreeMap::new()).unwrap_err().id, "OBS-5");
         let end = Fact::ExposureEnded {

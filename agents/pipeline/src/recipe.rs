@@ -18,8 +18,8 @@ use crate::{
 use alidade_delivery::{
     manifest,
     products::{self, Role as FileRole},
-    recipes::{Failed, Recipes, RunRequest},
-    report, unit, weblog,
+    recipes::{Failed, Recipes, RunRequest, write_report},
+    unit, weblog,
 };
 use alidade_model::states::RunState;
 use serde_json::json;
@@ -160,17 +160,7 @@ impl PipelineRecipes {
         if count(FileRole::Report) == 0 {
             let scores = scores(&attempts);
             let topics: Vec<(&str, f64)> = scores.iter().map(|(name, score)| (name.as_str(), *score)).collect();
-            let text = report::write(&report::Facts {
-                program: &request.program,
-                unit: &request.unit,
-                recipe: &request.recipe,
-                executive: &request.executive,
-                timestamp: &stamp,
-                products: files.len(),
-                topics: &topics,
-            });
-            let path = folder.join(products::report_name(&request.unit, &stamp));
-            fs::write(&path, text).map_err(io(&path))?;
+            write_report(request, files.len(), &topics)?;
         }
         if count(FileRole::Weblog) == 0 {
             let log = store.log(&run.id, 0, LINES).map_err(error)?;

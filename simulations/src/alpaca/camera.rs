@@ -83,6 +83,12 @@ const CANNOT: [&str; 5] = [
     "canstopexposure",
 ];
 
+/// What this camera's client has left behind.
+fn setup(server: &Server, offer: &Offer) -> Setup {
+    let memory = server.memory.borrow();
+    memory.cameras.get(&offer.number).cloned().unwrap_or_default()
+}
+
 /// State word, temperature and set point.
 async fn status(server: &Server, device: &str) -> Result<(String, f64, f64), Fault> {
     let answer = server.grammar(device, "GET STATUS").await?;
@@ -109,13 +115,7 @@ pub async fn member(server: &Server, offer: &Offer, member: &str, call: &Call) -
         return command(server, offer, member, call).await;
     }
     let device = &offer.device;
-    let setup = server
-        .memory
-        .borrow()
-        .cameras
-        .get(&offer.number)
-        .cloned()
-        .unwrap_or_default();
+    let setup = setup(server, offer);
     let order = || {
         setup
             .order
@@ -225,13 +225,7 @@ async fn expose(server: &Server, offer: &Offer, call: &Call) -> Result<Value, Fa
         return Err(invalid_value(format!("exposure of {exposure_s} s")));
     }
     let whole = sensor(server, &offer.device).await?;
-    let setup = server
-        .memory
-        .borrow()
-        .cameras
-        .get(&offer.number)
-        .cloned()
-        .unwrap_or_default();
+    let setup = setup(server, offer);
     let binning = setup.binning.unwrap_or(1);
     let full = (whole.0 / binning, whole.1 / binning);
     let size = setup.size.unwrap_or(full);
@@ -293,13 +287,7 @@ pub async fn image(server: &Server, offer: &Offer, call: &Call) -> Answer {
 
 /// The picture of the last order; fetched from the camera once, and kept until the next exposure.
 async fn picture(server: &Server, offer: &Offer) -> Result<Rc<Picture>, Fault> {
-    let setup = server
-        .memory
-        .borrow()
-        .cameras
-        .get(&offer.number)
-        .cloned()
-        .unwrap_or_default();
+    let setup = setup(server, offer);
     if let Some(picture) = setup.picture {
         return Ok(picture);
     }

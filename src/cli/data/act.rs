@@ -96,24 +96,15 @@ fn absolute(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
 fn review(office: &mut Office, command: &DataCommand, stdout: &mut dyn Write) -> Result<Value, CliError> {
     let DataCommand::Review {
         unit,
-        pass,
-        semipass,
-        fail,
-        cancel,
         comment,
         reviewer,
         role,
+        ..
     } = command
     else {
         return Ok(Value::Null);
     };
-    let verdict = match (pass, semipass, fail, cancel) {
-        (true, ..) => Verdict::Pass,
-        (_, true, ..) => Verdict::SemiPass,
-        (_, _, true, _) => Verdict::Fail,
-        (.., true) => Verdict::Cancel,
-        _ => Verdict::Begin,
-    };
+    let verdict = command.verdict();
     let reviewer = reviewer.clone().unwrap_or_else(login);
     let role = match office.opened.file.reviewers.get(&reviewer) {
         Some(role) => role.clone(),

@@ -32,24 +32,12 @@ pub fn run(command: &DataCommand, remote: &Remote, as_json: bool) -> Result<Stri
         DataCommand::Prov { unit } => return Ok(format!("{:#}\n", remote.get(&of_unit("prov", unit))?)),
         DataCommand::Review {
             unit,
-            pass,
-            semipass,
-            fail,
-            cancel,
             comment,
             reviewer,
             role,
+            ..
         } => {
-            let verdicts = [
-                ("pass", pass),
-                ("semipass", semipass),
-                ("fail", fail),
-                ("cancel", cancel),
-            ];
-            let verdict = verdicts
-                .iter()
-                .find(|(_, given)| **given)
-                .map_or("begin", |(name, _)| *name);
+            let verdict = command.verdict();
             let login = || std::env::var("USER").unwrap_or_default();
             let reviewer = reviewer.clone().unwrap_or_else(login);
             let body =

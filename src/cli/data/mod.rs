@@ -22,7 +22,7 @@ pub use office::{Office, of_settings};
 
 use super::{CliError, remote::ServerArgs};
 use crate::daemon::delivery::run as keep_running;
-use alidade_delivery::selector;
+use alidade_delivery::{review::Verdict, selector};
 use serde_json::Value;
 use std::{
     io::Write,
@@ -189,6 +189,19 @@ pub enum DataCommand {
 pub enum Wish {
     Pause,
     Resume,
+}
+
+impl DataCommand {
+    /// What a review says; without a verdict it begins.
+    fn verdict(&self) -> Verdict {
+        match self {
+            DataCommand::Review { pass: true, .. } => Verdict::Pass,
+            DataCommand::Review { semipass: true, .. } => Verdict::SemiPass,
+            DataCommand::Review { fail: true, .. } => Verdict::Fail,
+            DataCommand::Review { cancel: true, .. } => Verdict::Cancel,
+            _ => Verdict::Begin,
+        }
+    }
 }
 
 pub fn run(args: &DataArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {

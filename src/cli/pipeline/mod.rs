@@ -366,12 +366,7 @@ fn start(shared: &Shared, args: &RunArgs) -> Result<u8, CliError> {
                 "--dry-run and --daemon: the daemon does no dry runs",
             ));
         }
-        let daemon = super::remote::DaemonArgs {
-            config: shared.config.clone(),
-            url: shared.daemon.server.clone(),
-            token_file: shared.daemon.token_file.clone(),
-            token: shared.daemon.token.clone(),
-        };
+        let daemon = shared.daemon.or_of(shared.config.clone());
         let body = serde_json::to_value(&request).map_err(|e| CliError::failed(e.to_string()))?;
         let answer = Remote::of(&daemon)?.post("/api/v1/runs", &body)?;
         return document(&answer);
