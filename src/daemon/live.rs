@@ -102,9 +102,10 @@ impl Supervisor {
 
 async fn live(settings: Settings) -> Result<(), CliError> {
     let failed = |e: &dyn std::fmt::Display| CliError::failed(e.to_string());
-    if settings.http.enabled {
-        http::probe(settings.http.listen).map_err(|e| CliError::bad_input(e.to_string()))?;
-    }
+    let door = match settings.http.enabled {
+        true => Some(http::Door::open(settings.http.listen).map_err(|e| CliError::bad_input(e.to_string()))?),
+        false => None,
+    };
     let supervisor = Supervisor::from_environment();
     let clock: Rc<dyn Clock> = Rc::new(SystemClock);
     let strategies = plan::strategies(settings.alerts.strategies.as_deref())?;
@@ -267,7 +268,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     // Kept to the end of the daemon: it drives the runs.
     let driven = super::packages::open(&data_dir, &settings.database.url, &settings.storage.package_executors);
     let driven = driven.map_err(|cause| eprintln!("no packages: {cause}")).ok();
-    let _http = if settings.http.enabled {
+    let _http = if let Some(door) = &door {
         let records = Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?;
         let records = Arc::new(records);
         let ports = http::HttpPorts {
@@ -291,7 +292,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             at_the_machine: settings.accounts.at_the_machine,
             https: settings.http.https,
         };
-        let server = http::serve(settings.http.listen, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
+        let server = http::serve_at(door, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
         eprintln!("dashboard on http://{}", server.addr);
         Some(server)
     } else {

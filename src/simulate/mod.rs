@@ -20,7 +20,7 @@ pub mod pace;
 pub mod plan;
 pub mod survey;
 
-use crate::error::CliError;
+use crate::{error::CliError, gateway::http};
 use night::{NightOutcome, Serving};
 use pace::Pace;
 use plan::{FaultSource, NightPlan, Scratch};
@@ -126,9 +126,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
     if args.accounts && args.nights != 1 {
         return Err(CliError::bad_input("--accounts goes with one night"));
     }
-    if let Some(address) = args.serve {
-        crate::gateway::http::probe(address).map_err(|e| CliError::bad_input(e.to_string()))?;
-    }
+    let door = args.serve.map(http::Door::open).transpose();
+    let door = door.map_err(|e| CliError::bad_input(e.to_string()))?;
     let mut report = RunReport {
         scenario: args.scenario.display().to_string(),
         seed: args.seed,
@@ -149,8 +148,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         };
         let plan = NightPlan::prepare(&own, seed, pixels)?;
         let faults = plan.faults.len() as u64;
-        let serving = args.serve.map(|address| Serving {
-            address,
+        let serving = door.as_ref().map(|door| Serving {
+            door,
             accounts: args.accounts,
         });
         let outcome = night::run(plan, args.pace, serving, !args.json && args.nights == 1)?;

@@ -49,7 +49,6 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
     io::{IsTerminal, Write},
-    net::SocketAddr,
     rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
@@ -61,8 +60,8 @@ use tokio::{
 
 /// The dashboard of a running simulation.
 #[derive(Debug, Clone, Copy)]
-pub struct Serving {
-    pub address: SocketAddr,
+pub struct Serving<'a> {
+    pub door: &'a http::Door,
     /// People log in; without it whoever is at the machine is an operator.
     pub accounts: bool,
 }
@@ -75,7 +74,12 @@ pub struct NightOutcome {
 }
 
 /// Runs one night to its end.
-pub fn run(plan: NightPlan, pace: Pace, serving: Option<Serving>, talkative: bool) -> Result<NightOutcome, CliError> {
+pub fn run(
+    plan: NightPlan,
+    pace: Pace,
+    serving: Option<Serving<'_>>,
+    talkative: bool,
+) -> Result<NightOutcome, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -131,7 +135,7 @@ enum End {
 async fn night(
     plan: NightPlan,
     pace: Pace,
-    serving: Option<Serving>,
+    serving: Option<Serving<'_>>,
     talkative: bool,
 ) -> Result<NightOutcome, CliError> {
     let clock: Rc<dyn Clock> = Rc::new(TokioClock::starting_at(plan.scenario.start));
@@ -195,15 +199,12 @@ async fn night(
     let store = Arc::new(Mutex::new(store));
     let (calls, mut commands) = mpsc::channel(64);
     let offices = match serving {
-        Some(Serving {
-            address,
-            accounts: true,
-        }) => Some(Offices::open(&plan, address)?),
+        Some(Serving { door, accounts: true }) => Some(Offices::open(&plan, door.addr)?),
         _ => None,
     };
     let _server = match serving {
         None => None,
-        Some(Serving { address, .. }) => {
+        Some(Serving { door, .. }) => {
             let ports = http::HttpPorts {
                 snapshot: snapshots,
                 journal: lines.clone(),
@@ -229,7 +230,7 @@ async fn night(
                 Some(offices) => offices.furnish(ports),
                 None => ports,
             };
-            let server = http::serve(address, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
+            let server = http::serve_at(door, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
             eprintln!("dashboard on http://{}", server.addr);
             Some(server)
         }

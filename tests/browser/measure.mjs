@@ -10,11 +10,14 @@ const COMMANDS = 40;
 const quantile = (values, share) => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))];
 const median = (values) => quantile(values, 0.5);
 
+const say = (text) => console.error(`${(performance.now() / 1000).toFixed(1)} s  ${text}`);
+
 // Every file of the dashboard once, and what each page loads before it is live.
 async function weights(pages) {
   const sizes = new Map();
   const rows = {};
   for (const path of pages) {
+    say(path);
     const { context, page } = await open(() => true);
     const bodies = [];
     page.on("response", (response) => {
@@ -26,7 +29,9 @@ async function weights(pages) {
       const begun = performance.now();
       await page.goto(`${address}${path}`);
       const live = await page.waitForSelector('#link[data-link="live"]', { timeout: 10000 }).catch(() => null);
-      if (live) lives.push(performance.now() - begun);
+      // A page without a link of its own (the account's) is never live.
+      if (!live) break;
+      lives.push(performance.now() - begun);
     }
     const own = new Map();
     for (const one of (await Promise.all(bodies)).filter(Boolean)) own.set(one[0], one);
@@ -45,6 +50,7 @@ async function weights(pages) {
 
 // From the moment a command is sent to its fact in the journal of the page.
 async function latencies() {
+  say("commands");
   const { context, page } = await open(() => true);
   await page.goto(address);
   await page.waitForSelector('#link[data-link="live"]');
@@ -75,6 +81,7 @@ async function latencies() {
 }
 
 async function memory() {
+  say("soak");
   const { context, page } = await open(() => true);
   const session = await context.newCDPSession(page);
   const used = async () => {

@@ -220,28 +220,43 @@ struct Shared {
     stop: watch::Receiver<bool>,
 }
 
-fn bind(addr: SocketAddr) -> Result<TcpListener, GatewayError> {
-    TcpListener::bind(addr).map_err(|cause| match cause.kind() {
-        io::ErrorKind::AddrInUse => GatewayError::PortInUse { addr },
-        _ => GatewayError::Listen { addr, cause },
-    })
+/// The place where people will knock. Opened before anything else is changed: an address in use is found out at once, and
+/// who comes early waits until [`serve_at`] answers instead of being turned away.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    /// Where it is, with the port the system chose if none was named.
+    pub addr: SocketAddr,
 }
 
-/// Says whether [`serve`] would find its address free; to be asked before anything is changed.
-pub fn probe(addr: SocketAddr) -> Result<(), GatewayError> {
-    bind(addr).map(drop)
+impl Door {
+    pub fn open(addr: SocketAddr) -> Result<Self, GatewayError> {
+        let listener = TcpListener::bind(addr).map_err(|cause| match cause.kind() {
+            io::ErrorKind::AddrInUse => GatewayError::PortInUse { addr },
+            _ => GatewayError::Listen { addr, cause },
+        })?;
+        let addr = listener
+            .local_addr()
+            .map_err(|cause| GatewayError::Listen { addr, cause })?;
+        Ok(Self { listener, addr })
+    }
 }
 
-/// Starts the gateway in its own thread; returns when it listens.
+/// Starts the gateway at an address; see [`serve_at`].
 pub fn serve(addr: SocketAddr, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
+    serve_at(&Door::open(addr)?, ports)
+}
+
+/// Starts the gateway in its own thread; returns when it answers.
+pub fn serve_at(door: &Door, ports: HttpPorts) -> Result<HttpHandle, GatewayError> {
     let file = ports
         .settings
         .as_ref()
         .and_then(|settings| settings.storage.targets.clone());
     let catalogue = targets::Catalogue::load(file.as_deref()).map_err(GatewayError::Targets)?;
-    let listener = bind(addr)?;
-    let failed = |cause| GatewayError::Listen { addr, cause };
-    let bound = listener.local_addr().map_err(failed)?;
+    let bound = door.addr;
+    let failed = |cause| GatewayError::Listen { addr: bound, cause };
+    let listener = door.listener.try_clone().map_err(failed)?;
     let (stop, stopped) = watch::channel(false);
     let (started, starting) = std::sync::mpsc::channel();
     // Subscribed here, so that nothing is missed between the return of this function and the first poll.
