@@ -12,13 +12,12 @@ use alidade_pipeline::{
     descriptor::load::Collection,
     executors::{BubblewrapExecutor, Executor, ProcessExecutor, SlurmExecutor},
     memory::MemoryStore,
-    plan::{Planned, RunPlan, RunRequest},
+    plan::{Frozen, Planned, RunPlan, RunRequest},
     port::{RunFilter, RunReads, RunRecord, RunWrites, StoreFault},
     recipe::Works,
     runner::{self, RunFault, Surroundings},
     task::NativeTask,
 };
-use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -158,7 +157,7 @@ impl Workshop {
     /// tasks that ask for it fail with that reason.
     fn surroundings_of(&self, store: &mut dyn RunWrites, id: &str) -> Result<Surroundings, ProcessingError> {
         let mut around = self.surroundings();
-        if let Some(plan) = store.run(id)?.and_then(|run| RunPlan::deserialize(&run.plan).ok()) {
+        if let Some(plan) = store.run(id)?.and_then(|run| run.plan.thaw().ok()) {
             for cause in equip(&mut around, &plan) {
                 tracing::warn!(run = id, cause, "an executor is missing");
             }
@@ -172,10 +171,10 @@ impl Workshop {
             pipeline: Some(planned.pipeline.clone()),
             subject: planned.subject.clone(),
             open: true,
-            packages: false,
             limit: 100,
+            ..RunFilter::default()
         };
-        let plan = serde_json::to_value(&planned.plan).map_err(|e| ProcessingError::Failed(e.to_string()))?;
+        let plan = Frozen::of(&planned.plan).map_err(|e| ProcessingError::Failed(e.to_string()))?;
         let root = self.surroundings().root;
         let fits =
             |run: &RunRecord| run.plan == plan && run.subject == planned.subject && !runner::is_owned(&root, &run.id);
@@ -246,7 +245,7 @@ impl Workshop {
         let root = self.surroundings().root;
         let mut all = store.runs(&filter)?;
         // The nightly frames have no plan: their agent goes on with them.
-        all.retain(|run| run.plan.is_object() && !runner::is_owned(&root, &run.id));
+        all.retain(|run| run.plan.is_plan() && !runner::is_owned(&root, &run.id));
         all.reverse();
         Ok(all)
     }

@@ -11,12 +11,6 @@ mod observatory;
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use alidade::{
-    daemon::pipelines::conduct,
-    gateway::http::serve,
-    settings::Settings,
-    store::{Durability, OpenOptions, Store},
-};
 use command::{Folder, Said, alidade, said};
 use observatory::Observatory;
 use postgres::Postgres;
@@ -24,7 +18,6 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -285,21 +278,9 @@ fn a_command_runs_by_the_executor_that_its_plugin_names_and_an_unknown_one_is_re
 
 #[test]
 fn a_run_asked_for_over_http_is_followed_line_by_line_to_its_end() {
-    let observatory = Observatory::new("pipe-http");
-    let url = format!("sqlite:{}", observatory.folder.join("runs.sqlite").display());
-    let options = OpenOptions {
-        migrate: true,
-        durability: Durability::Relaxed,
-    };
-    drop(Store::open(&url, options).unwrap());
-    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulated.toml");
-    let mut settings = Settings::load_with(&site, BTreeMap::new()).unwrap();
-    settings.database.url = url;
-    settings.storage.data_dir = observatory.folder.clone();
-    settings.storage.pipelines = examples();
-    let mut ports = observatory.ports();
-    ports.pipelines = Some(conduct(&settings));
-    let gateway = serve(SocketAddr::from(([127, 0, 0, 1], 0)), ports).unwrap();
+    let mut observatory = Observatory::new("pipe-http");
+    observatory.with_pipelines();
+    let gateway = observatory.serve_anywhere();
     let addr = gateway.addr;
 
     assert!(http::get(addr, "/api/v1/pipelines").text().contains("measures"));

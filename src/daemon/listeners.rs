@@ -53,6 +53,7 @@ fn listen_to_kafka(
     settings.brokers.clone_from(&kafka.brokers);
     settings.heartbeat = Some(kafka.heartbeat.clone()).filter(|topic| !topic.is_empty());
     settings.silence = Duration::from_secs_f64(kafka.silence_s);
+    settings.fetch_wait = Duration::from_millis(kafka.fetch_wait_ms.into());
     match (&kafka.client_id, &mut settings.login) {
         (Some(_), Some(login)) => login.token_url.clone_from(&kafka.token_url),
         _ => (settings.login, settings.tls) = (None, Tls::Off),

@@ -8,7 +8,8 @@ use crate::{
     store::{Durability, OpenOptions, Store},
 };
 use alidade_pipeline::{
-    plan::RunRequest,
+    packages::Asker,
+    plan::{Planned, RunRequest},
     port::{Role, RunFilter, RunReads, RunRecord, StoreFault},
     runner::RunFault,
 };
@@ -122,15 +123,6 @@ fn refused(error: ProcessingError) -> DeskFault {
     }
 }
 
-/// A run as it is shown: without its plan.
-fn slim(run: &RunRecord) -> Value {
-    let mut value = serde_json::to_value(run).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("plan");
-    }
-    value
-}
-
 impl Conductor {
     fn read<T>(&self, question: impl Fn(&mut Store) -> Result<T, StoreFault>) -> Result<T, DeskFault> {
         let mut reader = locked(&self.reader);
@@ -147,8 +139,9 @@ impl Conductor {
         question(store).map_err(|e| DeskFault::Failed(e.to_string()))
     }
 
-    fn known(&self, id: &str) -> Result<RunRecord, DeskFault> {
+    fn known(&self, asker: &Asker, id: &str) -> Result<RunRecord, DeskFault> {
         self.read(|s| RunReads::run(s, id))?
+            .filter(|run| asker.may_see(run.owner.as_deref()))
             .ok_or_else(|| DeskFault::Unknown(id.into()))
     }
 }
@@ -160,33 +153,25 @@ impl RunDesk for Arc<Conductor> {
         Ok(json!({ "pipelines": found.summary(), "faults": found.faults }))
     }
 
-    fn runs(&self, pipeline: Option<&str>, target: Option<&str>, limit: i64) -> Result<Value, DeskFault> {
-        let filter = RunFilter {
-            pipeline: pipeline.map(Into::into),
-            subject: target.map(Into::into),
-            open: false,
-            // They belong to accounts and have addresses of their own.
-            packages: false,
-            limit,
-        };
-        Ok(self.read(|s| RunReads::runs(s, &filter))?.iter().map(slim).collect())
+    fn runs(&self, filter: &RunFilter) -> Result<Value, DeskFault> {
+        Ok(json!(self.read(|s| RunReads::runs(s, filter))?))
     }
 
-    fn run(&self, id: &str) -> Result<Value, DeskFault> {
-        let run = self.known(id)?;
+    fn run(&self, asker: &Asker, id: &str) -> Result<Value, DeskFault> {
+        let run = self.known(asker, id)?;
         let attempts = self.read(|s| s.attempts(id))?;
         let exceptions = self.read(|s| s.exceptions(id))?;
         let targets = self.read(|s| s.targets(id))?;
         let products: Vec<_> = targets.into_iter().filter(|t| t.role == Role::Out).collect();
         Ok(
-            json!({ "run": slim(&run), "topology": run.plan.get("topology"), "attempts": attempts,
+            json!({ "run": run, "topology": run.plan.topology(), "attempts": attempts,
             "products": products, "exceptions": exceptions }),
         )
     }
 
-    fn log(&self, id: &str, from: u64, limit: i64) -> Result<LogPage, DeskFault> {
+    fn log(&self, asker: &Asker, id: &str, from: u64, limit: i64) -> Result<LogPage, DeskFault> {
         // The state first: what is said before the end is then surely among the lines.
-        let run = self.known(id)?;
+        let run = self.known(asker, id)?;
         let rows = self.read(|s| RunReads::log(s, id, from, limit))?;
         Ok(LogPage {
             rows,
@@ -196,15 +181,22 @@ impl RunDesk for Arc<Conductor> {
         })
     }
 
-    fn start(&self, request: &RunRequest) -> Result<String, DeskFault> {
-        let planned = self.shop.plan(request).map_err(refused)?;
+    fn start(&self, asker: &Asker, request: &RunRequest) -> Result<String, DeskFault> {
+        let planned = Planned {
+            owner: asker.account.clone(),
+            ..self.shop.plan(request).map_err(refused)?
+        };
         let mut store = self.shop.writing().map_err(refused)?;
         let run = self.shop.create(store.as_mut(), &planned).map_err(refused)?;
         begin(self, run.id.clone());
         Ok(run.id)
     }
 
-    fn cancel(&self, id: &str) -> Result<(), DeskFault> {
+    fn cancel(&self, asker: &Asker, id: &str) -> Result<(), DeskFault> {
+        if !asker.may(self.known(asker, id)?.owner.as_deref()) {
+            let whose = format!("run {id} is the observatory's: it is ended by those who may end everybody's");
+            return Err(DeskFault::NotTheirs(whose));
+        }
         let mut store = self.shop.writing().map_err(refused)?;
         self.shop.cancel(store.as_mut(), id).map_err(refused)
     }

@@ -710,6 +710,7 @@ fn alerts(settings: &Settings, faults: &mut Faults) {
                     faults.add(key("topics"), "is empty or names an empty topic");
                 }
                 faults.within(key("silence_s"), kafka.silence_s, 2.0, 86_400.0);
+                faults.within(key("fetch_wait_ms"), kafka.fetch_wait_ms.into(), 1.0, 60_000.0);
                 if kafka.client_id.is_some() != kafka.secret_file.is_some() {
                     faults.add(key("secret_file"), "client_id and secret_file go together");
                 }

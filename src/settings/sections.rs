@@ -720,6 +720,9 @@ pub struct KafkaListenerSettings {
     /// Longest silence of the heartbeat before the line is made again, seconds.
     #[serde(default = "one_minute")]
     pub silence_s: f64,
+    /// Longest that the cluster keeps a question while it has nothing to answer, milliseconds.
+    #[serde(default = "fetch_wait")]
+    pub fetch_wait_ms: u32,
     /// No login and no TLS without it: a cluster on this machine.
     pub client_id: Option<String>,
     /// File with the client's secret.
@@ -738,6 +741,10 @@ fn gcn_heartbeat() -> String {
 
 fn gcn_token_url() -> String {
     "https://auth.gcn.nasa.gov/oauth2/token".into()
+}
+
+fn fetch_wait() -> u32 {
+    100
 }
 
 fn one_minute() -> f64 {

@@ -37,11 +37,12 @@ pub(super) fn as_runs(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<R
             version: String::new(),
             short_name: run.name,
             subject: None,
+            owner: run.owner,
             product_group: None,
             state: run.state,
             status: word(run.state).into(),
             cause: run.cause,
-            plan: serde_json::Value::Null,
+            plan: alidade_pipeline::plan::Frozen::default(),
             properties: run.config.as_object().cloned().unwrap_or_default(),
             created: run.created_at,
             started: run.start,
@@ -49,7 +50,10 @@ pub(super) fn as_runs(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<R
             id: run.id,
         })
     };
-    records.iter().map(read).collect()
+    let visible = |run: &Result<RunRecord, ReadError>| {
+        run.as_ref().map_or(true, |run| filter.seen_by.may_see(run.owner.as_deref()))
+    };
+    records.iter().map(read).filter(visible).collect()
 }
 
 impl RunBook for Store {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use alidade::{
+    daemon::pipelines::conduct,
     gateway::{
         JournalLine,
         alerts::AlertBoard,
@@ -13,6 +14,7 @@ use alidade::{
         records::Records,
         snapshot::*,
     },
+    settings::Settings,
     store::{Durability, OpenOptions, Store},
 };
 use alidade_accounts::Role;
@@ -28,6 +30,7 @@ use alidade_model::{
     time::UtcTime,
 };
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -556,6 +559,22 @@ impl Observatory {
         self.ports.records = Some(Arc::new(Records::open(&url).unwrap()));
         self.ports.at_the_machine = Role::Visitor;
         code.unwrap()
+    }
+
+    /// Gives it the shipped pipelines, on a database of their own.
+    pub fn with_pipelines(&mut self) {
+        let url = format!("sqlite:{}", self.folder.join("engine.sqlite").display());
+        let options = OpenOptions {
+            migrate: true,
+            durability: Durability::Relaxed,
+        };
+        drop(Store::open(&url, options).unwrap());
+        let house = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut settings = Settings::load_with(&house.join("config/simulated.toml"), BTreeMap::new()).unwrap();
+        settings.database.url = url;
+        settings.storage.data_dir = self.folder.clone();
+        settings.storage.pipelines = house.join("config/pipelines");
+        self.ports.pipelines = Some(conduct(&settings));
     }
 
     pub fn ports(&self) -> HttpPorts {

@@ -1,4 +1,4 @@
-//! Uploads, input files and runs of packages belong to accounts, seen over HTTP by several of them.
+//! Uploads, input files, runs of packages and of pipelines belong to accounts, seen over HTTP by several of them.
 
 use super::{Answer, House, OCTETS, base64, observatory::Observatory, until, waiting};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ struct Members {
 impl Members {
     fn new(name: &str) -> Self {
         let mut observatory = Observatory::new(name);
+        observatory.with_pipelines();
         let code = observatory.with_people(false);
         let house = House::of(observatory);
         let mut first = profile("root");
@@ -159,4 +160,31 @@ fn what_an_account_uploads_and_runs_is_there_for_nobody_else_without_the_permiss
     });
     assert_eq!(members.json(&ada, "DELETE", &run, &json!({})).status, 204);
     assert_eq!(members.json(&ada, "DELETE", &others, &json!({})).status, 204);
+}
+
+#[test]
+fn a_run_of_a_pipeline_is_seen_and_ended_by_whom_it_belongs_to_and_those_who_look_after_all() {
+    let members = Members::new("run-owners");
+    let (ada, bob) = (members.member("ada", "observer"), members.member("bob", "observer"));
+    let (eve, ops) = (members.member("eve", "expert"), members.member("ops", "operator"));
+    let nobody = String::new();
+    let wish = json!({ "pipeline": "measures", "target": "M31" });
+    assert!(matches!(members.json(&nobody, "POST", "/api/v1/runs", &wish).status, 401 | 403));
+    let begun = members.json(&ada, "POST", "/api/v1/runs", &wish);
+    assert_eq!(begun.status, 202, "{begun:?}");
+    let run = begun.head["location"].clone();
+    for (who, sees) in [(&ada, true), (&bob, false), (&eve, true), (&ops, true), (&nobody, false)] {
+        assert_eq!(members.listed(who, "/api/v1/runs", "runs"), usize::from(sees));
+        for path in ["", "/log", "/log/stream"] {
+            let answer = members.get(who, &format!("{run}{path}"));
+            assert_eq!(answer.status, if sees { 200 } else { 404 }, "{path}");
+        }
+    }
+    let shown: Value = serde_json::from_slice(&members.get(&eve, &run).body).unwrap();
+    assert_eq!(shown["run"]["owner"], "ada");
+    // By now it has ended: whoever may end it is told so, the others that there is none.
+    for (who, status) in [(&bob, 404), (&eve, 404), (&ops, 409), (&ada, 409)] {
+        let ended = members.json(who, "POST", &format!("{run}/cancel"), &json!({}));
+        assert_eq!(ended.status, status, "{ended:?}");
+    }
 }

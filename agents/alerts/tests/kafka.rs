@@ -64,6 +64,7 @@ fn listen(brokers: &str, heartbeat: bool) -> Listening {
         topics: vec!["gcn.notices.svom.voevent.grm".into()],
         heartbeat: heartbeat.then(|| "gcn.heartbeat".into()),
         silence: Duration::from_secs(60),
+        fetch_wait: Duration::from_millis(20),
         answer_within: Duration::from_secs(20),
         tls: Tls::Off,
         login: None,

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! A pull lands in `staging/<digest>`, is verified there file by file while it arrives and is renamed into the cache:
-//! nobody sees a group that is not whole. What a loss of power takes afterwards, the scrubber finds and repairs. A second reading decides before a suspicious
-//! copy is called bad; a bad one is replaced from a good one; none is evicted while it is needed.
+//! nobody sees a group that is not whole. What a loss of power takes afterwards, the scrubber finds and repairs. A second
+//! reading decides before a suspicious copy is called bad; a bad one is replaced from a good one; none is evicted while it
+//! is needed.
 
 use crate::{
     books::{Fault, Record},
@@ -280,8 +281,8 @@ fn arrive(transfer: &dyn Transfer, from: &str, digest: &str, folders: &Folders) 
     let (landed, arrivals) = mpsc::channel::<String>();
     let place = staging.clone();
     let reader = {
-        let (place, digest) = (place.clone(), digest.to_owned());
-        thread::spawn(move || check_arrivals(&place, &digest, &arrivals))
+        let place = place.clone();
+        thread::spawn(move || read_arrivals(&place, &arrivals))
     };
     let outcome = transfer.pull(from, &staging, &mut |path| drop(landed.send(path.to_owned())));
     drop(landed);
@@ -291,9 +292,12 @@ fn arrive(transfer: &dyn Transfer, from: &str, digest: &str, folders: &Folders) 
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(|e| Unsound::io(&partial, e))?;
     }
-    let done = |file: &FileSum| match seen.get(&file.path) {
-        Some(before) => look(&place.join(&file.path)).is_some_and(|now| now == *before),
-        None => false,
+    let done = |file: &FileSum| {
+        seen.get(&file.path).is_some_and(|heard| {
+            heard.sha256 == file.sha256
+                && heard.before.0 == file.size
+                && look(&place.join(&file.path)) == Some(heard.before)
+        })
     };
     match manifest::verify(&staging, digest, &done, &mut |_| ()) {
         Ok(_) => Ok(staging),
@@ -307,39 +311,34 @@ fn arrive(transfer: &dyn Transfer, from: &str, digest: &str, folders: &Folders) 
     }
 }
 
-fn check_arrivals(
-    place: &Path,
-    digest: &str,
-    arrivals: &mpsc::Receiver<String>,
-) -> BTreeMap<String, (u64, SystemTime)> {
-    let (mut good, mut waiting): (BTreeMap<_, _>, Vec<String>) = Default::default();
-    let mut sums: Option<BTreeMap<String, FileSum>> = None;
-    let mut check = |path: &str, sums: &BTreeMap<String, FileSum>| -> bool {
-        let Some(file) = sums.get(path) else { return true };
-        let Some(before) = look(&place.join(path)) else {
+/// What was read of a file: its digest, and by what it is known to be the same file still.
+struct Heard {
+    sha256: String,
+    before: (u64, SystemTime),
+}
+
+/// Reads each file as soon as it is there. The manifest may come last; what it says is looked at in the end.
+fn read_arrivals(place: &Path, arrivals: &mpsc::Receiver<String>) -> BTreeMap<String, Heard> {
+    let (mut heard, mut waiting): (BTreeMap<_, _>, Vec<String>) = Default::default();
+    let mut read = |path: &str| -> bool {
+        let Ok(file) = manifest::member(place, path) else {
+            return true;
+        };
+        let Some(before) = look(&file) else {
             return false;
         };
-        if Manifest::check(place, file, &mut |_| ()).is_ok() {
-            good.insert(path.to_owned(), before);
+        if let Ok((sha256, _)) = manifest::sha256_file(&file, &mut |_| ()) {
+            heard.insert(path.to_owned(), Heard { sha256, before });
         }
         true
     };
     for path in arrivals {
-        if sums.is_none()
-            && let Ok(manifest) = Manifest::read(place, Some(digest))
-        {
-            sums = Some(manifest.files.into_iter().map(|f| (f.path.clone(), f)).collect());
-        }
         waiting.push(path);
-        if let Some(sums) = &sums {
-            // A name may be told just before the file gets it; then it is looked at with the next one.
-            waiting.retain(|path| !check(path, sums));
-        }
+        // A name may be told just before the file gets it; then it is looked at with the next one.
+        waiting.retain(|path| !read(path));
     }
-    if let Some(sums) = &sums {
-        waiting.retain(|path| !check(path, sums));
-    }
-    good
+    waiting.retain(|path| !read(path));
+    heard
 }
 
 /// Removes from staging every file that is not as the manifest says, and the manifest itself if it is not the one.

@@ -52,6 +52,7 @@ impl RunReads for MemoryStore {
             filter.pipeline.as_ref().is_none_or(|p| *p == run.pipeline)
                 && (filter.subject.is_none() || filter.subject == run.subject)
                 && (!filter.open || run.ended.is_none())
+                && filter.seen_by.may_see(run.owner.as_deref())
         };
         let mut all: Vec<RunRecord> = self.runs.values().filter(fits).cloned().collect();
         all.extend(self.deeper(|b| b.runs(filter), Vec::new())?);

@@ -170,6 +170,43 @@ pub struct RunPlan {
     pub dry_run: bool,
 }
 
+/// A plan as it is kept: the text of its JSON, a tenth of what the same would be as a tree. Equal texts are equal plans.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frozen(String);
+
+impl Frozen {
+    pub fn of(plan: &RunPlan) -> Result<Self, serde_json::Error> {
+        serde_json::to_string(plan).map(Self)
+    }
+
+    /// As it was kept.
+    pub fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    pub fn thaw(&self) -> Result<RunPlan, serde_json::Error> {
+        serde_json::from_str(&self.0)
+    }
+
+    /// Whether this is the plan of a run at all: nightly frames and packages have none.
+    pub fn is_plan(&self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    /// The graph of the plan alone, if it can be read.
+    pub fn topology(&self) -> Option<Topology> {
+        #[derive(Deserialize)]
+        struct Part {
+            topology: Topology,
+        }
+        serde_json::from_str::<Part>(&self.0).ok().map(|part| part.topology)
+    }
+}
+
 /// What somebody wants to be run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -196,6 +233,8 @@ pub struct Planned {
     pub version: String,
     pub short_name: String,
     pub subject: Option<String>,
+    /// The account that asked for it.
+    pub owner: Option<String>,
     pub properties: Map<String, Value>,
 }
 
@@ -317,6 +356,7 @@ impl RunRequest {
             pipeline: text.name.clone(),
             version: home.descriptor.release.version.clone(),
             short_name: text.short().into(),
+            owner: None,
             subject: self.target.clone(),
             properties,
         })

@@ -5,6 +5,7 @@
 //! items drawn by loops, log lines, the shared context. The end of an attempt that is not running any more is refused
 //! ([`StoreFault::Fenced`]) and with it the whole wave.
 
+use crate::{packages::Asker, plan::Frozen};
 use alidade_model::{states::RunState, time::UtcTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -84,6 +85,8 @@ pub struct RunRecord {
     pub short_name: String,
     /// The target that it is about, if any.
     pub subject: Option<String>,
+    /// The account that began it; none for what the observatory itself or the command line began.
+    pub owner: Option<String>,
     /// Of the products, once there are any.
     pub product_group: Option<String>,
     pub state: RunState,
@@ -91,8 +94,9 @@ pub struct RunRecord {
     pub status: String,
     /// Why it failed, or a summary.
     pub cause: String,
-    /// The frozen plan (see `plan`).
-    pub plan: Value,
+    /// Not part of what is told of a run: it may be long.
+    #[serde(skip)]
+    pub plan: Frozen,
     /// The shared context.
     pub properties: Map<String, Value>,
     pub created: UtcTime,
@@ -269,6 +273,8 @@ pub struct RunFilter {
     pub open: bool,
     /// Also runs of packages, which belong to the accounts that began them; they have no plan and no attempts here.
     pub packages: bool,
+    /// Only what they may see; by default everything.
+    pub seen_by: Asker,
     pub limit: i64,
 }
 

@@ -59,8 +59,9 @@ pub struct Done {
     pub properties: Map<String, Value>,
 }
 
-/// Runs an attempt to its end.
-pub fn carry_out(mut order: Order) -> Done {
+/// Runs an attempt to its end. With what became of it comes its folder if that is to be removed: what failed stays, for
+/// people to look at.
+pub fn carry_out(mut order: Order) -> (Done, Option<PathBuf>) {
     for (name, dataset) in &order.outputs {
         let file = dataset.file_name.clone().unwrap_or_else(|| name.clone());
         let path = order.context.folder.join("outputs").join(file);
@@ -106,16 +107,15 @@ pub fn carry_out(mut order: Order) -> Done {
         },
         Err(failure) => (failed_targets(&order), Err(failure)),
     };
-    if let Err(failure) = &outcome {
-        order
-            .context
-            .exceptions
-            .push((JobStatus::Error, Level::Critical, failure.0.clone()));
-    } else if order.context.folder.exists() {
-        // What failed stays, for people to look at.
-        drop(fs::remove_dir_all(&order.context.folder));
-    }
-    Done {
+    let spent = match &outcome {
+        Err(failure) => {
+            let told = (JobStatus::Error, Level::Critical, failure.0.clone());
+            order.context.exceptions.push(told);
+            None
+        }
+        Ok(()) => order.context.folder.exists().then(|| order.context.folder.clone()),
+    };
+    let done = Done {
         exceptions: order.context.exception_rows(&order.uuid),
         status: if outcome.is_err() {
             JobStatus::Error
@@ -126,7 +126,8 @@ pub fn carry_out(mut order: Order) -> Done {
         targets,
         properties: std::mem::take(&mut order.context.properties).into_written(),
         uuid: order.uuid,
-    }
+    };
+    (done, spent)
 }
 
 fn native(task: &dyn Task, context: &mut TaskContext) -> Result<(), TaskFailure> {

@@ -98,9 +98,6 @@ pub fn run_document(store: &mut dyn RunReads, run: &RunRecord) -> Result<Value, 
     let exceptions = store.exceptions(&run.id).map_err(failed)?;
     let products: Vec<_> = targets.into_iter().filter(|t| t.role == Role::Out).collect();
     let mut whole = json!({ "run": run, "attempts": attempts, "targets": products, "exceptions": exceptions });
-    if let Some(run) = whole["run"].as_object_mut() {
-        run.remove("plan");
-    }
     whole["exit_code"] = run.exit_code().into();
     Ok(whole)
 }
@@ -158,8 +155,7 @@ pub fn status(shop: &Workshop, run: Option<&str>, limit: u16, machine: bool) -> 
     };
     let runs = store.runs(&filter).map_err(failed)?;
     if machine {
-        let slim: Vec<Value> = runs.iter().map(summary).collect();
-        return document(&json!({ "runs": slim }));
+        return document(&json!({ "runs": runs }));
     }
     let mut text = String::new();
     for run in &runs {
@@ -169,15 +165,6 @@ pub fn status(shop: &Workshop, run: Option<&str>, limit: u16, machine: bool) -> 
         ));
     }
     print(&text).map(|()| 0)
-}
-
-/// A run without its plan.
-pub fn summary(run: &RunRecord) -> Value {
-    let mut value = serde_json::to_value(run).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("plan");
-    }
-    value
 }
 
 /// A line of a log, for people.

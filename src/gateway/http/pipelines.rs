@@ -11,6 +11,7 @@ use super::{
     access::Caller,
     commands,
     events::ChannelBody,
+    packages::{CHANGE, asker},
     products,
     reply::{document, query},
 };
@@ -22,7 +23,7 @@ use actix_web::{
     web::{Bytes, Data, Path, Payload, block},
 };
 use alidade_accounts::Permission;
-use alidade_pipeline::plan::RunRequest;
+use alidade_pipeline::{packages::Asker, plan::RunRequest, port::RunFilter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -52,8 +53,14 @@ async fn ask<T: Send + 'static>(
         DeskFault::Unknown(_) => Problem::not_found(fault.to_string()),
         DeskFault::Bad(said) => Problem::bad_request(said),
         DeskFault::Refused(said) => Problem::denied(said),
+        DeskFault::NotTheirs(said) => Problem::forbidden(said),
         DeskFault::Failed(said) => Problem::internal(said),
     })
+}
+
+/// Runs are products in the making: who may read all data sees all runs, others the observatory's and their own.
+fn reader(caller: &Caller) -> Asker {
+    asker(caller, Permission::ReadAllData)
 }
 
 /// The inputs of a run that is asked for over HTTP are products, named by their paths below the data folder, which the caller
@@ -82,7 +89,7 @@ struct Wanted {
     limit: Option<i64>,
 }
 
-pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
     let Wanted {
         pipeline,
         target,
@@ -92,16 +99,22 @@ pub async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResp
     if !(1..=1000).contains(&limit) {
         return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 1000")));
     }
-    let runs = ask(&shared, move |desk| {
-        desk.runs(pipeline.as_deref(), target.as_deref(), limit)
-    })
-    .await?;
+    let filter = RunFilter {
+        pipeline,
+        subject: target,
+        open: false,
+        // They have addresses of their own.
+        packages: false,
+        seen_by: reader(&caller),
+        limit,
+    };
+    let runs = ask(&shared, move |desk| desk.runs(&filter)).await?;
     document(&json!({ "runs": runs }))
 }
 
-pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
-    let id = id.into_inner();
-    document(&ask(&shared, move |desk| desk.run(&id)).await?)
+pub async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let (id, reader) = (id.into_inner(), reader(&caller));
+    document(&ask(&shared, move |desk| desk.run(&reader, &id)).await?)
 }
 
 pub async fn start(
@@ -114,7 +127,8 @@ pub async fn start(
     let mut wish: RunRequest = commands::json_body(&request, payload, REQUEST_LIMIT).await?;
     only_products(&mut wish, &caller, &shared).await?;
     tracing::info!(who, pipeline = wish.pipeline, "run over http");
-    let id = ask(&shared, move |desk| desk.start(&wish)).await?;
+    let asker = asker(&caller, CHANGE);
+    let id = ask(&shared, move |desk| desk.start(&asker, &wish)).await?;
     Ok(HttpResponse::Accepted()
         .insert_header(("Content-Type", "application/json"))
         .insert_header(("Location", format!("/api/v1/runs/{id}")))
@@ -125,8 +139,8 @@ pub async fn cancel(caller: Caller, id: Path<String>, shared: Data<Shared>) -> R
     let who = caller.must(Permission::RunPipelines)?;
     let id = id.into_inner();
     tracing::info!(who, run = id, "cancel over http");
-    let asked = id.clone();
-    ask(&shared, move |desk| desk.cancel(&asked)).await?;
+    let (asked, asker) = (id.clone(), asker(&caller, CHANGE));
+    ask(&shared, move |desk| desk.cancel(&asker, &asked)).await?;
     Ok(HttpResponse::build(StatusCode::ACCEPTED)
         .insert_header(("Content-Type", "application/json"))
         .body(json!({ "run": id, "outcome": "accepted" }).to_string()))
@@ -143,19 +157,29 @@ fn from(request: &HttpRequest) -> Result<From, Problem> {
     query(request)
 }
 
-pub async fn log(request: HttpRequest, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn log(
+    request: HttpRequest,
+    id: Path<String>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let From { from, limit } = from(&request)?;
     let limit = limit.unwrap_or(1000);
     if !(1..=10_000).contains(&limit) {
         return Err(Problem::bad_request(format!("limit {limit} is outside 1 to 10000")));
     }
-    let id = id.into_inner();
-    let page = ask(&shared, move |desk| desk.log(&id, from.unwrap_or(0), limit)).await?;
+    let (id, reader) = (id.into_inner(), reader(&caller));
+    let page = ask(&shared, move |desk| desk.log(&reader, &id, from.unwrap_or(0), limit)).await?;
     let next = page.rows.last().map(|row| row.line);
     document(&json!({ "lines": page.rows, "next_from": next, "run": page.run, "ended": page.ended }))
 }
 
-pub async fn stream(request: HttpRequest, id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+pub async fn stream(
+    request: HttpRequest,
+    id: Path<String>,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Problem> {
     let asked = from(&request)?.from.unwrap_or(0);
     // Browsers say where they were when they come back.
     let last = request
@@ -163,13 +187,13 @@ pub async fn stream(request: HttpRequest, id: Path<String>, shared: Data<Shared>
         .get("last-event-id")
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.trim().parse().ok());
-    let id = id.into_inner();
-    let first = id.clone();
+    let (id, reader) = (id.into_inner(), reader(&caller));
+    let (first, asker) = (id.clone(), reader.clone());
     let from = last.unwrap_or(asked);
     // An unknown run is refused before the stream begins.
-    let page = ask(&shared, move |desk| desk.log(&first, from, 1000)).await?;
+    let page = ask(&shared, move |desk| desk.log(&asker, &first, from, 1000)).await?;
     let (chunks, body) = mpsc::channel(16);
-    actix_web::rt::spawn(follow(shared.into_inner(), id, from, page, chunks));
+    actix_web::rt::spawn(follow(shared.into_inner(), reader, id, from, page, chunks));
     Ok(HttpResponse::Ok()
         .insert_header(("Content-Type", "text/event-stream; charset=utf-8"))
         .body(ChannelBody {
@@ -178,7 +202,14 @@ pub async fn stream(request: HttpRequest, id: Path<String>, shared: Data<Shared>
         }))
 }
 
-async fn follow(shared: Arc<Shared>, id: String, mut from: u64, mut page: LogPage, chunks: mpsc::Sender<Bytes>) {
+async fn follow(
+    shared: Arc<Shared>,
+    reader: Asker,
+    id: String,
+    mut from: u64,
+    mut page: LogPage,
+    chunks: mpsc::Sender<Bytes>,
+) {
     let mut stop = shared.stop.clone();
     let mut shown = Value::Null;
     loop {
@@ -214,8 +245,8 @@ async fn follow(shared: Arc<Shared>, id: String, mut from: u64, mut page: LogPag
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
-        let asked = id.clone();
-        match ask(&shared, move |desk| desk.log(&asked, from, 1000)).await {
+        let (asked, asker) = (id.clone(), reader.clone());
+        match ask(&shared, move |desk| desk.log(&asker, &asked, from, 1000)).await {
             Ok(next) => page = next,
             Err(_) => return,
         }

@@ -155,6 +155,11 @@ impl RunReads for Store {
                 if let Some(subject) = &filter.subject {
                     query = query.filter(runs::subject.eq(subject));
                 }
+                if filter.seen_by.only_own {
+                    let account = filter.seen_by.account.as_deref();
+                    // Equal to null is nothing: who has no account has no runs either.
+                    query = query.filter(runs::owner.is_null().or(runs::owner.eq(account)));
+                }
                 if filter.open {
                     query = query.filter(runs::ended_at.is_null());
                 }
@@ -391,11 +396,12 @@ fn nightly(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<RunRecord>, 
             plugin: "ALIDADE".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             subject: None,
+            owner: None,
             product_group: None,
             state,
             status: state.to_string(),
             cause,
-            plan: serde_json::Value::Null,
+            plan: alidade_pipeline::plan::Frozen::default(),
             properties: serde_json::Map::new(),
             created: utc(created),
             started: Some(utc(created)),

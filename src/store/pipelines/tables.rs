@@ -5,7 +5,7 @@ use crate::store::{
     rows::{naive, utc, whole},
 };
 use alidade_model::{states::RunState, time::UtcTime};
-use alidade_pipeline::port::*;
+use alidade_pipeline::{plan::Frozen, port::*};
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 use serde_json::Value;
@@ -59,6 +59,7 @@ diesel::table! {
         created_at -> Timestamp,
         started_at -> Nullable<Timestamp>,
         ended_at -> Nullable<Timestamp>,
+        owner -> Nullable<Text>,
     }
 }
 
@@ -177,6 +178,7 @@ pub struct RunRow {
     created_at: NaiveDateTime,
     started_at: Option<NaiveDateTime>,
     ended_at: Option<NaiveDateTime>,
+    owner: Option<String>,
 }
 
 impl RunRow {
@@ -192,11 +194,12 @@ impl RunRow {
             state: run.state.to_string(),
             status: clean(&run.status),
             cause: clean(&run.cause),
-            plan: run.plan.to_string(),
+            plan: run.plan.text().to_owned(),
             properties: Value::Object(run.properties.clone()).to_string(),
             created_at: naive(run.created),
             started_at: run.started.map(naive),
             ended_at: run.ended.map(naive),
+            owner: run.owner.clone(),
         }
     }
 
@@ -207,7 +210,7 @@ impl RunRow {
         };
         Ok(RunRecord {
             state: state.map_err(|_| ReadError::Garbled("runs", format!("{:?} is no state", self.state)))?,
-            plan: json("runs", &self.plan)?,
+            plan: Frozen::from_text(self.plan),
             properties,
             created: utc(self.created_at),
             started: self.started_at.map(utc),
@@ -218,6 +221,7 @@ impl RunRow {
             version: self.version,
             short_name: self.short_name,
             subject: self.subject,
+            owner: self.owner,
             product_group: self.product_group,
             status: self.status,
             cause: self.cause,

@@ -89,16 +89,40 @@ pub(super) fn align(new: &Searched, reference: &Searched, scale: (f64, f64)) -> 
     })
 }
 
-/// Lanczos window of three lobes.
-fn lanczos(t: f64) -> f64 {
-    if t.abs() < 1e-9 {
-        return 1.0;
+/// Weights of the six pixels around a place by Lanczos' window of three lobes, 3 sin(pi d) sin(pi d / 3) / (pi d)^2, made
+/// to sum to one: the place lies between the third pixel and the fourth, `part` of a pixel from the third.
+///
+/// The distances d are a whole number apart, so one sine and one cosine of pi part / 3 give all twelve sines: the sum of
+/// angles for those of a third, sin 3a = 3 sin a - 4 sin^3 a for the others.
+fn lanczos(part: f64) -> [f64; 6] {
+    const HALF: f64 = 0.5;
+    const ROOT: f64 = 0.866_025_403_784_438_6;
+    /// Sine and cosine of 2, 1, 0, -1, -2, -3 thirds of pi.
+    const THIRDS: [(f64, f64); 6] = [
+        (ROOT, -HALF),
+        (ROOT, HALF),
+        (0.0, 1.0),
+        (-ROOT, HALF),
+        (-ROOT, -HALF),
+        (0.0, -1.0),
+    ];
+    if part < 1e-9 {
+        return [0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
     }
-    if t.abs() >= 3.0 {
-        return 0.0;
+    if part > 1.0 - 1e-9 {
+        return [0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
     }
-    let p = std::f64::consts::PI * t;
-    3.0 * p.sin() * (p / 3.0).sin() / (p * p)
+    let (sine, cosine) = (std::f64::consts::PI * part / 3.0).sin_cos();
+    let whole = sine * (3.0 - 4.0 * sine * sine);
+    let mut weights = [0.0; 6];
+    let mut sum = 0.0;
+    for (n, (weight, (s, c))) in weights.iter_mut().zip(THIRDS).enumerate() {
+        let distance = part + 2.0 - n as f64;
+        let sign = if n % 2 == 0 { whole } else { -whole };
+        *weight = sign * (sine * c + cosine * s) / (distance * distance);
+        sum += *weight;
+    }
+    weights.map(|weight| weight / sum)
 }
 
 /// The reference on the pixels of the new frame; no value outside, beside missing pixels and saturated ones.
@@ -143,12 +167,7 @@ fn interpolated(image: &Image, x: f64, y: f64, limit: f32) -> f32 {
     if left < 0 || bottom < 0 || left + 6 > image.width as i64 || bottom + 6 > image.height as i64 {
         return f32::NAN;
     }
-    let weights = |t: f64, low: i64| {
-        let w = [0, 1, 2, 3, 4, 5].map(|n| lanczos(t - (low + n) as f64));
-        let sum: f64 = w.iter().sum();
-        w.map(|v| v / sum)
-    };
-    let (wx, wy) = (weights(x, left), weights(y, bottom));
+    let (wx, wy) = (lanczos(x - x.floor()), lanczos(y - y.floor()));
     let mut total = 0.0;
     for (n, v) in wy.iter().enumerate() {
         let row = &image.pixels[(bottom as usize + n) * image.width + left as usize..][..6];
@@ -158,4 +177,25 @@ fn interpolated(image: &Image, x: f64, y: f64, limit: f32) -> f32 {
         total += v * row.iter().zip(&wx).map(|(p, w)| f64::from(*p) * w).sum::<f64>();
     }
     total as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_weights_of_the_window_are_those_of_its_formula() {
+        let plain = |t: f64| {
+            let p = std::f64::consts::PI * t;
+            if t.abs() < 1e-12 { 1.0 } else { 3.0 * p.sin() * (p / 3.0).sin() / (p * p) }
+        };
+        for step in 0..=1000 {
+            let part = f64::from(step) / 1000.0;
+            let expected = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(|n| plain(part + 2.0 - n));
+            let sum: f64 = expected.iter().sum();
+            for (found, expected) in lanczos(part).iter().zip(expected.map(|w| w / sum)) {
+                assert!((found - expected).abs() < 1e-12, "{part}: {found} for {expected}");
+            }
+        }
+    }
 }

@@ -11,15 +11,20 @@ use super::{AttemptSpec, Ending, ExecutorError, Handle, Limits, Outcome, Ticket,
 use alidade_model::time::UtcTime;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal as Kill, kill_process, kill_process_group, pidfd_open},
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal as Kill, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
+    },
 };
 use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    ops::RangeInclusive,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -63,6 +68,9 @@ pub(super) struct Launch {
     pub groups: Option<Groups>,
 }
 
+/// More than any machine makes.
+const MOST_FORKS_A_SECOND: f64 = 100_000.0;
+
 /// The marker that every process of an attempt inherits in its environment.
 pub(super) const MARKER: &str = "ALIDADE_ATTEMPT";
 
@@ -81,10 +89,15 @@ pub(super) fn bare_environment(spec: &AttemptSpec) -> BTreeMap<String, String> {
     environment
 }
 
+/// The boot that this machine is in. It is read once: no process outlives it.
 pub(super) fn boot() -> Result<String, ExecutorError> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT.get() {
+        return Ok(known.clone());
+    }
     let file = "/proc/sys/kernel/random/boot_id";
     let text = fs::read_to_string(file).map_err(ExecutorError::io(format!("cannot read {file}")))?;
-    Ok(text.trim().to_owned())
+    Ok(BOOT.get_or_init(|| text.trim().to_owned()).clone())
 }
 
 /// Starts the supervisor, unless there has been one.
@@ -114,7 +127,7 @@ pub(super) fn start(
             .map_err(ExecutorError::io(format!("cannot write {}", file.display())))
     };
     let boot = boot()?;
-    let mut child = Command::new("/bin/sh")
+    let child = Command::new("/bin/sh")
         .args(["-c", SCRIPT, "alidade-attempt"])
         .args(arguments(spec, launch, &boot))
         .env_clear()
@@ -127,13 +140,11 @@ pub(super) fn start(
         .spawn()
         .map_err(ExecutorError::io("cannot start /bin/sh"))?;
     let pid = child.id();
+    reap();
+    if let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+    }
     let started = stat_of(pid).map(|stat| stat.started);
-    // Takes the exit status as soon as there is one, so that no zombie stays.
-    let reaper = std::thread::Builder::new()
-        .name("reaper".into())
-        .stack_size(64 * 1024)
-        .spawn(move || drop(child.wait()));
-    reaper.map_err(ExecutorError::io("cannot start a thread"))?;
     Ok(Ticket {
         executor: executor.into(),
         attempt: spec.id.clone(),
@@ -144,6 +155,16 @@ pub(super) fn start(
             boot,
         },
     })
+}
+
+/// Supervisors that this process has started and that have not been seen to end. Nobody else takes their exit status, and
+/// before that their numbers are not given away.
+static CHILDREN: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Takes the exit status of those that have ended, so that no zombie stays.
+fn reap() {
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.retain(|child| matches!(waitpid(Some(*child), WaitOptions::NOHANG), Ok(None) | Err(Errno::INTR)));
 }
 
 /// What [`SCRIPT`] is given.
@@ -251,6 +272,20 @@ pub(super) fn stat_of(pid: u32) -> Option<Stat> {
     })
 }
 
+/// The numbers that processes may have which began after this one, where they are few: the kernel counts up, and begins
+/// again when it has come to the end, so they lie between this one's and the last one given, if it cannot have come round
+/// since. `None` is any number. `started` is in clock ticks since boot.
+fn younger_than(pid: u32, started: u64) -> Option<RangeInclusive<u32>> {
+    let text = |file: &str| fs::read_to_string(file).ok();
+    let seconds: f64 = text("/proc/uptime")?.split(' ').next()?.parse().ok()?;
+    let last: u32 = text("/proc/loadavg")?.split_whitespace().last()?.parse().ok()?;
+    let numbers: u32 = text("/proc/sys/kernel/pid_max")?.trim().parse().ok()?;
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let age_s = seconds - started as f64 / 100.0;
+    let round_s = f64::from(numbers) / MOST_FORKS_A_SECOND;
+    (started > 0 && age_s < round_s && last >= pid).then_some(pid..=last)
+}
+
 /// The supervisor of a ticket as it is now.
 pub(super) struct Supervised<'a> {
     pub ticket: &'a Ticket,
@@ -304,13 +339,14 @@ impl<'a> Supervised<'a> {
         }
         let alive = self.is_alive();
         let marker = format!("{MARKER}={}", self.ticket.attempt);
+        let younger = younger_than(self.pid, self.started);
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            if pid == self.pid {
+            if pid == self.pid || younger.as_ref().is_some_and(|numbers| !numbers.contains(&pid)) {
                 continue;
             }
             let Some(stat) = stat_of(pid) else { continue };
@@ -461,6 +497,9 @@ impl<'a> Supervised<'a> {
         let exit = self.exit_code()?;
         if alive && exit.is_none() {
             return Ok(None);
+        }
+        if !alive {
+            reap();
         }
         let outcome = match (self.end_asked()?, exit) {
             (Some((cause, _)), _) => cause,

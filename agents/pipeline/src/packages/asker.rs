@@ -13,6 +13,11 @@ impl Asker {
     pub fn may(&self, owner: Option<&str>) -> bool {
         !self.only_own || (owner.is_some() && owner == self.account.as_deref())
     }
+
+    /// Whether they may see what belongs to `owner`. What belongs to nobody is the observatory's, and everybody sees it.
+    pub fn may_see(&self, owner: Option<&str>) -> bool {
+        owner.is_none() || self.may(owner)
+    }
 }
 
 #[cfg(test)]
@@ -26,6 +31,7 @@ mod tests {
             only_own: true,
         };
         assert!(ada.may(Some("ada")) && !ada.may(Some("bob")) && !ada.may(None));
+        assert!(ada.may_see(None) && ada.may_see(Some("ada")) && !ada.may_see(Some("bob")));
         let nobody = Asker {
             account: None,
             only_own: true,

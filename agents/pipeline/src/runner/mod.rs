@@ -16,7 +16,7 @@ pub mod recover;
 
 use crate::{
     executors::{Executor, ProcessExecutor},
-    plan::{Natives, Planned, RunPlan},
+    plan::{Frozen, Natives, Planned, RunPlan},
     port::*,
     signals::{Signal, Signals},
     step::{self, Effect, Input, Plan, Verdict},
@@ -25,7 +25,6 @@ use crate::{
 };
 use alidade_model::states::{LifeCycle, RunState};
 use pool::{Event, Pool};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -106,7 +105,7 @@ pub fn create(around: &Surroundings, store: &mut dyn RunWrites, planned: &Planne
         dry_run: around.dry_run,
         ..planned.plan.clone()
     };
-    let plan = serde_json::to_value(plan).map_err(|e| RunFault::Plan {
+    let plan = Frozen::of(&plan).map_err(|e| RunFault::Plan {
         run: base.clone(),
         cause: e.to_string(),
     })?;
@@ -124,6 +123,7 @@ pub fn create(around: &Surroundings, store: &mut dyn RunWrites, planned: &Planne
             version: planned.version.clone(),
             short_name: planned.short_name.clone(),
             subject: planned.subject.clone(),
+            owner: planned.owner.clone(),
             product_group: None,
             state: RunState::Waiting,
             status: "pending".into(),
@@ -159,11 +159,11 @@ pub fn execute(
     let lock = File::create(folder.join("owner")).map_err(io)?;
     lock.try_lock().map_err(|_| RunFault::Owned(id.into()))?;
     // Read again: the process before may have ended it while we waited.
-    let record = store.run(id)?.unwrap_or(record);
+    let mut record = store.run(id)?.unwrap_or(record);
     if record.ended.is_some() {
         return Err(RunFault::Ended(id.into()));
     }
-    let plan = RunPlan::deserialize(&record.plan).map_err(|e| RunFault::Plan {
+    let plan = std::mem::take(&mut record.plan).thaw().map_err(|e| RunFault::Plan {
         run: id.into(),
         cause: e.to_string(),
     })?;

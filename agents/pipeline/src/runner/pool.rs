@@ -6,9 +6,10 @@ use crate::{
     worker::{Done, Order, carry_out},
 };
 use std::{
+    fs,
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, Sender, TryRecvError, channel},
     },
     thread,
     time::Duration,
@@ -22,12 +23,28 @@ pub enum Event {
     Done(Box<Done>),
 }
 
+/// Turns for which a receiver looks again before it sleeps, the other threads having theirs in between: some hundred
+/// microseconds. To wake a thread that sleeps costs more than a short task.
+const LOOKS: usize = 200;
+
+fn look<T>(channel: &Receiver<T>) -> Option<T> {
+    for _ in 0..LOOKS {
+        match channel.try_recv() {
+            Ok(it) => return Some(it),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
+    None
+}
+
 /// See the module's text. Threads are made when there is work for them, and end with the pool.
 pub struct Pool {
     most: usize,
-    threads: usize,
+    threads: Vec<thread::JoinHandle<()>>,
     busy: usize,
-    work: Sender<Order>,
+    /// Taken away when no more will come.
+    work: Option<Sender<Order>>,
     taken: Arc<Mutex<Receiver<Order>>>,
     tell: Sender<Event>,
     told: Receiver<Event>,
@@ -39,9 +56,9 @@ impl Pool {
         let (tell, told) = channel();
         Self {
             most: most.max(1),
-            threads: 0,
+            threads: Vec::new(),
             busy: 0,
-            work,
+            work: Some(work),
             taken: Arc::new(Mutex::new(taken)),
             tell,
             told,
@@ -55,24 +72,14 @@ impl Pool {
 
     pub fn send(&mut self, order: Order) {
         self.busy += 1;
-        if self.busy > self.threads && self.threads < self.most {
-            self.threads += 1;
+        if self.busy > self.threads.len() && self.threads.len() < self.most {
             let (taken, tell) = (self.taken.clone(), self.tell.clone());
-            thread::spawn(move || {
-                loop {
-                    let next = match taken.lock() {
-                        Ok(queue) => queue.recv(),
-                        Err(_) => return,
-                    };
-                    let Ok(order) = next else { return };
-                    if tell.send(Event::Done(Box::new(carry_out(order)))).is_err() {
-                        return;
-                    }
-                }
-            });
+            self.threads.push(thread::spawn(move || toil(&taken, &tell)));
         }
-        // The pool holds both ends.
-        drop(self.work.send(order));
+        if let Some(work) = &self.work {
+            // The pool holds both ends.
+            drop(work.send(order));
+        }
     }
 
     /// Waits until nothing is under way, whatever comes of it.
@@ -87,11 +94,40 @@ impl Pool {
         let event = if at_most.is_zero() {
             self.told.try_recv().ok()
         } else {
-            self.told.recv_timeout(at_most).ok()
+            look(&self.told).or_else(|| self.told.recv_timeout(at_most).ok())
         };
         if matches!(event, Some(Event::Done(_))) {
             self.busy -= 1;
         }
         event
+    }
+}
+
+impl Drop for Pool {
+    /// Waits for folders that are still being removed; not for work that nobody wants any more.
+    fn drop(&mut self) {
+        self.work = None;
+        if self.busy == 0 {
+            self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+    }
+}
+
+/// Carries orders out until there will be no more.
+fn toil(taken: &Mutex<Receiver<Order>>, tell: &Sender<Event>) {
+    loop {
+        let next = match taken.lock() {
+            Ok(queue) => look(&queue).or_else(|| queue.recv().ok()),
+            Err(_) => return,
+        };
+        let Some(order) = next else { return };
+        let (done, spent) = carry_out(order);
+        if tell.send(Event::Done(Box::new(done))).is_err() {
+            return;
+        }
+        // What is next need not wait for this.
+        if let Some(folder) = spent {
+            drop(fs::remove_dir_all(folder));
+        }
     }
 }

@@ -60,6 +60,9 @@ pub struct KafkaSettings {
     pub heartbeat: Option<String>,
     /// Longest silence of the heartbeat before the line is taken for dead and made again.
     pub silence: Duration,
+    /// Longest that the cluster may keep a question while it has nothing to answer. A broker answers as soon as it has
+    /// something; librdkafka's mock cluster only when this is over.
+    pub fetch_wait: Duration,
     /// Longest wait for the journal before a message is taken back to be read again.
     pub answer_within: Duration,
     /// TLS to the brokers, and trust in these certificates instead of the system's.
@@ -90,6 +93,7 @@ impl KafkaSettings {
             topics,
             heartbeat: Some("gcn.heartbeat".into()),
             silence: Duration::from_secs(60),
+            fetch_wait: Duration::from_millis(100),
             answer_within: Duration::from_secs(20),
             tls: Tls::System,
             login: Some(Login {
@@ -116,7 +120,7 @@ impl KafkaSettings {
             // A new group begins with what the broker still has; old notices are judged by their age.
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "false")
-            .set("fetch.wait.max.ms", "100")
+            .set("fetch.wait.max.ms", self.fetch_wait.as_millis().to_string())
             .set("fetch.message.max.bytes", LARGEST_MESSAGE.to_string())
             .set("socket.keepalive.enable", "true");
         let sasl = self.login.is_some();
