@@ -94,7 +94,7 @@ try:
         [alidade, "simulate-devices", "--json", "--config", f"{folder}/site.toml", "--hardware", f"{folder}/hardware.toml"],
         stdout=subprocess.PIPE, text=True, cwd=root)
     children.append(hardware)
-    places = {name: at["tcp"] for name, at in json.loads(hardware.stdout.readline()).items()}
+    places = {name: at["tcp"] for name, at in json.loads(hardware.stdout.readline()).items() if "tcp" in at}
 
     rain = Rain(places["plc"])
     config = site

@@ -62,7 +62,7 @@ async function latencies() {
       const begun = performance.now();
       const seen = new Promise((resolve) => {
         const watcher = new MutationObserver((changes) => {
-          const told = changes.flatMap((change) => [...change.addedNodes]).some((node) => node.textContent.includes("operator command") && node.textContent.includes(name));
+          const told = changes.flatMap((change) => [...change.addedNodes]).some((node) => node.textContent.includes("operator command") && node.textContent.toLowerCase().includes(`command ${name}`));
           if (!told) return;
           watcher.disconnect();
           requestAnimationFrame(() => resolve(performance.now() - begun));
