@@ -8,8 +8,13 @@ mod browser;
 mod http;
 #[path = "support/observatory.rs"]
 mod observatory;
+#[path = "support/shots.rs"]
+mod shots;
+#[path = "support/target_pages.rs"]
+mod targets;
 
 use alidade::{
+    daemon::pipelines::conduct,
     gateway::{
         command::GatewayCommand,
         http::{HttpHandle, HttpPorts, journal_of, serve},
@@ -76,6 +81,7 @@ impl House {
         let records = Arc::new(Records::open(&url).unwrap());
         let settings = Settings::load(Path::new("config/simulated.toml")).unwrap();
         let ports = HttpPorts {
+            pipelines: Some(conduct(&workshop(&settings, &observatory))),
             journal_page: Some(journal_of(records.clone())),
             records: Some(records),
             settings: Some(Arc::new(settings)),
@@ -112,6 +118,20 @@ impl House {
         let line = serde_json::to_string(&entry).unwrap();
         let _ = self.observatory.journal.send(line.into());
     }
+}
+
+/// The same site with runs of its own, of the pipelines that are shipped.
+fn workshop(settings: &Settings, observatory: &Observatory) -> Settings {
+    let mut settings = settings.clone();
+    settings.database.url = format!("sqlite:{}", observatory.folder.join("runs.sqlite").display());
+    let options = OpenOptions {
+        migrate: true,
+        durability: Durability::Relaxed,
+    };
+    drop(Store::open(&settings.database.url, options).unwrap());
+    settings.storage.data_dir = observatory.folder.clone();
+    settings.storage.pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/pipelines");
+    settings
 }
 
 fn sequence(request: &str, n: u32, target: &str, (ra_deg, dec_deg): (f64, f64)) -> Sequence {
@@ -628,14 +648,16 @@ fn the_daemon_tells_versions_devices_and_to_operators_its_configuration() {
 }
 
 #[test]
-fn the_pages_of_night_requests_and_system_work_in_a_browser() {
+fn the_pages_of_night_requests_targets_and_system_work_in_a_browser() {
     let mut house = House::new("pages-browser");
+    targets::observe(&mut house);
     let address = format!("http://{}", house.addr());
     let printed = browser::run("pages.mjs", &address, |word| match word {
         "alarm" => house.happen(Fact::Alarm {
             severity: Severity::Critical,
             text: "it rains <b>in</b>".into(),
         }),
+        "frame" => targets::another(&mut house),
         "unsafe" => house.happen(Fact::SafetyChanged {
             safe: false,
             latched: false,

@@ -292,6 +292,13 @@ fn every_command_that_touches_the_daemons_state_can_be_asked_of_a_daemon_elsewhe
         (&["data", "query"], Err("no station")),
         (&["data", "query", "--cone", "83,22,1"], Err("no station")),
         (&["data", "links", "p1"], Err("no station")),
+        (&["data", "targets"], Ok("no target has been observed yet")),
+        (&["data", "targets", "m51"], Ok("sequence r1-1")),
+        (&["data", "targets", "Vulcan"], Err("there is no target Vulcan")),
+        (
+            &["data", "targets", "M 51", "--light-curve", "--at", "202,-47"],
+            Err("there is no frame of it"),
+        ),
         (&["data", "lifecycle"], Ok("stateDiagram")),
         (&["package", "list"], Err("packages")),
         (&["package", "show", "p1"], Err("packages")),

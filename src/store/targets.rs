@@ -136,7 +136,11 @@ impl Store {
         self.read(|c| {
             let totals: Vec<Totals> = written!()
                 .filter(visible!(own))
-                .filter(folded!(sequences::target_name).like(folded!(pattern.clone())).escape('\\'))
+                .filter(
+                    folded!(sequences::target_name)
+                        .like(folded!(pattern.clone()))
+                        .escape('\\'),
+                )
                 .group_by(folded!(sequences::target_name))
                 .having(max(exposures::seq).lt(before.map_or(i64::MAX, whole)))
                 .order(max(exposures::seq).desc())
@@ -244,25 +248,32 @@ impl Store {
                         sequences::target_name,
                     ),
                     (sequences::ra_deg, sequences::dec_deg),
-                    (sequences::state, sequences::why, sequences::moved_at, requests::event_id),
+                    (
+                        sequences::state,
+                        sequences::why,
+                        sequences::moved_at,
+                        requests::event_id,
+                    ),
                 ))
                 .load(c)?;
             rows.into_iter()
-                .map(|((sequence, request, title, user, name), (ra_deg, dec_deg), (state, why, moved_at, event))| {
-                    Ok(TargetSequence {
-                        sequence,
-                        request,
-                        title,
-                        user,
-                        name,
-                        ra_deg,
-                        dec_deg,
-                        state: state.parse().map_err(garbled("sequences"))?,
-                        why,
-                        moved_at: utc(moved_at),
-                        event,
-                    })
-                })
+                .map(
+                    |((sequence, request, title, user, name), (ra_deg, dec_deg), (state, why, moved_at, event))| {
+                        Ok(TargetSequence {
+                            sequence,
+                            request,
+                            title,
+                            user,
+                            name,
+                            ra_deg,
+                            dec_deg,
+                            state: state.parse().map_err(garbled("sequences"))?,
+                            why,
+                            moved_at: utc(moved_at),
+                            event,
+                        })
+                    },
+                )
                 .collect()
         })
     }
@@ -277,7 +288,9 @@ impl Store {
         let name = name.to_owned();
         self.read(|c| {
             let any = wanted.filter.is_none().into_sql::<Bool>();
-            let in_filter = exposures::filter.eq(wanted.filter.unwrap_or_default().to_owned()).or(any);
+            let in_filter = exposures::filter
+                .eq(wanted.filter.unwrap_or_default().to_owned())
+                .or(any);
             let rows: Vec<ExposureRow> = written!()
                 .filter(visible!(wanted.own))
                 .filter(folded!(sequences::target_name).eq(folded!(name.clone())))

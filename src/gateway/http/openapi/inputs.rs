@@ -1,6 +1,6 @@
 //! What goes into each route: parameters and bodies.
 
-use super::super::policy::Route;
+use super::{super::policy::Route, observed};
 use alidade_accounts::{Permission, Role};
 use serde_json::{Map, Value, json};
 
@@ -287,6 +287,10 @@ pub fn input(route: &Route) -> Input {
                 name,
                 "Part of the name, whatever its case and white space",
             ));
+            None
+        }
+        ("GET", path) if path.starts_with("/api/v1/observed") => {
+            query.extend(observed::queries(path));
             None
         }
         ("GET", "/api/v1/devices/{name}") => {
