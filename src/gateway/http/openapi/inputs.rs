@@ -209,6 +209,11 @@ pub fn input(route: &Route) -> Input {
             let format = json!({ "enum": ["json", "toml", "yaml"] });
             json_body(object(&[("text", text(262_144)), ("format", format)], &[]))
         }
+        ("GET", "/status") => {
+            let meaning = "Whether the page does not reload by itself";
+            query.push(parameter("still", "query", json!({ "type": "boolean" }), meaning));
+            None
+        }
         ("GET", "/status/confirm") => {
             query.push(parameter(
                 "command",
