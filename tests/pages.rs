@@ -36,7 +36,7 @@ use alidade_model::{
 use http::{get, post};
 use observatory::{Observatory, at, busy};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The evening of the night that is played, and the instant that the snapshot says.
 const EVENING: &str = "2026-03-14";
@@ -651,6 +651,17 @@ fn the_daemon_tells_versions_devices_and_to_operators_its_configuration() {
 fn the_pages_of_night_requests_targets_and_system_work_in_a_browser() {
     let mut house = House::new("pages-browser");
     targets::observe(&mut house);
+    // The daemon goes on to publish, or a slow browser would find it stale.
+    let (publishing, state) = (
+        house.observatory.snapshot.clone(),
+        house.observatory.snapshot.borrow().clone(),
+    );
+    let (over, ended) = std::sync::mpsc::channel::<()>();
+    let clockwork = std::thread::spawn(move || {
+        while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(500)) {
+            publishing.send_replace(state.clone());
+        }
+    });
     let address = format!("http://{}", house.addr());
     let printed = browser::run("pages.mjs", &address, |word| match word {
         "alarm" => house.happen(Fact::Alarm {
@@ -666,6 +677,8 @@ fn the_pages_of_night_requests_targets_and_system_work_in_a_browser() {
         _ => panic!("the script asks for {word:?}"),
     });
     assert!(printed.contains("passed "), "{printed}");
+    drop(over);
+    clockwork.join().unwrap();
     let commands = house.observatory.commands();
     let [
         GatewayCommand::SubmitRequest(first),
