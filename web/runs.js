@@ -4,6 +4,8 @@ import { h, productUrl } from "./elements.js";
 
 export const runPath = (id) => `/api/v1/runs/${encodeURIComponent(id)}`;
 export const runPage = (id) => `/pipelines?run=${encodeURIComponent(id)}`;
+// A target as runs name it: they take letters, digits and . _ + - alone.
+export const subjectOf = (name) => name.replace(/\s+/g, "").replace(/[^A-Za-z0-9._+-]/g, "_");
 export const hasEnded = (run) => ["done", "failed", "canceled"].includes(run.state);
 
 // A box for each flag of a pipeline, as it stands if nobody says otherwise.

@@ -3,7 +3,7 @@
 
 import { lightCurve } from "./curves.js";
 import { byId, fixed, h, productUrl, setText, show } from "./elements.js";
-import { chosenFlags, flagBoxes, hasEnded, made, productList, runPage, runPath } from "./runs.js";
+import { chosenFlags, flagBoxes, hasEnded, made, productList, runPage, runPath, subjectOf } from "./runs.js";
 import { ask, calmly, follow, say, stamp, words } from "./shell.js";
 import { mountViewer, view } from "./viewer.js";
 
@@ -215,7 +215,7 @@ async function readPipelines() {
 async function runs() {
   if (pipelines === null) return;
   const { name } = target;
-  const { runs: all } = await ask(`/api/v1/runs?limit=20&target=${encodeURIComponent(name)}`);
+  const { runs: all } = await ask(`/api/v1/runs?limit=20&target=${encodeURIComponent(subjectOf(name))}`);
   const whole = await Promise.all(all.map((run) => (run.product_group ? ask(runPath(run.id)) : { run, products: [] })));
   if (target?.name !== name) return;
   byId("groups-card").hidden = whole.length === 0;
@@ -235,7 +235,7 @@ async function run(event) {
     return;
   }
   try {
-    const wish = { pipeline: byId("pipeline").value, target: target.name, inputs: paths, flags: chosenFlags(byId("flag-list")) };
+    const wish = { pipeline: byId("pipeline").value, target: subjectOf(target.name), inputs: paths, flags: chosenFlags(byId("flag-list")) };
     const begun = await ask("/api/v1/runs", wish);
     location.assign(runPage(begun.run));
   } catch (cause) {
