@@ -447,3 +447,41 @@ fn a_token_is_taken_from_the_option_a_file_or_the_environment_and_a_wrong_one_sa
     );
     assert_eq!(list(&["--token", "a", "--token-file", &file], "").code, 2);
 }
+
+#[test]
+fn targets_are_told_of_this_machines_files_as_a_daemon_tells_them() {
+    let house = House::new("remote-targets");
+    let folder = &house.observatory.folder;
+    let url = format!("sqlite://{}", folder.join("people.sqlite").display());
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/simulated.toml");
+    let here = |more: &[&str]| {
+        let mut command = alidade();
+        command
+            .env("ALIDADE__DATABASE__URL", &url)
+            .env("ALIDADE__STORAGE__DATA_DIR", folder)
+            .args(["data", "targets", "--config", config]);
+        said(command.args(more).output().unwrap())
+    };
+    for arguments in [&["--json"][..], &["m51", "--json"], &["m51"], &[]] {
+        let told = here(arguments);
+        assert_eq!(told.code, 0, "{arguments:?}: {}", told.stderr);
+        let asked: Vec<&str> = ["data", "targets"].iter().chain(arguments).copied().collect();
+        assert_eq!(told.stdout, house.say(&asked).stdout, "{arguments:?}");
+    }
+    for (arguments, code, cause) in [
+        (&["m51", "--light-curve"][..], 1, "there is no frame of it"),
+        (&["Vulcan"], 1, "there is no target Vulcan"),
+        (&["m51", "--limit", "0"], 2, "--limit 0 is outside 1 to 1000"),
+        (&["m51", "--light-curve", "--limit", "201"], 2, "outside 1 to 200"),
+        (&["m51", "--light-curve", "--at", "1,91"], 2, "is not RA,DEC"),
+        (&["--light-curve"], 2, "NAME"),
+    ] {
+        let told = here(arguments);
+        assert!(
+            told.code == code && told.stderr.contains(cause),
+            "{arguments:?}: {} {}",
+            told.code,
+            told.stderr
+        );
+    }
+}
