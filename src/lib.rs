@@ -10,6 +10,7 @@
 //! | [`simulate`] | simulated nights |
 //! | [`gateway`] | HTTP and MQTT |
 //! | [`processing`] | the pipeline engine with this program's database and folders |
+//! | [`observed`] | targets with their data, and their light curves |
 //! | [`store`] | the database; the only place that names Diesel |
 //! | [`clock`] | the live clock and the simulated one |
 
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod daemon;
 pub mod error;
 pub mod gateway;
+pub mod observed;
 pub mod processing;
 pub mod settings;
 pub mod simulate;

@@ -6,15 +6,22 @@
 mod http;
 #[path = "support/observatory.rs"]
 mod observatory;
+#[path = "support/shots.rs"]
+mod shots;
 
-use alidade::gateway::{
-    command::{CommandReply, GatewayCommand},
-    http::{HttpHandle, RouteNeeds, table},
+use alidade::{
+    gateway::{
+        command::{CommandReply, GatewayCommand},
+        http::{HttpHandle, RouteNeeds, table},
+    },
+    store::{Durability, OpenOptions, Store},
 };
 use alidade_accounts::{Permission, Role};
+use alidade_model::journal::{Entry, Fact};
 use http::{Answer, send};
 use observatory::Observatory;
 use serde_json::{Value, json};
+use shots::Shot;
 use std::net::SocketAddr;
 
 const PHRASE: &str = "seven sisters over Chiran";
@@ -368,6 +375,68 @@ fn observers_touch_only_what_is_their_own() {
             .ask(&operator, "GET", "/api/v1/products/frames/e2.fits", None)
             .status,
         200
+    );
+}
+
+#[test]
+fn observers_see_the_targets_and_frames_of_their_own_sequences_alone() {
+    let house = House::new("people-targets", false);
+    let root = house.first();
+    let (ada, eve) = (
+        house.member(&root, "ada", "observer"),
+        house.member(&root, "eve", "observer"),
+    );
+    let expert = house.member(&root, "hypatia", "expert");
+    let evening = observatory::at("2026-03-14T20:00:00Z");
+    let sequence = |user: &str, target: &str| -> Value {
+        json!({ "id": format!("r-{user}-1"), "request": format!("r-{user}"), "user": user, "priority": 5.0, "albums": [],
+            "target": { "name": target, "ra_deg": 195.0, "dec_deg": 28.0 } })
+    };
+    let mut facts = Vec::new();
+    for (user, target) in [("ada", "NGC 4889"), ("eve", "M 51")] {
+        let request = json!({ "id": format!("r-{user}"), "title": "A request", "user": user, "origin": { "kind": "routine" },
+            "submitted_at": evening, "sequences": [sequence(user, target)] });
+        let request = serde_json::from_value(request).unwrap();
+        facts.push(Fact::RequestSubmitted { request });
+        let exposure = format!("x-{user}");
+        let shot = Shot {
+            exposure: &exposure,
+            sequence: &format!("r-{user}-1"),
+            filter: "r",
+            started_at: evening,
+            solved: Some((21.0, 19.0)),
+        };
+        facts.extend(shot.facts());
+    }
+    let number = |(seq, fact)| Entry { seq, at: evening, fact };
+    let entries: Vec<Entry> = (1..).zip(facts).map(number).collect();
+    let url = format!("sqlite://{}", house.observatory.folder.join("people.sqlite").display());
+    let options = OpenOptions {
+        migrate: false,
+        durability: Durability::Relaxed,
+    };
+    Store::open(&url, options).unwrap().append(&entries).unwrap();
+    let names = |who: &Who| -> Vec<String> {
+        let told = house.ask(who, "GET", "/api/v1/observed", None).json();
+        let all = told["targets"].as_array().unwrap().clone();
+        all.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&ada), ["NGC 4889"]);
+    assert_eq!(names(&eve), ["M 51"]);
+    assert_eq!(names(&expert), ["M 51", "NGC 4889"]);
+    // Somebody else's is not told apart from none.
+    for path in ["", "/frames", "/light-curve"] {
+        let strange = house.ask(&ada, "GET", &format!("/api/v1/observed/M%2051{path}"), None);
+        let none = house.ask(&ada, "GET", &format!("/api/v1/observed/M%2052{path}"), None);
+        assert_eq!((strange.status, none.status), (404, 404), "{path}");
+    }
+    assert_eq!(
+        house.ask(&eve, "GET", "/api/v1/observed/M%2051/frames", None).json()["frames"][0]["exposure"],
+        "x-eve"
+    );
+    assert_eq!(
+        house.ask(&expert, "GET", "/api/v1/observed/m51", None).json()["frames"],
+        1
     );
 }
 

@@ -8,8 +8,13 @@ mod browser;
 mod http;
 #[path = "support/observatory.rs"]
 mod observatory;
+#[path = "support/shots.rs"]
+mod shots;
+#[path = "support/target_pages.rs"]
+mod targets;
 
 use alidade::{
+    daemon::pipelines::conduct,
     gateway::{
         command::GatewayCommand,
         http::{HttpHandle, HttpPorts, journal_of, serve},
@@ -31,7 +36,7 @@ use alidade_model::{
 use http::{get, post};
 use observatory::{Observatory, at, busy};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 /// The evening of the night that is played, and the instant that the snapshot says.
 const EVENING: &str = "2026-03-14";
@@ -76,6 +81,7 @@ impl House {
         let records = Arc::new(Records::open(&url).unwrap());
         let settings = Settings::load(Path::new("config/simulated.toml")).unwrap();
         let ports = HttpPorts {
+            pipelines: Some(conduct(&workshop(&settings, &observatory))),
             journal_page: Some(journal_of(records.clone())),
             records: Some(records),
             settings: Some(Arc::new(settings)),
@@ -112,6 +118,20 @@ impl House {
         let line = serde_json::to_string(&entry).unwrap();
         let _ = self.observatory.journal.send(line.into());
     }
+}
+
+/// The same site with runs of its own, of the pipelines that are shipped.
+fn workshop(settings: &Settings, observatory: &Observatory) -> Settings {
+    let mut settings = settings.clone();
+    settings.database.url = format!("sqlite:{}", observatory.folder.join("runs.sqlite").display());
+    let options = OpenOptions {
+        migrate: true,
+        durability: Durability::Relaxed,
+    };
+    drop(Store::open(&settings.database.url, options).unwrap());
+    settings.storage.data_dir = observatory.folder.clone();
+    settings.storage.pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/pipelines");
+    settings
 }
 
 fn sequence(request: &str, n: u32, target: &str, (ra_deg, dec_deg): (f64, f64)) -> Sequence {
@@ -628,14 +648,27 @@ fn the_daemon_tells_versions_devices_and_to_operators_its_configuration() {
 }
 
 #[test]
-fn the_pages_of_night_requests_and_system_work_in_a_browser() {
+fn the_pages_of_night_requests_targets_and_system_work_in_a_browser() {
     let mut house = House::new("pages-browser");
+    targets::observe(&mut house);
+    // The daemon goes on to publish, or a slow browser would find it stale.
+    let (publishing, state) = (
+        house.observatory.snapshot.clone(),
+        house.observatory.snapshot.borrow().clone(),
+    );
+    let (over, ended) = std::sync::mpsc::channel::<()>();
+    let clockwork = std::thread::spawn(move || {
+        while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(Duration::from_millis(500)) {
+            publishing.send_replace(state.clone());
+        }
+    });
     let address = format!("http://{}", house.addr());
     let printed = browser::run("pages.mjs", &address, |word| match word {
         "alarm" => house.happen(Fact::Alarm {
             severity: Severity::Critical,
             text: "it rains <b>in</b>".into(),
         }),
+        "frame" => targets::another(&mut house),
         "unsafe" => house.happen(Fact::SafetyChanged {
             safe: false,
             latched: false,
@@ -644,6 +677,8 @@ fn the_pages_of_night_requests_and_system_work_in_a_browser() {
         _ => panic!("the script asks for {word:?}"),
     });
     assert!(printed.contains("passed "), "{printed}");
+    drop(over);
+    clockwork.join().unwrap();
     let commands = house.observatory.commands();
     let [
         GatewayCommand::SubmitRequest(first),

@@ -292,6 +292,13 @@ fn every_command_that_touches_the_daemons_state_can_be_asked_of_a_daemon_elsewhe
         (&["data", "query"], Err("no station")),
         (&["data", "query", "--cone", "83,22,1"], Err("no station")),
         (&["data", "links", "p1"], Err("no station")),
+        (&["data", "targets"], Ok("no target has been observed yet")),
+        (&["data", "targets", "m51"], Ok("sequence r1-1")),
+        (&["data", "targets", "Vulcan"], Err("there is no target Vulcan")),
+        (
+            &["data", "targets", "M 51", "--light-curve", "--at", "202,-47"],
+            Err("there is no frame of it"),
+        ),
         (&["data", "lifecycle"], Ok("stateDiagram")),
         (&["package", "list"], Err("packages")),
         (&["package", "show", "p1"], Err("packages")),
@@ -439,4 +446,42 @@ fn a_token_is_taken_from_the_option_a_file_or_the_environment_and_a_wrong_one_sa
         wrong.stderr
     );
     assert_eq!(list(&["--token", "a", "--token-file", &file], "").code, 2);
+}
+
+#[test]
+fn targets_are_told_of_this_machines_files_as_a_daemon_tells_them() {
+    let house = House::new("remote-targets");
+    let folder = &house.observatory.folder;
+    let url = format!("sqlite://{}", folder.join("people.sqlite").display());
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/config/simulated.toml");
+    let here = |more: &[&str]| {
+        let mut command = alidade();
+        command
+            .env("ALIDADE__DATABASE__URL", &url)
+            .env("ALIDADE__STORAGE__DATA_DIR", folder)
+            .args(["data", "targets", "--config", config]);
+        said(command.args(more).output().unwrap())
+    };
+    for arguments in [&["--json"][..], &["m51", "--json"], &["m51"], &[]] {
+        let told = here(arguments);
+        assert_eq!(told.code, 0, "{arguments:?}: {}", told.stderr);
+        let asked: Vec<&str> = ["data", "targets"].iter().chain(arguments).copied().collect();
+        assert_eq!(told.stdout, house.say(&asked).stdout, "{arguments:?}");
+    }
+    for (arguments, code, cause) in [
+        (&["m51", "--light-curve"][..], 1, "there is no frame of it"),
+        (&["Vulcan"], 1, "there is no target Vulcan"),
+        (&["m51", "--limit", "0"], 2, "--limit 0 is outside 1 to 1000"),
+        (&["m51", "--light-curve", "--limit", "201"], 2, "outside 1 to 200"),
+        (&["m51", "--light-curve", "--at", "1,91"], 2, "is not RA,DEC"),
+        (&["--light-curve"], 2, "NAME"),
+    ] {
+        let told = here(arguments);
+        assert!(
+            told.code == code && told.stderr.contains(cause),
+            "{arguments:?}: {} {}",
+            told.code,
+            told.stderr
+        );
+    }
 }

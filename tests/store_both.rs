@@ -8,6 +8,10 @@ mod facts;
 mod postgres;
 #[path = "support/store_schema.rs"]
 mod schema;
+#[path = "support/shots.rs"]
+mod shots;
+#[path = "support/store_targets.rs"]
+mod targets;
 
 use alidade::store::{
     Durability, OpenOptions, Store, StoreError,

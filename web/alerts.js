@@ -3,13 +3,11 @@
 import { exchange, read } from "./asking.js";
 import { budgetBar, duration, histogram, tilePicture, words } from "./budget.js";
 import { candidates, reports } from "./candidates.js";
-import { byId, fixed, h, hhmmss, setText, show } from "./elements.js";
+import { byId, fixed, h, hhmmss, productUrl, setText, show, targetLink } from "./elements.js";
 
 const EVERY_MS = 2000;
 let chosen = decodeURIComponent(location.hash.slice(1)) || null;
 let rehearsed = null;
-
-const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
 
 function choose(event) {
   chosen = event;
@@ -78,7 +76,7 @@ function drawn(record) {
     h("h3", {}, "What the frames show"), candidates(found),
     h("details", {}, h("summary", {}, `History: ${record.history.length}`),
       h("ol", { class: "plain journal", tabindex: 0, "aria-label": "History of the event" }, record.history.map((moment) => h("li", {}, h("time", { datetime: moment.at }, `${moment.at.slice(0, 10)} ${hhmmss(moment.at)}`), ` ${moment.text}`)))),
-    h("details", {}, h("summary", {}, `Frames: ${record.frames.length}`),
+    h("details", {}, h("summary", {}, `Frames: ${record.frames.length}`), record.frames.length && record.name ? h("p", {}, "All data of ", targetLink(record.name)) : null,
       h("ul", { class: "plain" }, record.frames.map((frame) => h("li", {}, `${frame.exposure}: ${frame.filter}, ${frame.exposure_s} s, ${duration(frame.since_trigger_s)} after the trigger${frame.sources === null ? "" : `, ${frame.sources} sources`}`)))),
     toldCandidates(record),
   ]);

@@ -1,8 +1,7 @@
 // What the frames of an alert show: candidates with their pictures, and the light curve of the best of them.
 
-import { fixed, h } from "./elements.js";
+import { fixed, h, productUrl } from "./elements.js";
 
-const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
 // Reports do not change once they are written: each is asked for once.
 const known = new Map();
 

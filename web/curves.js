@@ -180,3 +180,54 @@ export function seasonBars(nights) {
       index % 7 === 0 ? s("text", { class: "soft", x: LEFT + index * wide, y: height + 14 }, night.night.slice(5)) : null)),
     s("text", { class: "soft", x: LEFT - 6, y: 12, "text-anchor": "end" }, `${(most / 3600).toFixed(1)} h`));
 }
+
+const STEPS = [60e3, 300e3, 900e3, HOUR, 3 * HOUR, 6 * HOUR, 24 * HOUR, 48 * HOUR, 168 * HOUR, 720 * HOUR, 2160 * HOUR, 8760 * HOUR];
+// A shape for each filter: colour never carries a meaning alone.
+const SHAPES = [
+  (x, y) => `M${x - 4} ${y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z`,
+  (x, y) => `M${x - 4} ${y - 4}h8v8h-8Z`,
+  (x, y) => `M${x} ${y - 5}l5 9h-10Z`,
+  (x, y) => `M${x} ${y - 5.5}l5.5 5.5l-5.5 5.5l-5.5 -5.5Z`,
+  (x, y) => `M${x - 5} ${y - 4}h10l-5 9Z`,
+];
+
+// Magnitudes over time, bright above, with their errors; what was not seen is an arrow down from its limit. A shape a filter.
+export function lightCurve(points, name) {
+  const seen = points.filter((point) => typeof point.mag === "number").map((point) => ({ ...point, when: time(point.at), error: point.error ?? 0 }));
+  if (seen.length === 0) return s("svg", { viewBox: `0 0 ${WIDTH} 40`, role: "img", "aria-label": `${name}: nothing measured` });
+  const bands = [...new Set(seen.map((point) => point.filter))].sort();
+  const [first, last] = [Math.min(...seen.map((point) => point.when)), Math.max(...seen.map((point) => point.when))];
+  const room = Math.max((last - first) * 0.04, 60e3);
+  const [from, to] = [first - room, last + room];
+  const [bright, faint] = [Math.min(...seen.map((point) => point.mag - point.error)), Math.max(...seen.map((point) => point.mag + point.error))];
+  const margin = Math.max((faint - bright) * 0.1, 0.05);
+  const [top, bottom] = [bright - margin, faint + margin];
+  const x = (at) => LEFT + ((at - from) / (to - from)) * (WIDTH - LEFT - 10);
+  const y = (mag) => 24 + ((mag - top) / (bottom - top)) * (HIGH - 24);
+  const step = STEPS.find((one) => (to - from) / one <= 9) ?? STEPS.at(-1);
+  const ticks = [];
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
+    const iso = new Date(at).toISOString();
+    ticks.push(s("line", { class: "grid", x1: x(at), x2: x(at), y1: 24, y2: HIGH }),
+      s("text", { class: "soft", x: x(at), y: HIGH + 14, "text-anchor": "middle" }, step < 24 * HOUR ? `${to - from > 24 * HOUR ? `${iso.slice(5, 10)} ` : ""}${iso.slice(11, 16)}` : iso.slice(0, 10)));
+  }
+  const every = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5].find((one) => (bottom - top) / one <= 7) ?? 10;
+  for (let mag = Math.ceil(top / every) * every; mag <= bottom; mag += every) {
+    ticks.push(s("line", { class: "grid", x1: LEFT, x2: WIDTH - 10, y1: y(mag), y2: y(mag) }),
+      s("text", { class: "soft", x: LEFT - 6, y: y(mag) + 4, "text-anchor": "end" }, mag.toFixed(every < 0.1 ? 2 : 1)));
+  }
+  const marks = seen.map((point) => {
+    const band = bands.indexOf(point.filter);
+    const [px, py] = [x(point.when), y(point.mag)];
+    const limit = point.kind !== "detected";
+    const words = `${point.filter} ${limit ? "fainter than " : ""}${point.mag.toFixed(3)}${limit ? "" : ` ± ${point.error.toFixed(3)}`}, ${point.at.slice(0, 19).replace("T", " ")}`;
+    return s("g", { class: "mark", "data-band": band % 5, "data-limit": limit }, s("title", {}, words),
+      limit ? s("path", { d: `M${px - 5} ${py}h10M${px} ${py}v12l-4 -4m4 4l4 -4` }) : s("path", { d: `M${px} ${y(point.mag - point.error)}V${y(point.mag + point.error)}` }),
+      limit ? null : s("path", { d: SHAPES[band % 5](px, py) }));
+  });
+  const legend = bands.map((band, index) => s("g", { class: "mark", "data-band": index % 5 }, s("path", { d: SHAPES[index % 5](LEFT + 10 + index * 110, 9) }),
+    s("text", { class: "band-name", x: LEFT + 22 + index * 110, y: 13 }, band)));
+  const detected = seen.filter((point) => point.kind === "detected").length;
+  const label = `${name}: ${detected} detections and ${seen.length - detected} limits in ${bands.join(", ")}, magnitude ${bright.toFixed(2)} to ${faint.toFixed(2)}; the table below says the same`;
+  return s("svg", { viewBox: `0 0 ${WIDTH} ${HIGH + 20}`, role: "img", "aria-label": label }, ticks, marks, legend);
+}

@@ -48,3 +48,8 @@ export function ageText(seconds) {
 export function fixed(value, digits) {
   return value === null || value === undefined ? "–" : value.toFixed(digits);
 }
+
+export const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
+export const targetPage = (name) => `/targets#${encodeURIComponent(name)}`;
+// The name of a target, leading to its data.
+export const targetLink = (name) => h("a", { href: targetPage(name) }, name);

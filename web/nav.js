@@ -9,6 +9,7 @@ const PAGES = [
   ["/", "Now", null],
   ["/night", "Night", null],
   ["/requests", "Requests", "submit"],
+  ["/targets", "Targets", "read_own_data"],
   ["/alerts", "Alerts", null],
   ["/devices", "Devices", null],
   ["/data", "Data", null],

@@ -2,7 +2,7 @@
 
 import { altitudes, extent, nightGantt, weatherStrip } from "./curves.js";
 import { exclusions } from "./charts.js";
-import { byId, h, hhmm, setText, show } from "./elements.js";
+import { byId, h, hhmm, setText, show, targetLink } from "./elements.js";
 import { ask, calmly, follow, say, stamp, words } from "./shell.js";
 
 const DAY_MS = 86400e3;
@@ -51,7 +51,7 @@ function table() {
   const of = (lane, id) => night[lane].filter((bar) => bar.sequence === id).map((bar) => `${hhmm(bar.start)}–${bar.end ? hhmm(bar.end) : ""}`).join(", ") || "–";
   show(byId("bars"), [night.first, night.planned, night.executed, night.sequences], () => (ids.length === 0 ? h("tr", {}, h("td", { colspan: 6 }, "Nothing was planned.")) : ids.map((id) => {
     const face = night.sequences[id];
-    return h("tr", {}, h("th", { scope: "row" }, face?.target ?? id, face?.from_alert ? " (alert)" : ""), h("td", {}, face?.user ?? "–"),
+    return h("tr", {}, h("th", { scope: "row" }, face ? targetLink(face.target) : id, face?.from_alert ? " (alert)" : ""), h("td", {}, face?.user ?? "–"),
       h("td", {}, of("first", id)), h("td", {}, of("planned", id)), h("td", {}, of("executed", id)), h("td", {}, face ? words(face.state) : "–"));
   })));
 }

@@ -2,15 +2,15 @@
 
 import { read, send } from "./asking.js";
 import { byId, h, s, setText, show } from "./elements.js";
+import { chosenFlags, flagBoxes, hasEnded, made, productList, runPath } from "./runs.js";
 
 const EVERY_MS = 2000;
-let chosen = decodeURIComponent(location.hash.slice(1)) || null;
+// Another page names a run in the query; what is chosen here stands behind the #.
+let chosen = decodeURIComponent(location.hash.slice(1)) || new URLSearchParams(location.search).get("run");
 let source = null;
 let known = [];
 
 const post = (path, body) => send("POST", path, body);
-
-const runPath = (id) => `/api/v1/runs/${encodeURIComponent(id)}`;
 
 function choose(id) {
   chosen = id;
@@ -47,7 +47,7 @@ function follow() {
 function state(run) {
   setText(byId("one-state"), run.state);
   setText(byId("one-status"), run.cause ? `${run.status}: ${run.cause}` : run.status);
-  byId("cancel").hidden = ["done", "failed", "canceled"].includes(run.state);
+  byId("cancel").hidden = hasEnded(run);
 }
 
 const place = (attempt) => (attempt.iteration === null ? attempt.node : `${attempt.node}.${attempt.iteration}`);
@@ -104,16 +104,14 @@ async function one() {
   state(whole.run);
   show(byId("graph"), [whole.topology, whole.attempts], () => (whole.topology ? picture(whole.topology, whole.attempts) : []));
   show(byId("attempts"), whole.attempts, () => attemptsTable(whole.attempts));
-  const made = whole.products.filter((p) => p.sha256 !== "");
-  show(byId("products"), made, () => (made.length === 0 ? [] : [h("h3", {}, `Products (${whole.run.product_group ?? "group when done"})`),
-    h("ul", { class: "plain" }, made.map((p) => h("li", {}, h("a", { href: `/api/v1/products/pipelines/products/${p.path.split("/").map(encodeURIComponent).join("/")}` }, p.label), ` ${p.size} bytes`)))]));
+  const files = made(whole);
+  show(byId("products"), files, () => (files.length === 0 ? [] : [h("h3", {}, `Products (${whole.run.product_group ?? "group when done"})`), productList(files)]));
 }
 
 function flags() {
   const pipeline = known.find((p) => p.name === byId("pipeline").value);
-  const list = Object.entries(pipeline?.flags ?? {});
-  byId("flags").hidden = list.length === 0;
-  show(byId("flag-list"), [pipeline?.name, list], () => list.map(([name, flag]) => h("label", {}, h("input", { type: "checkbox", name, checked: flag.default ? "" : null }), ` ${flag.long_name ?? name}`)));
+  byId("flags").hidden = Object.keys(pipeline?.flags ?? {}).length === 0;
+  show(byId("flag-list"), [pipeline?.name, pipeline?.flags], () => flagBoxes(pipeline));
 }
 
 async function refresh() {
@@ -143,7 +141,7 @@ byId("cancel").addEventListener("click", () => post(`${runPath(chosen)}/cancel`,
 byId("start").addEventListener("submit", async (event) => {
   event.preventDefault();
   const wish = { pipeline: byId("pipeline").value, target: byId("target").value.trim() || null, inputs: byId("inputs").value.split("\n").map((l) => l.trim()).filter((l) => l !== ""),
-    flags: Object.fromEntries([...byId("flag-list").querySelectorAll("input")].map((box) => [box.name, box.checked])) };
+    flags: chosenFlags(byId("flag-list")) };
   try {
     const { run } = await post("/api/v1/runs", wish);
     setText(byId("answer"), `${run} begins`);

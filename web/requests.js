@@ -4,7 +4,7 @@
 import { exclusions } from "./charts.js";
 import { seasonBars, visibility } from "./curves.js";
 import { documentOf, draftOf, emptyAlbum, emptyDraft, emptyPlan, emptySequence } from "./draft.js";
-import { byId, h, hhmm, setText, show } from "./elements.js";
+import { byId, h, hhmm, setText, show, targetLink } from "./elements.js";
 import { ask, calmly, duration, follow, productUrl, say, stamp, words } from "./shell.js";
 
 const STORE = "request-templates";
@@ -15,7 +15,7 @@ let draft = emptyDraft(null);
 let prepared = null;
 let listed = [];
 let next = null;
-let opened = null;
+let opened = decodeURIComponent(location.hash.slice(1)) || null;
 
 const hours = (micros) => duration(Math.abs(micros) / 1e6);
 const may = (permission) => session.permissions.includes(permission);
@@ -324,7 +324,7 @@ function standingOf({ standing, products }) {
     await refresh();
   });
   const done = Object.entries(standing.done).map(([channel, count]) => `${count} in ${channel}`).join(", ");
-  return h("li", {}, h("strong", {}, sequence.target.name), ` (${sequence.id}): ${words(standing.state)}${standing.why ? `, ${standing.why}` : ""}; ${verdict(standing)}${done ? `; on disk ${done}` : ""} `,
+  return h("li", {}, h("strong", {}, targetLink(sequence.target.name)), ` (${sequence.id}): ${words(standing.state)}${standing.why ? `, ${standing.why}` : ""}; ${verdict(standing)}${done ? `; on disk ${done}` : ""} `,
     waits ? cancel : null,
     products.length ? h("details", {}, h("summary", {}, `Products: ${products.length}`), h("ul", { class: "plain" }, products.map((product) =>
       h("li", {}, h("a", { href: productUrl(product.path) }, product.path), ` ${words(product.kind)}, ${Math.round(product.size_bytes / 1000)} kB`)))) : null);

@@ -2,7 +2,7 @@
 
 import { exclusions, gantt, strip } from "./charts.js";
 import { rowButton } from "./commands.js";
-import { ageText, byId, fixed, h, hhmm, hhmmss, setText, show } from "./elements.js";
+import { ageText, byId, fixed, h, hhmm, hhmmss, productUrl, setText, show, targetLink } from "./elements.js";
 import { skyPlot } from "./sky.js";
 
 const OLD_S = 30;
@@ -81,7 +81,7 @@ export function night(state) {
   show(byId("gantt"), [state.schedule, state.night, minute], () => gantt(state));
   show(byId("rows"), state.schedule, () => state.schedule.map((row) => h("tr", {},
     h("td", {}, hhmm(row.executed_start ?? row.start)), h("td", {}, hhmm(row.executed_end ?? row.end)),
-    h("td", {}, row.target), h("td", {}, row.user), h("td", {}, row.from_alert ? `${row.state} (alert)` : row.state))));
+    h("td", {}, targetLink(row.target)), h("td", {}, row.user), h("td", {}, row.from_alert ? `${row.state} (alert)` : row.state))));
   setText(byId("unplanned-title"), `Not planned: ${state.unplanned.length}`);
   show(byId("unplanned"), state.unplanned, () => state.unplanned.map((row) => unplanned(row, state.night)));
 }
@@ -114,8 +114,6 @@ export function weather(state, extra) {
       strip(state.weather_history[name] ?? [], gauge.limit, name));
   }));
 }
-
-const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
 
 export function frames(state) {
   show(byId("frames"), state.frames, () => (state.frames.length === 0 ? h("p", { class: "legend" }, "No frame yet.") : state.frames.map((frame) => {

@@ -1,10 +1,10 @@
 // What the pages about nights, requests, devices and the daemon share: the link to the daemon, and its honest word.
 
 import { read, say, send } from "./asking.js";
-import { byId, setText } from "./elements.js";
+import { byId, productUrl, setText } from "./elements.js";
 import { Feed } from "./feed.js";
 
-export { say };
+export { productUrl, say };
 
 // Reads without a body, sends with one.
 export const ask = (path, body) => (body === undefined ? read(path) : send("POST", path, body));
@@ -51,7 +51,6 @@ export function calmly(act, wait_ms) {
 
 export const stamp = (iso) => (iso ? `${iso.slice(0, 10)} ${iso.slice(11, 19)}` : "–");
 export const words = (text) => String(text).replaceAll("_", " ");
-export const productUrl = (path) => `/api/v1/products/${path.split("/").map(encodeURIComponent).join("/")}`;
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";

@@ -12,7 +12,7 @@
 //! | `project` | what each fact means for the tables |
 //! | [`restore`] | what a restart reads back |
 //! | [`pipelines`] | runs of processing: the store side of the pipeline engine |
-//! | [`queries`] | what gateways and commands ask |
+//! | [`queries`], [`nights`], [`targets`] | what gateways and commands ask |
 //! | [`installation`] | telescopes, instruments and strategies: what people set up |
 //! | [`people`] | accounts, sessions, tokens and their audit |
 //! | [`delivery`] | the books of the data's life: units, message bus, records, metadata |
@@ -34,6 +34,7 @@ pub mod queries;
 pub mod restore;
 mod rows;
 mod schema;
+pub mod targets;
 
 pub use connection::Durability;
 pub use error::StoreError;

@@ -255,7 +255,7 @@ impl Store {
 }
 
 /// What the searcher writes is text, not a pattern.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 

@@ -273,6 +273,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    frame_solutions (exposure_id) {
+        exposure_id -> Text,
+        seq -> BigInt,
+        ra_deg -> Nullable<Double>,
+        dec_deg -> Nullable<Double>,
+        matched -> BigInt,
+        zero_point -> Nullable<Double>,
+        limiting_mag -> Nullable<Double>,
+    }
+}
+
+diesel::table! {
     pipeline_runs (id) {
         id -> Text,
         seq -> BigInt,
@@ -541,3 +553,4 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(schedules, schedule_sequences);
 diesel::allow_tables_to_appear_in_same_query!(products, sequences);
 diesel::allow_tables_to_appear_in_same_query!(requests, sequences);
+diesel::allow_tables_to_appear_in_same_query!(exposures, sequences);

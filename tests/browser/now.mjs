@@ -141,6 +141,14 @@ try {
   await page.waitForFunction(() => document.querySelector("#journal li")?.textContent.includes("mark2001"));
   check("facts arrive again", true);
 
+  await page.goto(`${address}/status?still=true`);
+  check("the status page can stand still", (await page.locator('meta[http-equiv="refresh"]').count()) === 0 && (await page.getAttribute("main > p:last-child a:last-child", "href")) === "/status");
+  await isAccessible("status page");
+  await page.setViewportSize({ width: 360, height: 740 });
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  check("nothing sticks out of the status page at 360 pixels", wider <= 0, String(wider));
+  await page.setViewportSize({ width: 1280, height: 900 });
+
   const bare = await browser.newContext({ javaScriptEnabled: false, viewport: { width: 360, height: 740 } });
   const plain = await bare.newPage();
   await plain.goto(`${address}/status`);

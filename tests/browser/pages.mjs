@@ -153,6 +153,87 @@ async function theRequests() {
   await shown("r1-2: cancelled", "said");
 }
 
+const frameOf = (exposure) => page.locator(`#frames [data-exposure="${exposure}"]`);
+
+async function theTargets() {
+  await page.goto(`${address}/targets`);
+  await shown("NGC 4889", "targets");
+  check("the target observed last comes first", (await page.locator("#targets tr").count()) === 2 && (await page.textContent("#targets tr:first-child")).includes("g, r"));
+  await page.fill("#text", "m51");
+  await page.waitForFunction(() => document.querySelectorAll("#targets tr").length === 1 && document.getElementById("targets").textContent.includes("M 51"));
+  check("a target is found by a part of its name, however it is spelled", true);
+  await page.fill("#text", "");
+  await shown("NGC 4889", "targets");
+  await page.focus("#targets tr:first-child button");
+  await page.keyboard.press("Enter");
+  await shown("NGC 4889", "one-title");
+  await page.waitForSelector('#frames [data-exposure="x1"]');
+  check("a target has its place and who asked for it", (await page.textContent("#place")).includes("195.03000") && (await page.textContent("#sequences")).includes("Coma <i>galaxies</i> (r1-1, ada): executed"));
+  check("it leads to the request", (await page.getAttribute("#sequences a", "href")) === "/requests#r1");
+  check("every frame is there, what waits says so", (await page.locator("#frames figure").count()) === 4 && (await frameOf("x4").textContent()).includes("not reduced"));
+  check("quality is told", (await frameOf("x3").textContent()).includes("FWHM 3.50 px, zero point 21.00, limit 18.9"));
+  // Previews are fetched when they come into view.
+  await frameOf("x3").scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => document.querySelector('#frames [data-exposure="x3"] img').naturalWidth > 0);
+  await page.waitForSelector("#curve .mark title", { state: "attached" });
+  check("the light curve has a mark a frame, and a shape a filter", (await page.locator("#curve .mark title").count()) === 3 && (await page.locator("#curve text.band-name").count()) === 2);
+  await page.click("#values-of summary");
+  const values = await page.locator("#points tr").allTextContents();
+  check("a table says the same", values.length === 3 && /20:02:30r1(3\.9[789]|4\.0[0-3])\d* ± 0\.0/.test(values[0]), values.join(" | "));
+  await daemon("frame");
+  await frameOf("x5").waitFor({ timeout: 15000 });
+  await page.waitForFunction(() => document.querySelectorAll("#points tr").length === 4, null, { timeout: 15000 });
+  check("a frame that is taken now appears by itself, in the curve too", true);
+  await page.selectOption("#filter", "g");
+  await page.waitForFunction(() => document.querySelectorAll("#frames figure").length === 1);
+  await page.selectOption("#filter", "");
+  await page.waitForFunction(() => document.querySelectorAll("#frames figure").length === 5);
+  await decent("targets");
+
+  await page.click('button[aria-label="View x3"]');
+  await shown("160 by 160 pixels", "viewer-said");
+  const tone = () => page.evaluate(() => { const c = document.getElementById("pixels"); return [...c.getContext("2d").getImageData(79, c.height - 80, 1, 1).data]; });
+  check("a frame is seen large", (await tone())[0] > 200, String(await tone()));
+  await page.selectOption("#source", "calibrated");
+  await page.waitForFunction(() => document.getElementById("stretch").value === "asinh");
+  check("the pixels of the FITS file are drawn, the star where it is", (await tone())[0] > 200, String(await tone()));
+  const box = await page.locator("#pixels").boundingBox();
+  await page.mouse.move(box.x + (79.5 / 160) * box.width, box.y + (80.5 / 160) * box.height);
+  const value = await page.textContent("#value");
+  check("a pixel tells its place and value as the file has it", /^x 80, y 80: \d{3}/.test(value) && Number(value.split(": ")[1]) > 700, value);
+  const before = await page.evaluate(() => document.getElementById("pixels").toDataURL());
+  await page.focus("#black");
+  for (let press = 0; press < 20; press += 1) await page.keyboard.press("ArrowRight");
+  check("the black point is moved by keyboard", (await page.evaluate(() => document.getElementById("pixels").toDataURL())) !== before);
+  await page.click("#zoom-in");
+  await page.click("#zoom-in");
+  check("it is zoomed", (await page.locator("#pixels").boundingBox()).width === 320, await page.textContent("#zoomed"));
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(() => window.axe.run(document.getElementById("viewer"), { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }));
+  check("axe finds nothing on the viewer", violations.length === 0, violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`).join("\n"));
+  await page.screenshot({ path: `${folder}/targets-viewer.png` });
+  await page.keyboard.press("Escape");
+  check("Escape closes it", await page.locator("#viewer").isHidden());
+
+  await page.selectOption("#pipeline", "summary");
+  await page.click("#run button");
+  await shown("Choose frames first", "answer");
+  await page.click("#choose-all");
+  check("what is chosen and lacks a file is said", (await page.textContent("#count")) === "4 files; 1 of the chosen frames have no such file.", await page.textContent("#count"));
+  await page.uncheck('input[aria-label="Choose x4"]');
+  await page.uncheck('input[aria-label="Choose x1"]');
+  await page.waitForSelector("#flags:not([hidden]) input");
+  await page.click("#run button");
+  await page.waitForURL(/\/pipelines\?run=/);
+  await page.waitForFunction(() => document.getElementById("one-state")?.textContent === "done", null, { timeout: 30000 });
+  check("a run on the chosen frames begins, and its view is where one goes on", (await page.textContent("#one-title")).startsWith("sum_"), await page.textContent("#one-status"));
+  await page.goto(`${address}/targets#NGC%204889`);
+  await page.waitForSelector("#groups a");
+  check("the target has its run", (await page.textContent("#groups")).includes("sum_"));
+  await page.waitForFunction(() => document.querySelector("#groups details")?.textContent.includes("files"), null, { timeout: 15000 });
+  check("the product group leads to its files", (await context.request.get(`${address}${await page.getAttribute("#groups details a", "href")}`)).status() === 200);
+}
+
 async function theDaemon() {
   await page.goto(`${address}/system`);
   await shown("night.sqlite", "health");
@@ -179,6 +260,7 @@ async function theDaemon() {
 try {
   await theNight();
   await theRequests();
+  await theTargets();
   await theDaemon();
   check("no script failed", errors.length === 0, errors.join("\n"));
   console.log(`passed ${checks}`);

@@ -159,7 +159,14 @@ fn calibrated_frames_need_no_catalogue_and_raw_ones_say_what_they_lack() {
     };
     let seen: Vec<Light> = lights.iter().chain([&own]).copied().collect();
     std::fs::write(&path, written(&header, 9, &seen)).unwrap();
+    let seen_on = command::seen_on(&path, &options);
     let curve = command::curve_of(&[path], &options).unwrap();
+    assert_eq!(
+        alidade_analysis::lightcurve::curve(options.target, vec![seen_on]),
+        curve
+    );
+    let nothing = command::seen_on(&folder.0.join("none.fits"), &options);
+    assert!(nothing.cause.is_some() && nothing.rate.is_none(), "{nothing:?}");
     let point = &curve.points[0];
     assert_eq!((point.by, point.mjd.is_some()), (Some(By::Header), true));
     assert!(

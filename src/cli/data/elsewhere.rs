@@ -5,7 +5,7 @@ use super::{
         CliError,
         remote::{Remote, for_people, only_here, part},
     },
-    DataCommand,
+    DataCommand, targets,
 };
 use serde_json::{Value, json};
 
@@ -67,6 +67,7 @@ pub fn run(command: &DataCommand, remote: &Remote, as_json: bool) -> Result<Stri
             let path = format!("/api/v1/data/scs?RA={}&DEC={}&SR={}", part(ra), part(dec), part(radius));
             return remote.text(&path);
         }
+        DataCommand::Targets(wanted) => return targets::elsewhere(wanted, remote, as_json),
         DataCommand::Links { name } => return remote.text(&format!("/api/v1/data/links?ID={}", part(name))),
         DataCommand::Track => overview("deliveries")?,
         DataCommand::Messages { unread: false, .. } => {

@@ -9,6 +9,7 @@
 //! | `office` | the station that a command works at |
 //! | `act` | what is asked of it |
 //! | `show` | what is shown of its books |
+//! | `targets` | targets with their frames and light curves |
 //! | `elsewhere` | the same, asked of a running daemon |
 //! | `movie` | the film of four sites |
 
@@ -17,6 +18,7 @@ mod elsewhere;
 mod movie;
 mod office;
 mod show;
+mod targets;
 
 pub use office::{Office, of_settings};
 
@@ -170,6 +172,8 @@ pub enum DataCommand {
     Prov { unit: String },
     /// Pack the archived products of a unit for its owner (BagIt)
     Bag { unit: String, folder: PathBuf },
+    /// Targets that there are frames of; of one of them its sequences and frames, or its light curve
+    Targets(targets::TargetsArgs),
     /// The life-cycle as a picture (Mermaid)
     Lifecycle,
     /// Keep the station running until a signal
@@ -212,6 +216,9 @@ pub fn run(args: &DataArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
     }
     if let Some(remote) = args.daemon.elsewhere()? {
         return print(stdout, &elsewhere::run(&args.command, &remote, args.json)?);
+    }
+    if let DataCommand::Targets(wanted) = &args.command {
+        return print(stdout, &targets::here(wanted, &args.config, args.json)?);
     }
     let mut office = Office::open(args)?;
     match &args.command {

@@ -32,6 +32,8 @@
 //! /api/v1/weather            weather samples and their limits
 //! /api/v1/devices            every device and what can be said to it; /api/v1/devices/{name} its last day
 //! /api/v1/targets            ?text=: names that are known here, with their places
+//! /api/v1/observed           ?text=: targets that there are frames of; /api/v1/observed/{name} one of them;
+//!                            .../frames its frames, .../light-curve its brightness; /targets the page
 //! /api/v1/instruments        channels and filters; POST /api/v1/requests/preview what a request would ask of the sky
 //! /api/v1/log, /api/v1/system, /api/v1/configuration what the daemon says of itself; /api/v1/pages which pages it has
 //! /api/v1/alarms/{id}/acknowledge POST
@@ -52,6 +54,7 @@ mod events;
 mod hub;
 mod members;
 mod nights;
+mod observed;
 mod openapi;
 mod packages;
 mod pipelines;
@@ -81,7 +84,7 @@ use super::{
     records::Records,
     snapshot::Snapshot,
 };
-use crate::settings::Settings;
+use crate::{observed::LightCurves, settings::Settings};
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
@@ -101,7 +104,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
 /// Reads journal lines with numbers above `after`, at most `limit`, in order. Called on a blocking thread.
 pub type JournalPage = Arc<dyn Fn(u64, usize) -> Result<Vec<JournalLine>, String> + Send + Sync>;
@@ -217,6 +220,9 @@ struct Shared {
     skies: planning::Skies,
     /// Objects of the observatory's own file.
     catalogue: targets::Catalogue,
+    curves: LightCurves,
+    /// One light curve is measured at a time: the machine has a night to observe.
+    measuring: Semaphore,
     stop: watch::Receiver<bool>,
 }
 
@@ -270,6 +276,8 @@ pub fn serve_at(door: &Door, ports: HttpPorts) -> Result<HttpHandle, GatewayErro
                     hub,
                     skies: planning::Skies::default(),
                     catalogue,
+                    curves: LightCurves::default(),
+                    measuring: Semaphore::new(1),
                     ports,
                     stop: stopped,
                 });

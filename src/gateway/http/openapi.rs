@@ -3,6 +3,7 @@
 //! The table says which addresses there are and what they need; [`inputs`] what goes in; here is what comes out.
 
 mod inputs;
+mod observed;
 
 use super::policy::{Needs, ROUTES, Route};
 use actix_web::HttpResponse;

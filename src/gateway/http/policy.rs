@@ -45,6 +45,7 @@ const fn route(
     }
 }
 
+const DATA: Needs = Needs::AnyOf(&[P::ReadOwnData, P::ReadAllData]);
 const COMMANDS: Needs = Needs::AnyOf(&[P::Operate, P::Override, P::Devices]);
 
 /// Every route but the embedded files, which everybody may read.
@@ -152,6 +153,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/instruments", Needs::One(P::Read), "requests", "Channels and filters that exist here, and the limits of the site"),
     route("POST", "/api/v1/requests/preview", Needs::One(P::Submit), "requests", "What a request would ask of the sky and of the quota; changes nothing"),
     route("GET", "/api/v1/targets", Needs::One(P::Submit), "requests", "Names that are known here, with their places"),
+    route("GET", "/api/v1/observed", DATA, "data", "Targets that there are frames of: one's own, or everybody's"),
+    route("GET", "/api/v1/observed/{name}", DATA, "data", "One target with the sequences that asked for it"),
+    route("GET", "/api/v1/observed/{name}/frames", DATA, "data", "The frames of a target with what was measured, and their files"),
+    route("GET", "/api/v1/observed/{name}/light-curve", DATA, "data", "The brightness of a target over its calibrated frames"),
     route("GET", "/api/v1/devices", Needs::One(P::Read), "devices", "Every device as it is now, and what can be said to it"),
     route("GET", "/api/v1/devices/{name}", Needs::One(P::Read), "devices", "One device: its numbers of the last day, its link, what it was told"),
     route("GET", "/api/v1/log", Needs::One(P::Read), "system", "Log lines, the newest first"),

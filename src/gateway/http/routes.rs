@@ -2,8 +2,8 @@
 //! refused to everybody.
 
 use super::{
-    Problem, account, alerts, assets, commands, data, devices, events, members, nights, openapi, packages, pipelines,
-    planning, products, reads, records, status_page, system, targets, uploads, weather,
+    Problem, account, alerts, assets, commands, data, devices, events, members, nights, observed, openapi, packages,
+    pipelines, planning, products, reads, records, status_page, system, targets, uploads, weather,
 };
 use actix_web::{guard, web};
 
@@ -120,6 +120,10 @@ pub fn all(config: &mut web::ServiceConfig) {
         .service(read_only("/api/v1/devices", devices::list))
         .service(read_only("/api/v1/devices/{name}", devices::show))
         .service(read_only("/api/v1/targets", targets::list))
+        .service(read_only("/api/v1/observed", observed::list))
+        .service(read_only("/api/v1/observed/{name}", observed::show))
+        .service(read_only("/api/v1/observed/{name}/frames", observed::frames))
+        .service(read_only("/api/v1/observed/{name}/light-curve", observed::light_curve))
         .service(read_only("/api/v1/system", system::state))
         .service(read_only("/api/v1/configuration", system::configuration))
         .service(read_only("/api/v1/pages", system::pages))

@@ -7,6 +7,7 @@ use super::{
     Problem, Shared,
     access::{self, Caller},
     commands,
+    reply::query,
 };
 use crate::gateway::{
     command::{CommandReply, GatewayCommand},
@@ -84,14 +85,22 @@ fn age(age_s: Option<f64>) -> String {
     age_s.map_or_else(|| "never".to_owned(), |age| format!("{age:.0} s ago"))
 }
 
-pub async fn page(shared: Data<Shared>) -> HttpResponse {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Standing {
+    still: Option<bool>,
+}
+
+/// `?still=true`: for who reads slowly, or hears the page: it does not reload by itself.
+pub async fn page(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Problem> {
+    let still = query::<Standing>(&request)?.still.unwrap_or(false);
     let snapshot = shared.ports.snapshot.borrow().clone();
     let age_s = shared.hub.snapshot_age_s();
     let title = format!("{} {}", snapshot.safety.state.as_str(), snapshot.site.title);
-    html(StatusCode::OK, &title, true, &render(&snapshot, age_s))
+    Ok(html(StatusCode::OK, &title, !still, &render(&snapshot, age_s, still)))
 }
 
-fn render(snapshot: &Snapshot, published_s: f64) -> String {
+fn render(snapshot: &Snapshot, published_s: f64, still: bool) -> String {
     let mut page = String::new();
     let _ = write!(
         page,
@@ -125,7 +134,12 @@ fn render(snapshot: &Snapshot, published_s: f64) -> String {
     devices(&mut page, snapshot);
     weather(&mut page, snapshot);
     schedule(&mut page, snapshot);
-    page.push_str("<p><a href=\"/\">Dashboard</a> (needs JavaScript). This page reloads every 5 seconds.</p>");
+    let reload = if still {
+        "This page stands still. <a href=\"/status\">Reload it every 5 seconds</a>"
+    } else {
+        "This page reloads every 5 seconds. <a href=\"/status?still=true\">Let it stand still</a>"
+    };
+    let _ = write!(page, "<p><a href=\"/\">Dashboard</a> (needs JavaScript). {reload}</p>");
     page
 }
 

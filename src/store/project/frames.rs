@@ -1,4 +1,4 @@
-//! Exposures, products, reductions, pipeline runs and observation-unit sets.
+//! Exposures, products, reductions, solutions, pipeline runs and observation-unit sets.
 
 use super::Place;
 use crate::store::{
@@ -35,6 +35,7 @@ pub(super) fn project(c: &mut AnyConnection, place: Place, fact: &Fact) -> Query
             insert_new!(c, products::table, [ProductRow::new(place.seq, product)]);
         }
         Fact::FrameReduced { .. } => reduced(c, place, fact)?,
+        Fact::FrameSolved { .. } => solved(c, place, fact)?,
         Fact::RunMoved {
             run,
             pipeline,
@@ -118,6 +119,37 @@ fn reduced(c: &mut AnyConnection, place: Place, fact: &Fact) -> QueryResult<()> 
         if diesel::update(frame_reductions::table.find(exposure)).set(measured).execute(c)? == 0 {
             diesel::insert_into(frame_reductions::table)
                 .values((frame_reductions::exposure_id.eq(exposure), measured))
+                .execute(c)?;
+        }
+    });
+    Ok(())
+}
+
+fn solved(c: &mut AnyConnection, place: Place, fact: &Fact) -> QueryResult<()> {
+    let Fact::FrameSolved {
+        exposure,
+        ra_deg,
+        dec_deg,
+        matched,
+        zero_point,
+        limiting_mag,
+        ..
+    } = fact
+    else {
+        return Ok(());
+    };
+    let measured = (
+        frame_solutions::seq.eq(place.row()),
+        frame_solutions::ra_deg.eq(finite(*ra_deg)),
+        frame_solutions::dec_deg.eq(finite(*dec_deg)),
+        frame_solutions::matched.eq(whole(*matched)),
+        frame_solutions::zero_point.eq(zero_point.and_then(finite)),
+        frame_solutions::limiting_mag.eq(limiting_mag.and_then(finite)),
+    );
+    on_either!(c, c => {
+        if diesel::update(frame_solutions::table.find(exposure)).set(measured).execute(c)? == 0 {
+            diesel::insert_into(frame_solutions::table)
+                .values((frame_solutions::exposure_id.eq(exposure), measured))
                 .execute(c)?;
         }
     });

@@ -84,6 +84,7 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::ExposureEnded { .. }
         | Fact::ProductMade { .. }
         | Fact::FrameReduced { .. }
+        | Fact::FrameSolved { .. }
         | Fact::RunMoved { .. }
         | Fact::UnitMoved { .. } => frames::project(c, place, &entry.fact),
 
@@ -97,7 +98,6 @@ fn apply(c: &mut AnyConnection, place: Place, entry: &Entry) -> QueryResult<()> 
         | Fact::Weather { .. }
         | Fact::OperatorCommand { .. }
         | Fact::Alarm { .. }
-        | Fact::FrameSolved { .. }
         | Fact::CandidatesFound { .. }
         | Fact::Degraded { .. }
         | Fact::InvariantBroken { .. } => night::project(c, place, &entry.fact),

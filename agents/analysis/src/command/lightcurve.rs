@@ -86,13 +86,7 @@ pub fn curve_of(paths: &[PathBuf], options: &LightCurveOptions) -> Result<Curve,
     let index = options.index.as_deref().map(open_index).transpose()?;
     let frames: Vec<lightcurve::Seen> = paths
         .iter()
-        .map(|path| {
-            frame(path, index.as_ref(), options).unwrap_or_else(|cause| lightcurve::Seen {
-                file: path.display().to_string(),
-                cause: Some(cause),
-                ..lightcurve::Seen::default()
-            })
-        })
+        .map(|path| seen_by(path, index.as_ref(), options))
         .collect();
     if let Some(cause) = frames.first().filter(|_| frames.iter().all(|f| f.cause.is_some())) {
         let text = format!("{}: {}", cause.file, cause.cause.as_deref().unwrap_or("no frame"));
@@ -102,6 +96,21 @@ pub fn curve_of(paths: &[PathBuf], options: &LightCurveOptions) -> Result<Curve,
         return Err(CommandError::BadInput("no frame".into()));
     }
     Ok(lightcurve::curve(options.target, frames))
+}
+
+/// What one frame says of the target, by the world coordinates and the zero point of its own header; the options' catalogue is
+/// not looked at. Why it says nothing is its cause. For who keeps the answers, and makes curves of them by
+/// [`lightcurve::curve`].
+pub fn seen_on(path: &Path, options: &LightCurveOptions) -> lightcurve::Seen {
+    seen_by(path, None, options)
+}
+
+fn seen_by(path: &Path, index: Option<&Index>, options: &LightCurveOptions) -> lightcurve::Seen {
+    frame(path, index, options).unwrap_or_else(|cause| lightcurve::Seen {
+        file: path.display().to_string(),
+        cause: Some(cause),
+        ..lightcurve::Seen::default()
+    })
 }
 
 /// Where a frame is on the sky, with the stars it was solved by, or the zero point in its header.

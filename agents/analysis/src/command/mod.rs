@@ -15,7 +15,7 @@ pub use calibrate::{CalibrateOptions, bad_pixels, calibrate};
 pub use candidates::{CandidateOptions, candidates};
 pub use change::{clean, compress, subtract, verify};
 pub use combine::{combine, combine_flats};
-pub use lightcurve::{LightCurveOptions, curve_of, light_curve};
+pub use lightcurve::{LightCurveOptions, curve_of, light_curve, seen_on};
 pub use photometry::{PhotometryOptions, photometry};
 pub use sky::{INSTALLED, SolveHints, build_index, open_index, solve_field, solve_file};
 

@@ -1,6 +1,6 @@
 //! What goes into each route: parameters and bodies.
 
-use super::super::policy::Route;
+use super::{super::policy::Route, observed};
 use alidade_accounts::{Permission, Role};
 use serde_json::{Map, Value, json};
 
@@ -209,6 +209,11 @@ pub fn input(route: &Route) -> Input {
             let format = json!({ "enum": ["json", "toml", "yaml"] });
             json_body(object(&[("text", text(262_144)), ("format", format)], &[]))
         }
+        ("GET", "/status") => {
+            let meaning = "Whether the page does not reload by itself";
+            query.push(parameter("still", "query", json!({ "type": "boolean" }), meaning));
+            None
+        }
         ("GET", "/status/confirm") => {
             query.push(parameter(
                 "command",
@@ -287,6 +292,10 @@ pub fn input(route: &Route) -> Input {
                 name,
                 "Part of the name, whatever its case and white space",
             ));
+            None
+        }
+        ("GET", path) if path.starts_with("/api/v1/observed") => {
+            query.extend(observed::queries(path));
             None
         }
         ("GET", "/api/v1/devices/{name}") => {
