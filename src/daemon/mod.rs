@@ -475,6 +475,11 @@ pub fn stored_packets(
     Ok(alidade_alerts::agent::Before {
         identities: store.packet_identities(identities, events)?,
         last_event: last_event.unwrap_or(0),
+        followed: store
+            .followed_events(events)?
+            .into_iter()
+            .filter_map(|(name, request)| Some((number(&name)?, request)))
+            .collect(),
         packets: packets
             .into_iter()
             .map(|packet| alidade_alerts::agent::StoredPacket {

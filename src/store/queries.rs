@@ -469,6 +469,19 @@ impl Store {
         })
     }
 
+    /// Events about which it was last decided, from `from` on, that they are followed, with the first request for each.
+    pub fn followed_events(&mut self, from: UtcTime) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(|c| {
+            let followed = alert_events::followed.eq(true);
+            let rows: Vec<(String, Option<String>)> = alert_events::table
+                .filter(followed.and(alert_events::decided_at.ge(naive(from))))
+                .order(alert_events::seq)
+                .select((alert_events::id, alert_events::request_id))
+                .load(c)?;
+            Ok(rows.into_iter().filter_map(|(id, request)| Some((id, request?))).collect())
+        })
+    }
+
     /// Every posting of an account, oldest first.
     pub fn postings(&mut self, account: &str) -> Result<Vec<Posting>, StoreError> {
         self.read(|c| {
