@@ -430,7 +430,10 @@ fn alerts_over_vtp_outlive_kill_9_each_asked_for_once() {
     for number in 0..BURSTS {
         // Bursts of other hours: no two are the same event.
         let hour: String = format!("{:02}", 23 - number);
-        let day = chrono::NaiveDate::parse_from_str(&now[..10], "%Y-%m-%d").unwrap().pred_opt().unwrap();
+        let day = chrono::NaiveDate::parse_from_str(&now[..10], "%Y-%m-%d")
+            .unwrap()
+            .pred_opt()
+            .unwrap();
         let file = service.folder.join(&format!("{number}.xml"));
         fs::write(&file, burst(number, &format!("{day}T{hour}:30:00"))).unwrap();
         waiting.push(file);
@@ -461,7 +464,12 @@ fn alerts_over_vtp_outlive_kill_9_each_asked_for_once() {
     }
     let database = format!("sqlite://{}/alidade.sqlite", service.folder.path().display());
     let list = json(&service.ask(&["request", "list", "--json"]));
-    let asked: Vec<&str> = list.as_array().unwrap().iter().filter_map(|r| r["id"].as_str()).collect();
+    let asked: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|r| r["id"].as_str())
+        .collect();
     let events = json(&say(&["alert", "list", "--db", &database, "--json"]));
     assert_eq!(events.as_array().unwrap().len(), BURSTS, "{events:#}");
     let first: std::collections::BTreeSet<String> = (1..=BURSTS).map(|n| format!("alert-{n}-1")).collect();

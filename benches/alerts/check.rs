@@ -151,8 +151,10 @@ fn malformed(folder: &Path, good: &mut bool) -> Result<Value> {
     }
     let grown_kb = memory_kb("VmHWM:").saturating_sub(before);
     *good &= wrong.is_empty() && longest < Duration::from_secs(1) && !(marked && grown_kb > 32 << 10);
-    Ok(json!({ "cases": cases.len(), "longest_ms": millis(longest), "peak_growth_kb": marked.then_some(grown_kb),
-        "wrong": wrong }))
+    Ok(
+        json!({ "cases": cases.len(), "longest_ms": millis(longest), "peak_growth_kb": marked.then_some(grown_kb),
+        "wrong": wrong }),
+    )
 }
 
 /// A line of this process's status, kilobytes.

@@ -469,6 +469,7 @@ pub fn stored_packets(
     let mut packets = store.packets_since(events, "act")?;
     packets.extend(store.packets_since(events, "ignore")?);
     packets.sort_by_key(|packet| packet.seq);
+    let mut changed = store.events_of_packets(packets.first().map_or(u64::MAX, |packet| packet.seq))?;
     let number = |name: &str| name.strip_prefix("event-").and_then(|n| n.parse().ok());
     // Events are begun in the order of their numbers; one packet begins a few at most.
     let last_event = store.newest_events(64)?.iter().filter_map(|name| number(name)).max();
@@ -484,6 +485,9 @@ pub fn stored_packets(
             .into_iter()
             .map(|packet| alidade_alerts::agent::StoredPacket {
                 event: packet.event.as_deref().and_then(number),
+                touched: (changed.remove(&packet.packet).iter().flatten())
+                    .filter_map(|name| number(name))
+                    .collect(),
                 body: packet.body,
                 received_at: packet.received_at,
             })

@@ -469,6 +469,23 @@ impl Store {
         })
     }
 
+    /// The events that each packet changed, by the packets' names, from a journal number on.
+    pub fn events_of_packets(&mut self, from_seq: u64) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        use alert_event_packets as links;
+        let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
+        self.read(|c| {
+            let rows: Vec<(String, String)> = links::table
+                .filter(links::seq.ge(from))
+                .select((links::packet, links::event_id))
+                .load(c)?;
+            let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (packet, event) in rows {
+                events.entry(packet).or_default().push(event);
+            }
+            Ok(events)
+        })
+    }
+
     /// Events about which it was last decided, from `from` on, that they are followed, with the first request for each.
     pub fn followed_events(&mut self, from: UtcTime) -> Result<Vec<(String, String)>, StoreError> {
         self.read(|c| {
@@ -478,7 +495,10 @@ impl Store {
                 .order(alert_events::seq)
                 .select((alert_events::id, alert_events::request_id))
                 .load(c)?;
-            Ok(rows.into_iter().filter_map(|(id, request)| Some((id, request?))).collect())
+            Ok(rows
+                .into_iter()
+                .filter_map(|(id, request)| Some((id, request?)))
+                .collect())
         })
     }
 

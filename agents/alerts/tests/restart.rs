@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use actix::prelude::*;
-use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsSettings, AlertsStatus, Before, EventSummary, Packet, StoredPacket};
+use alidade_alerts::agent::{
+    Alerts, AlertsPorts, AlertsSettings, AlertsStatus, Before, EventSummary, Packet, StoredPacket,
+};
 use alidade_alerts::strategy::{Strategy, from_toml};
 use alidade_majordome::messages::{BookChanged, Denied, Disposition, Retract, TargetOfOpportunity};
 use alidade_model::book::{Book, SharedBook, Standing};
@@ -62,7 +64,10 @@ impl Notice {
     }
 
     fn body(&self) -> Vec<u8> {
-        let time = evening().plus_seconds(self.t0_s).chrono().format("%Y-%m-%dT%H:%M:%S%.3f");
+        let time = evening()
+            .plus_seconds(self.t0_s)
+            .chrono()
+            .format("%Y-%m-%dT%H:%M:%S%.3f");
         let place = self.place.map_or_else(String::new, |(ra, dec, err)| {
             format!(
                 "<Position2D unit='deg'><Name1>RA</Name1><Name2>Dec</Name2><Value2><C1>{ra:.4}</C1><C2>{dec:.4}</C2>\
@@ -95,7 +100,11 @@ fn notices(dice: &mut Dice) -> Vec<Vec<u8>> {
         for satellite in ["a.sat", "b.sat"].iter().take(1 + dice.below(2)) {
             let first = sent.len();
             for number in 0..1 + dice.below(3) {
-                let shift = if dice.chance(40) { 0.5 * dice.below(3) as f64 } else { 0.0 };
+                let shift = if dice.chance(40) {
+                    0.5 * dice.below(3) as f64
+                } else {
+                    0.0
+                };
                 let place = Some((ra + shift, dec, 0.2 / (1.0 + number as f64)));
                 let place = place.filter(|_| number > 0 || dice.chance(70));
                 let cites = match (number, dice.below(4)) {
@@ -232,22 +241,32 @@ fn number(event: &str) -> u64 {
 /// What the disk tells of the alerts, as the database does.
 fn before(disk: &[Entry]) -> Before {
     let mut before = Before::default();
+    // Every decision of a packet's turn is about an event that it changed.
+    let mut kept = false;
     for entry in disk {
         match &entry.fact {
             Fact::PacketReceived {
                 verdict, body, event, ..
-            } if ["act", "ignore"].contains(&verdict.as_str()) => before.packets.push(StoredPacket {
-                body: body.clone(),
-                received_at: entry.at,
-                event: event.as_deref().map(number),
-            }),
-            Fact::EventMoved { event, .. } => before.last_event = before.last_event.max(number(event)),
+            } => {
+                kept = ["act", "ignore"].contains(&verdict.as_str());
+                if kept {
+                    before.packets.push(StoredPacket {
+                        body: body.clone(),
+                        received_at: entry.at,
+                        event: event.as_deref().map(number),
+                        touched: Vec::new(),
+                    });
+                }
+            }
             Fact::EventDecided {
                 event,
                 followed,
                 request,
                 ..
             } => {
+                let packet = before.packets.last_mut().filter(|_| kept);
+                packet.unwrap().touched.push(number(event));
+                before.last_event = before.last_event.max(number(event));
                 before.followed.remove(&number(event));
                 if let (true, Some(request)) = (followed, request) {
                     before.followed.insert(number(event), request.clone());
@@ -324,7 +343,9 @@ fn outcome(life: &Life) -> Outcome {
     let packets = |summary: &EventSummary| summary.packets.iter().cloned().collect::<BTreeSet<String>>();
     let sets: Vec<(BTreeSet<String>, bool)> = status.events.values().map(|s| (packets(s), s.followed)).collect();
     // What was absorbed by another event stays in view under its old number; only what stands is compared.
-    let stands = |set: &BTreeSet<String>| !set.is_empty() && !sets.iter().any(|(o, _)| o.len() > set.len() && o.is_superset(set));
+    let stands = |set: &BTreeSet<String>| {
+        !set.is_empty() && !sets.iter().any(|(o, _)| o.len() > set.len() && o.is_superset(set))
+    };
     let events = sets.iter().filter(|(set, _)| stands(set)).cloned().collect();
     Outcome { events, asked_for }
 }
@@ -351,7 +372,9 @@ async fn killed(packets: &[Vec<u8>], dice: &mut Dice) -> (Outcome, Vec<Entry>, u
         let batch = &packets[acknowledged..packets.len().min(acknowledged + 1 + dice.below(3))];
         let mut turns = Vec::new();
         for (number, packet) in batch.iter().enumerate() {
-            clock.0.set(evening().plus_seconds(5.0 * (acknowledged + number) as f64));
+            clock
+                .0
+                .set(evening().plus_seconds(5.0 * (acknowledged + number) as f64));
             life.tell(packet).await;
             turns.push(life.tape.0.borrow().len());
         }
@@ -424,7 +447,11 @@ fn a_retraction_ends_an_observation_that_the_strategies_of_today_would_not_have_
         let first = burst(0, None);
         life.tell(&first.body()).await;
         let disk = life.tape.0.take();
-        assert_eq!(life.book.borrow().lines().filter(|l| live(l.state)).count(), 2, "now, and a visit");
+        assert_eq!(
+            life.book.borrow().lines().filter(|l| live(l.state)).count(),
+            2,
+            "now, and a visit"
+        );
         let mut other = strategy("other");
         other.matching.streams = vec!["b.sat".into()];
         let life = boot(&disk, &clock, settings(vec![other]));
@@ -450,7 +477,11 @@ fn what_was_withdrawn_is_followed_anew_after_a_restart_when_another_satellite_sp
         };
         life.tell(&second.body()).await;
         let book = life.book.borrow();
-        let requests: BTreeSet<_> = book.lines().filter(|l| live(l.state)).map(|l| l.sequence.request.clone()).collect();
+        let requests: BTreeSet<_> = book
+            .lines()
+            .filter(|l| live(l.state))
+            .map(|l| l.sequence.request.clone())
+            .collect();
         assert!(requests.iter().any(|r| !r.contains("visit")), "{requests:?}");
     });
 }

@@ -23,6 +23,8 @@ pub struct StoredPacket {
     pub received_at: UtcTime,
     /// Number of the event it was put into.
     pub event: Option<u64>,
+    /// Numbers of the events that it changed, this one among them: what it parted from it had a number of its own.
+    pub touched: Vec<u64>,
 }
 
 /// What earlier runs received.
@@ -71,7 +73,8 @@ impl Alerts {
             packet.received_at.chrono(),
             &self.limits,
         );
-        let outcome = self.events.replay(&reading, packet.event.map(EventId));
+        let touched: Vec<EventId> = packet.touched.iter().copied().map(EventId).collect();
+        let outcome = self.events.replay(&reading, packet.event.map(EventId), &touched);
         if outcome.event.is_none() {
             return;
         }
@@ -94,7 +97,11 @@ impl Alerts {
     fn propose_again(&self, id: EventId, decision: &Decision, proposals: &mut Proposals) {
         let absorbed = |other: &EventId| *other != id && self.events.resolve(*other) == id;
         let given_up: Vec<EventId> = proposals.keys().copied().filter(absorbed).collect();
-        for proposal in given_up.iter().filter_map(|other| proposals.remove(other)).collect::<Vec<_>>() {
+        for proposal in given_up
+            .iter()
+            .filter_map(|other| proposals.remove(other))
+            .collect::<Vec<_>>()
+        {
             proposals.entry(id).or_insert(proposal);
         }
         let new = match proposals.get(&id) {
@@ -190,7 +197,12 @@ impl Asked {
         let first = self.sequences.first();
         let (ra_deg, dec_deg) = first.map_or((0.0, 0.0), |s| (s.target.ra_deg, s.target.dec_deg));
         let begins = first.and_then(|s| s.window).map(|w| w.0.chrono());
-        let ends = self.sequences.iter().filter_map(|s| s.window).map(|w| w.1.chrono()).max();
+        let ends = self
+            .sequences
+            .iter()
+            .filter_map(|s| s.window)
+            .map(|w| w.1.chrono())
+            .max();
         let t0 = event.t0.unwrap_or(event.first_received_at);
         let (name, version) = self.strategy.rsplit_once(" v").unwrap_or((&self.strategy, ""));
         Proposal {

@@ -37,8 +37,8 @@ pub struct EventBook {
     pub(super) founders: BTreeMap<EventId, Key>,
     pub(super) aliases: BTreeMap<EventId, EventId>,
     pub(super) next: u64,
-    /// Number for an event that the packet in hand founds: that of an earlier run.
-    pub(super) given: Option<EventId>,
+    /// Numbers for events that the packet in hand founds, in their order: those of an earlier run.
+    pub(super) given: BTreeSet<EventId>,
     /// The first number that no earlier run has given.
     pub(super) first_new: u64,
 }
@@ -75,12 +75,12 @@ impl EventBook {
         self.seen.recall(identity, at);
     }
 
-    /// Takes in a packet of an earlier run, in the order of arrival, that was of that event then: numbers stay as they
-    /// were, though packets from before may be left out.
-    pub fn replay(&mut self, reading: &Reading, event: Option<EventId>) -> Outcome {
-        self.given = event;
+    /// Takes in a packet of an earlier run, in the order of arrival, that was of that event then and changed those:
+    /// numbers stay as they were, though packets from before may be left out.
+    pub fn replay(&mut self, reading: &Reading, event: Option<EventId>, touched: &[EventId]) -> Outcome {
+        self.given = touched.iter().copied().chain(event).collect();
         let mut outcome = self.insert(reading);
-        self.given = None;
+        self.given.clear();
         // A part of an event that came apart was numbered before a packet of its own told how.
         if let (Some(wanted), Some(got)) = (event, outcome.event)
             && got.0 >= self.first_new
@@ -263,7 +263,11 @@ impl EventBook {
             .chains_of_event
             .keys()
             .copied()
-            .filter(|id| self.members(*id).iter().all(|m| now - m.stored.received_at > keep_events))
+            .filter(|id| {
+                self.members(*id)
+                    .iter()
+                    .all(|m| now - m.stored.received_at > keep_events)
+            })
             .collect();
         for id in old {
             self.forget(id);
@@ -331,7 +335,11 @@ mod tests {
             assert!(book.insert(&reading(number, "99999", now())).event.is_some());
         }
         assert_eq!(book.tracks.values().map(Vec::len).sum::<usize>(), MOST_NOTICES);
-        assert_eq!(book.mentions.len(), 2 * MOST_NOTICES, "a notice mentions itself and another");
+        assert_eq!(
+            book.mentions.len(),
+            2 * MOST_NOTICES,
+            "a notice mentions itself and another"
+        );
         assert_eq!(book.size(), (3 * MOST_NOTICES, 1), "identities stay known");
     }
 
@@ -339,7 +347,7 @@ mod tests {
     fn what_is_forgotten_leaves_nothing_behind() {
         let mut book = EventBook::new(MergeRules::default(), Trust::default());
         for number in 0..50 {
-            book.insert(&reading(number, &format!("{}", number / 2), now()));
+            book.insert(&reading(number, &format!("{}", 1 + number / 2), now()));
         }
         assert_eq!(book.size(), (50, 25));
         let later = now() + Duration::days(31);
@@ -352,7 +360,12 @@ mod tests {
         assert_eq!(book.size(), (1, 0), "just 400 days old");
         book.prune(later + Duration::seconds(1), Duration::days(30), Duration::days(400));
         assert_eq!(book.size(), (0, 0));
-        let left = (book.tracks.len(), book.mentions.len(), book.chains.len(), book.founders.len());
+        let left = (
+            book.tracks.len(),
+            book.mentions.len(),
+            book.chains.len(),
+            book.founders.len(),
+        );
         assert_eq!(left, (0, 0, 0, 0));
         assert!(book.words.is_empty());
     }
@@ -363,10 +376,17 @@ mod tests {
         let first = reading(1, "7", now());
         let notice = first.notice.clone().unwrap();
         book.recall(&super::super::identity(&notice), now() - Duration::days(100));
-        assert_eq!(book.insert(&first).reason, Reason::DuplicateIvorn, "its bytes are not known any more");
+        assert_eq!(
+            book.insert(&first).reason,
+            Reason::DuplicateIvorn,
+            "its bytes are not known any more"
+        );
         let mut forged = (*notice).clone();
         forged.content_sha256 = "0".repeat(64);
-        let forged = Reading { notice: Some(std::sync::Arc::new(forged)), ..first };
+        let forged = Reading {
+            notice: Some(std::sync::Arc::new(forged)),
+            ..first
+        };
         assert_eq!(book.insert(&forged).verdict, Verdict::Conflict);
         for garbage in ["", "xyz", &"g".repeat(64), &"0".repeat(63)] {
             book.recall(garbage, now());

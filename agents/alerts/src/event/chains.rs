@@ -317,10 +317,12 @@ impl EventBook {
         }
     }
 
-    /// The number of a new event: the one it had in an earlier run, if that is not taken, else the next.
+    /// The number of a new event: the one it had in an earlier run, if that is not taken, else the next. Events that
+    /// one packet founds are numbered in the same order in every run.
     fn new_number(&mut self) -> EventId {
-        let given = self.given.take().filter(|id| self.is_free(*id));
+        let given = self.given.iter().copied().find(|id| self.is_free(*id));
         let id = given.unwrap_or(EventId(self.next));
+        self.given.remove(&id);
         self.next = self.next.max(id.0 + 1);
         id
     }

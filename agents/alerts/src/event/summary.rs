@@ -166,7 +166,10 @@ fn names(members: &[Member<'_>]) -> Vec<String> {
             .trigger_id
             .as_ref()
             .map(|id| format!("{} {id}", member.stored.mission));
-        for name in own.into_iter().chain(member.stored.names.iter().map(ToString::to_string)) {
+        for name in own
+            .into_iter()
+            .chain(member.stored.names.iter().map(ToString::to_string))
+        {
             if names.len() < 50 && !names.contains(&name) {
                 names.push(name);
             }
