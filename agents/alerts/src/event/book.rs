@@ -272,6 +272,7 @@ impl EventBook {
         for id in old {
             self.forget(id);
         }
+        self.shed(now, keep_events);
         let live: BTreeSet<EventId> = self.chains_of_event.keys().copied().collect();
         self.aliases.retain(|_, to| live.contains(to));
         self.words.forget_unused();
@@ -288,11 +289,81 @@ impl EventBook {
                 self.index(&point).remove(&(point.t0, *name));
             }
             for track in chain.tracks.iter() {
-                self.chain_of.remove(track);
-                for identifier in self.tracks.remove(track).iter().flatten().flat_map(Stored::identifiers) {
-                    self.mentions.remove(&(identifier, *track));
+                self.drop_track(*track);
+            }
+        }
+    }
+
+    /// Lets go of tracks that are as old, of events that go on: some never end, such as a daily test under one number.
+    fn shed(&mut self, now: DateTime<Utc>, keep: Duration) {
+        let fresh = |track: &Key| {
+            let notices = self.tracks.get(track).into_iter().flatten();
+            notices.into_iter().any(|s| now - s.received_at <= keep)
+        };
+        let worn: Vec<(Key, BTreeSet<Key>)> = (self.chains.iter())
+            .map(|(name, chain)| (*name, chain.tracks.iter().copied().filter(|t| fresh(t)).collect()))
+            .filter(|(name, left): &(Key, BTreeSet<Key>)| {
+                self.chains
+                    .get(name)
+                    .is_some_and(|c| c.tracks.iter().len() > left.len())
+            })
+            .collect();
+        for (name, left) in worn {
+            self.wear(name, &left);
+        }
+    }
+
+    /// Leaves a chain of an event that goes on with some of its tracks, or with none.
+    fn wear(&mut self, name: Key, left: &BTreeSet<Key>) {
+        let Some(chain) = self.chains.remove(&name) else { return };
+        if let Some(point) = &chain.point {
+            self.index(point).remove(&(point.t0, name));
+        }
+        for track in chain.tracks.iter().filter(|track| !left.contains(track)) {
+            self.drop_track(*track);
+        }
+        let id = chain.event;
+        let of_event = self.chains_of_event.get(&id).into_iter().flat_map(Keys::iter);
+        let mut names: BTreeSet<Key> = of_event.copied().filter(|other| *other != name).collect();
+        if let Some(name) = left.first().copied() {
+            names.insert(name);
+            for track in left {
+                if *track == name {
+                    self.chain_of.remove(track);
+                } else {
+                    self.chain_of.insert(*track, name);
                 }
             }
+            let tracks = Keys::from(left);
+            let point = self.point(&tracks);
+            if let Some(point) = &point {
+                let entry = (point.t0, name);
+                self.index(point).insert(entry);
+            }
+            self.chains.insert(name, Chain { tracks, point, ..chain });
+        }
+        self.chains_of_event.insert(id, Keys::from(&names));
+        // The number stays with what is left.
+        if self
+            .founders
+            .get(&id)
+            .is_some_and(|founder| self.chain_name(*founder).is_none())
+            && let Some(heir) = names.first()
+        {
+            self.founders.insert(id, *heir);
+        }
+    }
+
+    fn drop_track(&mut self, track: Key) {
+        self.chain_of.remove(&track);
+        for identifier in self
+            .tracks
+            .remove(&track)
+            .iter()
+            .flatten()
+            .flat_map(Stored::identifiers)
+        {
+            self.mentions.remove(&(identifier, track));
         }
     }
 }
@@ -368,6 +439,42 @@ mod tests {
         );
         assert_eq!(left, (0, 0, 0, 0));
         assert!(book.words.is_empty());
+    }
+
+    #[test]
+    fn an_event_that_never_ends_lets_go_of_what_is_old_and_keeps_its_number() {
+        let mut book = EventBook::new(MergeRules::default(), Trust::default());
+        let tied = |number: usize, trigger: &str, to: &str, at| {
+            let plain = reading(number, trigger, at);
+            let mut notice = (*plain.notice.clone().unwrap()).clone();
+            notice.citations[0].ivorn = to.to_owned();
+            Reading {
+                notice: Some(std::sync::Arc::new(notice)),
+                ..plain
+            }
+        };
+        // A test that comes every day under one number, and each time cites a packet of another trigger.
+        let mut sizes = Vec::new();
+        for day in 0..200_usize {
+            let at = now() + Duration::days(i64::try_from(day).unwrap());
+            let other = format!("{}", 1000 + day);
+            let id = book.insert(&reading(day, &other, at)).event.unwrap();
+            let event = book
+                .insert(&tied(day, "99999", &format!("ivo://a.sat/grb#{other}-{day}"), at))
+                .event;
+            assert_eq!(book.resolve(id), EventId(1), "{day}");
+            assert_eq!(event, Some(EventId(1)), "{day}");
+            book.prune(at, Duration::days(30), Duration::days(60));
+            sizes.push((
+                book.tracks.len(),
+                book.chains.len(),
+                book.chain_of.len(),
+                book.founders.len(),
+            ));
+        }
+        assert_eq!(sizes[60], sizes[199], "no growth");
+        assert_eq!(sizes[199], (32, 1, 31, 1), "31 days of others, and the one");
+        assert!(book.mentions.len() <= 2 * (MOST_NOTICES + 32) && book.aliases.len() <= 200);
     }
 
     #[test]
