@@ -11,6 +11,7 @@ use command::{Folder, Said, alidade, said, say};
 use serde_json::Value;
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::net::UnixDatagram,
     path::Path,
     process::{Child, Stdio},
@@ -391,4 +392,87 @@ fn overrides_with_an_end_and_open_alarms_survive_kill_9() {
     let last = json(&service.ask(&["status", "--json"]));
     assert!(overridden(&last).is_empty(), "what was lifted stays lifted");
     assert!(alarm(&last)["acknowledged_by"].is_string(), "{}", alarm(&last));
+}
+
+/// A burst that never sets at the site, with a trigger, a time and a place of its own.
+fn burst(number: usize, at: &str) -> String {
+    let (ra, dec) = (30.0 * number as f64, 70.0 + number as f64);
+    format!(
+        "<voe:VOEvent xmlns:voe='http://www.ivoa.net/xml/VOEvent/v2.0' version='2.0' role='observation' \
+         ivorn='ivo://kills.example/grb#{number}'><What><Param name='TrigID' value='{number}00'/></What><WhereWhen>\
+         <ObsDataLocation><ObservationLocation><AstroCoords coord_system_id='UTC-FK5-GEO'><Time><TimeInstant>\
+         <ISOTime>{at}</ISOTime></TimeInstant></Time><Position2D unit='deg'><Name1>RA</Name1><Name2>Dec</Name2><Value2>\
+         <C1>{ra}</C1><C2>{dec}</C2></Value2><Error2Radius>0.05</Error2Radius></Position2D></AstroCoords>\
+         </ObservationLocation></ObsDataLocation></WhereWhen><Why><Inference><Concept>process.variation.burst;em.gamma\
+         </Concept></Inference></Why></voe:VOEvent>"
+    )
+}
+
+/// Authors submit bursts; the daemon is killed as soon as the next one is acknowledged, while others are under way.
+#[test]
+fn alerts_over_vtp_outlive_kill_9_each_asked_for_once() {
+    const BURSTS: usize = 8;
+    let mut service = Service::new("daemon-alerts-killed", None);
+    let (port, strategies) = (mosquitto::free_port(), service.folder.path().join("strategies"));
+    fs::create_dir_all(&strategies).unwrap();
+    let strategy = "[strategy]\nname = \"all\"\nversion = 1\npriority = 5\n[match]\nstreams = [\"*\"]\n[preempt]\n\
+        level = \"interrupt_exposure\"\n[[plan.step]]\nuntil = \"48h\"\nfilters = [\"r\"]\nexptime = \"10s\"\ncount = 2\n";
+    fs::write(strategies.join("all.toml"), strategy).unwrap();
+    let text = fs::read_to_string(&service.config).unwrap();
+    let section = format!("[alerts]\nstrategies = \"{}\"\n", strategies.display());
+    let listener = format!("\n[alerts.listeners.authors]\nkind = \"broker\"\nreceive = \"127.0.0.1:{port}\"\n");
+    assert!(text.contains("[alerts]\n"));
+    fs::write(&service.config, text.replacen("[alerts]\n", &section, 1) + &listener).unwrap();
+    service.start();
+    let status = json(&service.ask(&["status", "--json"]));
+    let now = status["now"].as_str().unwrap().to_owned();
+    let mut waiting: Vec<String> = Vec::new();
+    for number in 0..BURSTS {
+        // Bursts of other hours: no two are the same event.
+        let hour: String = format!("{:02}", 23 - number);
+        let day = chrono::NaiveDate::parse_from_str(&now[..10], "%Y-%m-%d")
+            .unwrap()
+            .pred_opt()
+            .unwrap();
+        let file = service.folder.join(&format!("{number}.xml"));
+        fs::write(&file, burst(number, &format!("{day}T{hour}:30:00"))).unwrap();
+        waiting.push(file);
+    }
+    let to = format!("127.0.0.1:{port}");
+    for round in 0.. {
+        let mut sending = alidade();
+        sending.args(["alert", "send", "--json", "--vtp", &to]).args(&waiting);
+        let mut sender = sending.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut answers = BufReader::new(sender.stdout.take().unwrap()).lines();
+        let mut answered = |answers: &mut dyn Iterator<Item = std::io::Result<String>>| {
+            let line: Option<Value> = answers.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+            line.inspect(|line| {
+                assert_eq!(line["answer"], "ack", "{line}");
+                waiting.retain(|file| line["file"] != *file.as_str());
+            })
+            .is_some()
+        };
+        assert!(answered(&mut answers), "round {round}");
+        service.signal("-KILL");
+        while answered(&mut answers) {}
+        sender.wait().unwrap();
+        service.start();
+        if waiting.is_empty() {
+            break;
+        }
+        assert!(round < 2 * BURSTS, "{waiting:?}");
+    }
+    let database = format!("sqlite://{}/alidade.sqlite", service.folder.path().display());
+    let list = json(&service.ask(&["request", "list", "--json"]));
+    let asked: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|r| r["id"].as_str())
+        .collect();
+    let events = json(&say(&["alert", "list", "--db", &database, "--json"]));
+    assert_eq!(events.as_array().unwrap().len(), BURSTS, "{events:#}");
+    let first: std::collections::BTreeSet<String> = (1..=BURSTS).map(|n| format!("alert-{n}-1")).collect();
+    assert_eq!(asked.len(), BURSTS, "each once: {asked:?}");
+    assert!(asked.iter().all(|id| first.contains(*id)), "{asked:?}");
 }

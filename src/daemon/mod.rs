@@ -469,16 +469,25 @@ pub fn stored_packets(
     let mut packets = store.packets_since(events, "act")?;
     packets.extend(store.packets_since(events, "ignore")?);
     packets.sort_by_key(|packet| packet.seq);
+    let mut changed = store.events_of_packets(packets.first().map_or(u64::MAX, |packet| packet.seq))?;
     let number = |name: &str| name.strip_prefix("event-").and_then(|n| n.parse().ok());
     // Events are begun in the order of their numbers; one packet begins a few at most.
     let last_event = store.newest_events(64)?.iter().filter_map(|name| number(name)).max();
     Ok(alidade_alerts::agent::Before {
         identities: store.packet_identities(identities, events)?,
         last_event: last_event.unwrap_or(0),
+        followed: store
+            .followed_events(events)?
+            .into_iter()
+            .filter_map(|(name, request)| Some((number(&name)?, request)))
+            .collect(),
         packets: packets
             .into_iter()
             .map(|packet| alidade_alerts::agent::StoredPacket {
                 event: packet.event.as_deref().and_then(number),
+                touched: (changed.remove(&packet.packet).iter().flatten())
+                    .filter_map(|name| number(name))
+                    .collect(),
                 body: packet.body,
                 received_at: packet.received_at,
             })

@@ -115,14 +115,23 @@ impl Chronicle {
             unit: Some(unit(settings)),
         })
     }
-
-    /// The instants of every alert's way.
-    pub fn stages(&self) -> BTreeMap<String, BTreeMap<String, UtcTime>> {
-        self.0.borrow().stages.clone()
-    }
 }
 
+/// Alerts whose way is kept here, those that were timed last; the page shows one, and the database has all.
+const MOST_TIMED: usize = 256;
+
 impl Remembered {
+    fn forget_timings(&mut self) {
+        while self.stages.len() > MOST_TIMED {
+            let last = |stages: &BTreeMap<String, UtcTime>| stages.values().max().copied();
+            let oldest = self.stages.iter().min_by_key(|(_, stages)| last(stages));
+            let Some(oldest) = oldest.map(|(event, _)| event.clone()) else {
+                return;
+            };
+            self.stages.remove(&oldest);
+        }
+    }
+
     fn count(&mut self, what: &str) {
         *self.counters.entry(what.to_owned()).or_default() += 1;
     }
@@ -201,6 +210,7 @@ impl Remembered {
                 for (stage, at) in stages {
                     known.entry(stage.clone()).or_insert(*at);
                 }
+                self.forget_timings();
             }
             Fact::PacketReceived { .. } => self.count("packets"),
             Fact::Degraded { .. } => self.count("degradations"),

@@ -469,6 +469,39 @@ impl Store {
         })
     }
 
+    /// The events that each packet changed, by the packets' names, from a journal number on.
+    pub fn events_of_packets(&mut self, from_seq: u64) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        use alert_event_packets as links;
+        let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
+        self.read(|c| {
+            let rows: Vec<(String, String)> = links::table
+                .filter(links::seq.ge(from))
+                .select((links::packet, links::event_id))
+                .load(c)?;
+            let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for (packet, event) in rows {
+                events.entry(packet).or_default().push(event);
+            }
+            Ok(events)
+        })
+    }
+
+    /// Events about which it was last decided, from `from` on, that they are followed, with the first request for each.
+    pub fn followed_events(&mut self, from: UtcTime) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(|c| {
+            let followed = alert_events::followed.eq(true);
+            let rows: Vec<(String, Option<String>)> = alert_events::table
+                .filter(followed.and(alert_events::decided_at.ge(naive(from))))
+                .order(alert_events::seq)
+                .select((alert_events::id, alert_events::request_id))
+                .load(c)?;
+            Ok(rows
+                .into_iter()
+                .filter_map(|(id, request)| Some((id, request?)))
+                .collect())
+        })
+    }
+
     /// Every posting of an account, oldest first.
     pub fn postings(&mut self, account: &str) -> Result<Vec<Posting>, StoreError> {
         self.read(|c| {

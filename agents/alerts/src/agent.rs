@@ -151,9 +151,12 @@ impl Alerts {
         }
         alerts.events.continue_after(EventId(before.last_event));
         alerts.tell(|status| status.strategies.clone_from(&strategies));
+        let mut proposals = BTreeMap::new();
         for packet in before.packets {
-            alerts.remember(&packet);
+            alerts.remember(&packet, &mut proposals);
         }
+        let now = alerts.ports.recorder.now();
+        alerts.take_up(&before.followed, proposals, now);
         alerts
     }
 
@@ -239,7 +242,7 @@ impl Alerts {
         let keep = chrono::Duration::days(self.settings.remember_events_days.into());
         let keep_packets = chrono::Duration::days(self.settings.remember_packets_days.into());
         self.events.prune(now.chrono(), keep, keep_packets);
-        let live: BTreeSet<EventId> = self.events.events().map(|event| event.id).collect();
+        let live: BTreeSet<EventId> = self.events.numbers().collect();
         self.packets.retain(|id, _| live.contains(&self.events.resolve(*id)));
         self.followed.retain(|id, _| live.contains(&self.events.resolve(*id)));
         self.requests_made
@@ -288,7 +291,13 @@ impl Alerts {
             stages: stages.clone(),
         });
         self.summarise(&event, &decision, Some(outcome), received_at, &stages);
-        self.tell(|status| status.latest = Some(name));
+        self.tell(|status| {
+            let before = status.latest.replace(name.clone()).filter(|before| *before != name);
+            // The way of every event is in the journal; here only that of the one in view.
+            if let Some(before) = before.and_then(|before| status.events.get_mut(&before)) {
+                before.stages = BTreeMap::new();
+            }
+        });
     }
 
     /// What the strategies make of an event; tiles that the site never sees in time do not count.

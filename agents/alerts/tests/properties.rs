@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use alidade_alerts::event::{Change, EventBook, EventId, MergeRules, Trust, identity};
+use alidade_alerts::event::{EventBook, EventId, MergeRules, Trust, identity};
 use alidade_alerts::report::Reader;
 use alidade_alerts::strategy::{UnitCapabilities, decide, from_toml, glob_matches};
 use alidade_alerts::transport::vtp::frame::{FrameDecoder, FrameError, encode};
@@ -143,29 +143,24 @@ proptest! {
         let mut first = EventBook::new(MergeRules::default(), Trust::default());
         let readings: Vec<_> = packets.iter().map(|p| read(p.as_bytes(), Channel::Voevent, now())).collect();
         let outcomes: Vec<_> = readings.iter().map(|reading| first.insert(reading)).collect();
-        // A part that came off an event got a number before any packet of its own, also where others merged at once.
-        let mut newest = EventId(0);
-        let mut came_apart = false;
-        for outcome in &outcomes {
-            let parts = outcome.touched.iter().filter(|id| **id > newest && Some(**id) != outcome.event);
-            came_apart |= matches!(outcome.change, Change::Split { .. }) || parts.count() > 0;
-            newest = outcome.touched.iter().copied().chain(outcome.event).max().unwrap_or(newest).max(newest);
-        }
-        let homes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.event).collect();
-        let last = homes.iter().flatten().max().copied().unwrap_or(EventId(0));
+        let homes: Vec<_> = outcomes.iter().map(|outcome| outcome.event).collect();
+        let ever = outcomes.iter().flat_map(|outcome| outcome.touched.iter().copied().chain(outcome.event));
+        let last = ever.max().unwrap_or(EventId(0));
         let cut = (share * packets.len() as f64) as usize;
         let mut again = EventBook::new(MergeRules::default(), Trust::default());
         for reading in &readings[..cut] {
             again.recall(&identity(reading.notice.as_ref().unwrap()), now());
         }
         again.continue_after(last);
-        for (reading, home) in readings[cut..].iter().zip(&homes[cut..]) {
-            let outcome = again.replay(reading, *home);
+        for ((reading, home), then) in readings[cut..].iter().zip(&homes[cut..]).zip(&outcomes[cut..]) {
+            let outcome = again.replay(reading, *home, &then.touched);
             prop_assert_ne!(outcome.verdict, Verdict::Duplicate);
-            // Of the parts of an event that came apart, only a packet of their own tells the number.
-            if cut == 0 && !came_apart {
+            if cut == 0 {
                 prop_assert_eq!(outcome.event, *home);
             }
+        }
+        if cut == 0 {
+            prop_assert_eq!(again.events().collect::<Vec<_>>(), first.events().collect::<Vec<_>>());
         }
         for reading in &readings {
             prop_assert_eq!(again.insert(reading).verdict, Verdict::Duplicate);

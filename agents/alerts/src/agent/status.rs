@@ -24,6 +24,7 @@ pub struct EventSummary {
     /// When the site can look, where that was asked.
     pub outlook: Option<Outlook>,
     pub received_at: UtcTime,
+    /// The instants of its way, while it is the latest.
     pub stages: BTreeMap<String, UtcTime>,
     /// Accepted packets that belong to it.
     pub packets: Vec<String>,

@@ -7,29 +7,35 @@ use chrono::{DateTime, Utc};
 use super::book::{EventBook, MOST_NEIGHBOURS};
 use super::grouping::TrackPoint;
 use super::key::Key;
+use super::keys::Keys;
 use super::outcome::{Change, EventId};
 
 /// A set of tracks tied by citations.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
-    pub tracks: BTreeSet<Key>,
+    pub tracks: Keys,
     pub point: Option<TrackPoint>,
     pub is_test: bool,
     pub event: EventId,
 }
 
 impl EventBook {
+    /// The name of a track's chain.
+    pub(super) fn chain_name(&self, track: Key) -> Option<Key> {
+        let other = self.chain_of.get(&track).copied();
+        other.or_else(|| self.chains.contains_key(&track).then_some(track))
+    }
+
     /// All tracks that citations tie to this one.
     fn tied(&self, start: Key) -> BTreeSet<Key> {
         let mut found = BTreeSet::from([start]);
         let mut open = vec![start];
         while let Some(track) = open.pop() {
             for stored in self.tracks.get(&track).into_iter().flatten() {
-                for identifier in stored.cites.iter().map(|c| c.of).chain([stored.key]) {
-                    let tracks = self.mentions.get(&identifier).filter(|tracks| tracks.contains(&track));
-                    for other in tracks.into_iter().flatten() {
-                        if found.insert(*other) {
-                            open.push(*other);
+                for identifier in stored.identifiers().filter(|i| self.mentions.contains(&(*i, track))) {
+                    for other in self.mentioned_by(identifier) {
+                        if found.insert(other) {
+                            open.push(other);
                         }
                     }
                 }
@@ -80,11 +86,14 @@ impl EventBook {
 
     /// Rebuilds the chain of a track and the groups around it.
     pub(super) fn regroup(&mut self, track: Key) -> (EventId, Change, Vec<EventId>) {
-        let tracks = self.tied(track);
+        let mut tracks = self.tied(track);
+        let old: BTreeSet<Key> = tracks.iter().filter_map(|t| self.chain_name(*t)).collect();
+        // What tied some of them may be among the notices that a crowded track let go.
+        let tied_before = old.iter().filter_map(|n| self.chains.get(n));
+        tracks.extend(tied_before.flat_map(|c| c.tracks.iter()));
         let Some(name) = tracks.first().copied() else {
             return (EventId(0), Change::None, Vec::new());
         };
-        let old: BTreeSet<Key> = tracks.iter().filter_map(|t| self.chain_of.get(t)).copied().collect();
         if let Some(event) = self.unchanged(&tracks, &old) {
             return (event, Change::Updated, vec![event]);
         }
@@ -103,10 +112,15 @@ impl EventBook {
             .collect::<Option<Vec<_>>>();
         let inherited = self.unlink(&old);
         for t in &tracks {
-            self.chain_of.insert(*t, name);
+            if *t == name {
+                self.chain_of.remove(t);
+            } else {
+                self.chain_of.insert(*t, name);
+            }
         }
+        let tracks = Keys::from(&tracks);
         let point = self.point(&tracks);
-        let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
+        let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.stored.is_test);
         if let Some(point) = &point {
             let entry = (point.t0, name);
             self.index(point).insert(entry);
@@ -154,8 +168,9 @@ impl EventBook {
     /// The event of a chain that a notice more left as it was: same tracks, same time, same place.
     fn unchanged(&self, tracks: &BTreeSet<Key>, old: &BTreeSet<Key>) -> Option<EventId> {
         let chain = self.chains.get(old.first().filter(|_| old.len() == 1)?)?;
-        let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.notice.is_test);
-        let same = chain.tracks == *tracks && chain.is_test == is_test && chain.point == self.point(tracks);
+        let is_test = self.members_of_tracks(tracks.iter()).iter().any(|m| m.stored.is_test);
+        let tracks = Keys::from(tracks);
+        let same = chain.tracks == tracks && chain.is_test == is_test && chain.point == self.point(&tracks);
         same.then_some(chain.event)
     }
 
@@ -173,7 +188,7 @@ impl EventBook {
                 self.index(&point).remove(&(point.t0, *name));
             }
             if let Some(names) = self.chains_of_event.get_mut(&chain.event) {
-                names.remove(name);
+                names.remove(*name);
             }
         }
         events.sort_unstable();
@@ -202,7 +217,7 @@ impl EventBook {
             events
                 .iter()
                 .filter_map(|id| self.chains_of_event.get(id))
-                .flatten()
+                .flat_map(Keys::iter)
                 .copied(),
         );
     }
@@ -231,7 +246,10 @@ impl EventBook {
         inherited: Vec<EventId>,
         alone: bool,
     ) -> (Vec<BTreeSet<Key>>, BTreeSet<EventId>) {
-        let of = |id: &EventId| self.chains_of_event.get(id).cloned().unwrap_or_default();
+        let of = |id: &EventId| -> BTreeSet<Key> {
+            let chains = self.chains_of_event.get(id).into_iter();
+            chains.flat_map(Keys::iter).copied().collect()
+        };
         let mut mine = BTreeSet::from([name]);
         mine.extend(home.iter().flat_map(of));
         let mut groups = Vec::new();
@@ -282,8 +300,10 @@ impl EventBook {
 
     /// Gives an event another number, a free one.
     pub(super) fn renumber(&mut self, from: EventId, to: EventId) {
-        let chains = self.chains_of_event.remove(&from).unwrap_or_default();
-        for name in &chains {
+        let Some(chains) = self.chains_of_event.remove(&from) else {
+            return;
+        };
+        for name in chains.iter() {
             if let Some(chain) = self.chains.get_mut(name) {
                 chain.event = to;
             }
@@ -297,10 +317,12 @@ impl EventBook {
         }
     }
 
-    /// The number of a new event: the one it had in an earlier run, if that is not taken, else the next.
+    /// The number of a new event: the one it had in an earlier run, if that is not taken, else the next. Events that
+    /// one packet founds are numbered in the same order in every run.
     fn new_number(&mut self) -> EventId {
-        let given = self.given.take().filter(|id| self.is_free(*id));
+        let given = self.given.iter().copied().find(|id| self.is_free(*id));
         let id = given.unwrap_or(EventId(self.next));
+        self.given.remove(&id);
         self.next = self.next.max(id.0 + 1);
         id
     }
@@ -317,9 +339,9 @@ impl EventBook {
             self.chains_of_event.remove(id);
         }
         groups.sort_by_key(|group| (!group.contains(&changed), group.first().copied()));
-        let mut founded: BTreeMap<&Key, Vec<EventId>> = BTreeMap::new();
+        let mut founded: BTreeMap<Key, Vec<EventId>> = BTreeMap::new();
         for id in before {
-            if let Some(chain) = self.founders.get(id).and_then(|t| self.chain_of.get(t)) {
+            if let Some(chain) = self.founders.get(id).and_then(|t| self.chain_name(*t)) {
                 founded.entry(chain).or_default().push(*id);
             }
         }
@@ -335,7 +357,7 @@ impl EventBook {
                 let founder = group
                     .first()
                     .and_then(|c| self.chains.get(c))
-                    .and_then(|c| c.tracks.first())
+                    .and_then(|c| c.tracks.iter().next())
                     .copied();
                 self.founders.extend(founder.map(|f| (id, f)));
                 parts.push(id);
@@ -358,7 +380,7 @@ impl EventBook {
             if moved || group.contains(&changed) {
                 touched.push(id);
             }
-            self.chains_of_event.insert(id, group);
+            self.chains_of_event.insert(id, Keys::from(&group));
         }
         let created = parts.contains(&mine) && !known;
         parts.retain(|p| !(created && *p == mine));

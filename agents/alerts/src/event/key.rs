@@ -8,16 +8,17 @@ use sha2::{Digest as _, Sha256};
 
 /// An identifier, of a packet or of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u128);
+pub struct Key(u64, u64);
 
 impl Key {
     /// No identifier's key is before it.
-    pub const LEAST: Self = Self(0);
+    pub const LEAST: Self = Self(0, 0);
 
     /// The key of a text, as it is written.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        Self(first_half(&Sha256::digest(text)))
+        let hash = Sha256::digest(text);
+        Self(eight(&hash[..8]), eight(&hash[8..16]))
     }
 
     /// The key of an identifier of a packet, whose case does not count.
@@ -33,14 +34,33 @@ impl Key {
     /// The bytes, most significant first.
     #[must_use]
     pub fn bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_be_bytes());
+        bytes
+    }
+
+    /// The key that a hash written in hexadecimal digits begins with; `None` where it is none.
+    #[must_use]
+    pub fn of_hex(hex: &str) -> Option<Self> {
+        Some(Self(number(hex.get(..16)?)?, number(hex.get(16..32)?)?))
+    }
+
+    /// The first 64 bits.
+    #[must_use]
+    pub fn first_bits(self) -> u64 {
+        self.0
     }
 }
 
-fn first_half(hash: &[u8]) -> u128 {
-    hash.iter()
-        .take(16)
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+fn eight(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The number that sixteen hexadecimal digits write.
+pub(super) fn number(hex: &str) -> Option<u64> {
+    let digits = hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    digits.then(|| u64::from_str_radix(hex, 16).ok())?
 }
 
 #[cfg(test)]
@@ -56,5 +76,15 @@ mod tests {
         assert_eq!(Key::of("abc").bytes(), abc);
         assert_eq!(Key::of_identifier("aBc").bytes(), abc);
         assert_ne!(Key::of("aBc"), Key::of("abc"));
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_its_digits_and_from_nothing_else() {
+        let key = Key::of("abc");
+        let hex = crate::format::hex(&key.bytes());
+        assert_eq!(Key::of_hex(&hex), Some(key));
+        for none in ["", "ba7816bf", &hex.replace('b', "g"), &hex.replace("78", "+8"), "ä"] {
+            assert_eq!(Key::of_hex(none), None, "{none}");
+        }
     }
 }

@@ -12,8 +12,10 @@ mod chains;
 mod grouping;
 mod identity;
 mod key;
+mod keys;
 mod outcome;
 mod standing;
+mod stored;
 mod summary;
 
 pub use book::EventBook;

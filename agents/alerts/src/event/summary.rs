@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::outcome::EventId;
-use crate::notice::{Class, Flag, Notice, Position, SkyMap, TimeKind};
+use super::stored::{Numbers, Stored};
+use crate::notice::{Class, Flag, Position, SkyMap, TimeKind};
 use crate::reason::Reason;
 
 /// Where an event stands.
@@ -92,13 +93,8 @@ pub struct Event {
 /// A notice of an event and what the book knows of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member<'a> {
-    pub notice: &'a Notice,
-    pub key: Key,
+    pub stored: &'a Stored,
     pub track: Key,
-    /// Right ascension, declination and 90 % radius, degrees.
-    pub place: Option<(f64, f64, f64)>,
-    pub reason: Reason,
-    pub received_at: DateTime<Utc>,
     /// Withdrawn by a trusted retraction.
     pub withdrawn: bool,
     /// Replaced by its own author.
@@ -107,22 +103,22 @@ pub(super) struct Member<'a> {
 
 impl Member<'_> {
     fn at(&self) -> DateTime<Utc> {
-        self.notice.issued_at.unwrap_or(self.received_at)
+        self.stored.issued_at.unwrap_or(self.stored.received_at)
     }
 
     pub fn stands(&self) -> bool {
-        !self.withdrawn && !self.superseded && !self.notice.is_retraction
+        !self.withdrawn && !self.superseded && !self.stored.is_retraction
     }
 }
 
 /// Order of notices in time that does not depend on arrival.
 fn chronological(a: &Member<'_>, b: &Member<'_>) -> std::cmp::Ordering {
-    let (a, b) = (a.notice, b.notice);
-    let moment = |n: &Notice| n.issued_at.or(n.event_time);
+    let (a, b) = (a.stored, b.stored);
+    let moment = |s: &Stored| s.issued_at.or(s.event_time);
     moment(a)
         .cmp(&moment(b))
         .then(a.sequence.cmp(&b.sequence))
-        .then_with(|| a.key.cmp(&b.key))
+        .then_with(|| a.identifier.cmp(&b.identifier))
 }
 
 /// The best position: smallest 90 % radius, positions without one last, the newest among equals.
@@ -130,18 +126,18 @@ fn best_position(members: &[Member<'_>]) -> Option<PositionRecord> {
     members
         .iter()
         .filter(|m| m.stands())
-        .filter_map(|m| m.notice.usable_position().map(|p| (m, p)))
-        .min_by(|(a, p), (b, q)| {
-            let r90 = |p: &Position| p.r90_deg().unwrap_or(f64::INFINITY);
-            r90(p).total_cmp(&r90(q)).then_with(|| chronological(b, a))
+        .filter_map(|m| m.stored.position.map(|p| (m, p)))
+        .min_by(|(a, _), (b, _)| {
+            let r90 = |m: &Member<'_>| m.stored.r90_deg.unwrap_or(f64::INFINITY);
+            r90(a).total_cmp(&r90(b)).then_with(|| chronological(b, a))
         })
         .map(|(m, position)| record(m, position))
 }
 
 fn record(member: &Member<'_>, position: Position) -> PositionRecord {
     PositionRecord {
-        notice_key: member.notice.key.clone(),
-        stream: member.notice.stream.clone(),
+        notice_key: member.stored.identifier.to_string(),
+        stream: member.stored.stream.to_string(),
         at: member.at(),
         position,
         void: !member.stands(),
@@ -154,11 +150,11 @@ fn flags(members: &[Member<'_>]) -> BTreeSet<Flag> {
     // Products (images, light curves) say nothing about the event as a whole.
     for member in members
         .iter()
-        .filter(|m| m.stands() && !m.notice.flags.contains(&Flag::NotASource))
+        .filter(|m| m.stands() && !m.stored.flags.contains(&Flag::NotASource))
     {
         newest.insert(member.track, member);
     }
-    newest.values().flat_map(|m| m.notice.flags.iter().copied()).collect()
+    newest.values().flat_map(|m| m.stored.flags.iter().copied()).collect()
 }
 
 /// Names in order of first use, as many as anybody would read.
@@ -166,11 +162,14 @@ fn names(members: &[Member<'_>]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for member in members {
         let own = member
-            .notice
+            .stored
             .trigger_id
             .as_ref()
-            .map(|id| format!("{} {id}", member.notice.mission));
-        for name in own.into_iter().chain(member.notice.names.iter().cloned()) {
+            .map(|id| format!("{} {id}", member.stored.mission));
+        for name in own
+            .into_iter()
+            .chain(member.stored.names.iter().map(ToString::to_string))
+        {
             if names.len() < 50 && !names.contains(&name) {
                 names.push(name);
             }
@@ -182,7 +181,7 @@ fn names(members: &[Member<'_>]) -> Vec<String> {
 pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Event> {
     members.sort_by(chronological);
     let standing: Vec<&Member<'_>> = members.iter().filter(|m| m.stands()).collect();
-    let missions: BTreeSet<&str> = standing.iter().map(|m| m.notice.mission.as_str()).collect();
+    let missions: BTreeSet<&str> = standing.iter().map(|m| &*m.stored.mission).collect();
     let names = names(&members);
     let state = match (standing.len(), missions.len()) {
         (0, _) => EventState::Retracted,
@@ -193,25 +192,25 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
     let trigger_time = |kind: fn(TimeKind) -> bool| {
         standing
             .iter()
-            .filter(|m| kind(m.notice.time_kind))
-            .filter_map(|m| m.notice.event_time)
+            .filter(|m| kind(m.stored.time_kind))
+            .filter_map(|m| m.stored.event_time)
             .min()
     };
     let t0 = trigger_time(|k| k == TimeKind::Trigger).or_else(|| trigger_time(|_| true));
-    let newest = |of: fn(&Notice) -> &BTreeMap<String, f64>| -> BTreeMap<String, f64> {
+    let newest = |of: fn(&Stored) -> &Numbers| -> BTreeMap<String, f64> {
         let values: BTreeMap<&str, f64> = standing
             .iter()
-            .flat_map(|m| of(m.notice).iter().map(|(name, value)| (name.as_str(), *value)))
+            .flat_map(|m| of(m.stored).iter().map(|(name, value)| (&**name, *value)))
             .collect();
         values
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
     };
-    let last_reason = standing.last().map(|m| m.reason);
+    let last_reason = standing.last().map(|m| m.stored.reason);
     let reason = if standing.is_empty() {
         Reason::Retraction
-    } else if standing.iter().any(|m| m.reason == Reason::Ok) {
+    } else if standing.iter().any(|m| m.stored.reason == Reason::Ok) {
         Reason::Ok
     } else {
         last_reason.unwrap_or(Reason::NoPosition)
@@ -222,29 +221,29 @@ pub(super) fn summarise(id: EventId, mut members: Vec<Member<'_>>) -> Option<Eve
         names,
         classes: standing
             .iter()
-            .map(|m| m.notice.class)
+            .map(|m| m.stored.class)
             .filter(|c| *c != Class::Unknown)
             .collect(),
         streams: {
-            let streams: BTreeSet<&str> = standing.iter().map(|m| m.notice.stream.as_str()).collect();
+            let streams: BTreeSet<&str> = standing.iter().map(|m| &*m.stored.stream).collect();
             streams.into_iter().map(str::to_owned).collect()
         },
         t0,
         best: best_position(&members),
         positions: members
             .iter()
-            .filter_map(|m| m.notice.usable_position().map(|p| record(m, p)))
+            .filter_map(|m| m.stored.position.map(|p| record(m, p)))
             .collect(),
-        skymap: standing.iter().rev().find_map(|m| m.notice.skymap.clone()),
+        skymap: standing.iter().rev().find_map(|m| m.stored.skymap.as_deref().cloned()),
         flags: flags(&members),
-        measures: newest(|n| &n.measures),
-        importance: standing.iter().rev().find_map(|m| m.notice.importance),
-        classification: newest(|n| &n.classification),
-        notice_keys: members.iter().map(|m| m.notice.key.clone()).collect(),
-        is_test: members.iter().any(|m| m.notice.is_test),
-        is_preliminary: !standing.is_empty() && standing.iter().all(|m| m.notice.is_preliminary),
-        first_received_at: members.iter().map(|m| m.received_at).min()?,
-        last_received_at: members.iter().map(|m| m.received_at).max()?,
+        measures: newest(|s| &s.measures),
+        importance: standing.iter().rev().find_map(|m| m.stored.importance),
+        classification: newest(|s| &s.classification),
+        notice_keys: members.iter().map(|m| m.stored.identifier.to_string()).collect(),
+        is_test: members.iter().any(|m| m.stored.is_test),
+        is_preliminary: !standing.is_empty() && standing.iter().all(|m| m.stored.is_preliminary),
+        first_received_at: members.iter().map(|m| m.stored.received_at).min()?,
+        last_received_at: members.iter().map(|m| m.stored.received_at).max()?,
         missions: missions.into_iter().map(str::to_owned).collect(),
         reason,
     })

@@ -110,3 +110,164 @@ fn withdraws(decision: &Decision, strategy: &str) -> bool {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Constraints, Loser, Preempt, ProposedStep, UpdatePolicy};
+    use super::*;
+    use crate::event::EventId;
+    use chrono::{DateTime, Utc};
+
+    const FOV_DEG: f64 = 0.4;
+
+    fn t0() -> DateTime<Utc> {
+        "2026-11-20T20:00:00Z".parse().unwrap()
+    }
+
+    /// A single pointing on the equator at that right ascension, degrees.
+    fn at(ra_deg: f64, r90_deg: f64, update: UpdatePolicy) -> Proposal {
+        Proposal {
+            event: EventId(1),
+            event_name: "a burst".into(),
+            strategy: "x".into(),
+            strategy_version: 1,
+            priority: 5,
+            ra_deg,
+            dec_deg: 0.0,
+            r90_deg: Some(r90_deg),
+            centre_deg: None,
+            tiles: Vec::new(),
+            covered_probability: None,
+            t0: t0(),
+            not_before: t0(),
+            not_after: t0() + chrono::Duration::hours(48),
+            steps: vec![ProposedStep {
+                from_s: 0.0,
+                until_s: 600.0,
+                filters: vec!["r".into()],
+                exposure_s: 10.0,
+                count: 10,
+                dither_deg: None,
+            }],
+            revisit_at: Vec::new(),
+            visit_window_s: 0.0,
+            constraints: Constraints::default(),
+            preempt: Preempt::InterruptExposure,
+            update,
+            is_test: false,
+        }
+    }
+
+    fn decision(reason: DecisionReason, followed: Option<Proposal>, losers: Vec<Loser>) -> Decision {
+        Decision {
+            event: EventId(1),
+            at: t0(),
+            followed,
+            reason,
+            losers,
+        }
+    }
+
+    fn moves(update: UpdatePolicy, shift_deg: f64, r90_deg: f64) -> bool {
+        let new = at(10.0 + shift_deg, r90_deg, update);
+        let revision = revise(
+            &at(10.0, 0.1, update),
+            &decision(DecisionReason::Followed, Some(new), Vec::new()),
+            FOV_DEG,
+        );
+        matches!(revision, Revision::Replace { repoint: true, .. })
+    }
+
+    #[test]
+    fn the_stated_share_of_the_field_decides_when_an_update_moves_the_telescope() {
+        // Half a field is 0.2 degrees: of it the share, less the new radius, may lie between the positions.
+        for (share, shift_deg, r90_deg, moved) in [
+            (1.0, 0.0, 0.05, false),
+            (1.0, 0.149, 0.05, false),
+            (1.0, 0.151, 0.05, true),
+            (0.5, 0.049, 0.05, false),
+            (0.5, 0.051, 0.05, true),
+            (1.5, 0.249, 0.05, false),
+            (1.5, 0.251, 0.05, true),
+            (1.0, 0.01, 0.3, true),
+            (0.0, 0.01, 0.0, true),
+        ] {
+            let update = UpdatePolicy {
+                repoint_fraction: share,
+                ..UpdatePolicy::default()
+            };
+            assert_eq!(
+                moves(update, shift_deg, r90_deg),
+                moved,
+                "{share} {shift_deg} {r90_deg}"
+            );
+        }
+        for (repoint_if, shift_deg, moved) in [
+            (RepointIf::Never, 5.0, false),
+            (RepointIf::Always, 0.001, true),
+            (RepointIf::Always, 0.0, false),
+        ] {
+            let update = UpdatePolicy {
+                repoint_if,
+                ..UpdatePolicy::default()
+            };
+            assert_eq!(moves(update, shift_deg, 0.05), moved, "{repoint_if:?} {shift_deg}");
+        }
+    }
+
+    #[test]
+    fn other_exposures_or_a_more_urgent_strategy_replace_the_plan_without_a_slew() {
+        let policy = UpdatePolicy::default();
+        let mut shorter = at(10.0, 0.05, policy);
+        shorter.steps[0].exposure_s = 5.0;
+        let mut urgent = at(10.0, 0.05, policy);
+        urgent.priority = 2;
+        for new in [shorter, urgent] {
+            let revision = revise(
+                &at(10.0, 0.1, policy),
+                &decision(DecisionReason::Followed, Some(new), Vec::new()),
+                FOV_DEG,
+            );
+            assert!(
+                matches!(revision, Revision::Replace { repoint: false, .. }),
+                "{revision:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_burst_ends_an_observation_unless_its_strategy_says_otherwise_and_age_never_does() {
+        let lost = |reason: &DecisionReason| {
+            let loser = Loser {
+                strategy: "x".into(),
+                version: 1,
+                reason: reason.clone(),
+            };
+            decision(DecisionReason::NoneMatches, None, vec![loser])
+        };
+        let retracted = decision(DecisionReason::Retracted, None, Vec::new());
+        let flagged = lost(&DecisionReason::Flagged {
+            flag: crate::notice::Flag::NotAGrb,
+        });
+        let old = lost(&DecisionReason::TooOld);
+        let stubborn = UpdatePolicy {
+            stop_on_retraction: false,
+            ..UpdatePolicy::default()
+        };
+        for (policy, decision, ends) in [
+            (UpdatePolicy::default(), &retracted, true),
+            (UpdatePolicy::default(), &flagged, true),
+            (UpdatePolicy::default(), &old, false),
+            (stubborn, &retracted, false),
+            (stubborn, &flagged, false),
+        ] {
+            let revision = revise(&at(10.0, 0.1, policy), decision, FOV_DEG);
+            assert_eq!(
+                matches!(revision, Revision::Cancel { .. }),
+                ends,
+                "{:?}",
+                decision.reason
+            );
+        }
+    }
+}
