@@ -124,11 +124,12 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
     let config = folder.join("alidade.toml");
     let site = Settings::load_with(Path::new(&config), BTreeMap::new()).unwrap().site;
     let here = Site::new(site.latitude_deg, site.longitude_deg, site.height_m);
-    // High in the east now.
-    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 20.0).rem_euclid(360.0);
+    // Above the horizon, east of the meridian, and near the pole where this simulator begins and parks: it turns by five
+    // degrees a second, and goes there and back more than once.
+    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 10.0).rem_euclid(360.0);
     let wish = folder.join("wish.toml");
     let text = format!(
-        "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 15.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"r\", exposure_s = 4.0, count = 2 }}, {{ filter = \"i\", exposure_s = 4.0, count = 2 }}] }}]\n"
+        "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 60.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"r\", exposure_s = 3.0, count = 2 }}, {{ filter = \"i\", exposure_s = 1.0, count = 2 }}] }}]\n"
     );
     fs::write(&wish, text).unwrap();
     let _daemon = night_daemon(&folder, "alidade.toml");
