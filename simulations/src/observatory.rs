@@ -30,7 +30,7 @@ use alidade_model::{
 use alidade_scheduling::{Site, ephemeris};
 use serde::Deserialize;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
@@ -67,6 +67,18 @@ pub struct ObservatoryConfig {
 
 /// The mount's name behind its hand control.
 const HAND_CONTROL: &str = "nexstar";
+
+/// A question about the state, which changes nothing; what is not known to be one counts as a command.
+fn only_asks(device: &str, question: &[u8]) -> bool {
+    match device {
+        "plc" => question.starts_with(b"Status"),
+        "mount" => question.starts_with(b":G") || question == b":h?",
+        "station" => true,
+        HAND_CONTROL => false,
+        // Eight digits stand before every word of the grammar.
+        _ => question.get(8..12) == Some(b"GET "),
+    }
+}
 
 fn slit() -> f64 {
     8.0
@@ -121,6 +133,9 @@ pub struct Observatory {
     heard: RefCell<BTreeMap<String, UtcTime>>,
     tape: RefCell<Tape>,
     models: RefCell<Models>,
+    /// The instants to which controller and mount have been brought, while nobody has told them anything since.
+    plc_at: Cell<Option<UtcTime>>,
+    mount_at: Cell<Option<UtcTime>>,
     sun: RefCell<ephemeris::SunPath>,
     noise: RefCell<Random>,
     seed: u64,
@@ -166,6 +181,8 @@ impl Observatory {
             heard: RefCell::default(),
             tape: RefCell::new(Tape::default()),
             models: RefCell::new(models),
+            plc_at: Cell::default(),
+            mount_at: Cell::default(),
             sun: RefCell::new(ephemeris::SunPath::new(site)),
             noise: RefCell::new(Random::new(seed ^ 2)),
             seed,
@@ -192,11 +209,19 @@ impl Observatory {
     /// Adds a fault to those that are to come.
     pub fn inject(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
+        self.told();
     }
 
     /// Somebody presses, turns or asks at the controller's panel.
     pub fn at_panel(&self, change: impl FnOnce(&mut PlcModel)) {
         change(&mut self.models.borrow_mut().plc);
+        self.told();
+    }
+
+    /// Something was changed: what was computed for this instant does not hold any more.
+    fn told(&self) {
+        self.plc_at.set(None);
+        self.mount_at.set(None);
     }
 
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
@@ -206,6 +231,15 @@ impl Observatory {
     /// Brings one device to the present.
     fn advance(&self, device: &str) {
         let now = self.clock.now();
+        // A client asks for one state with several questions.
+        let mark = match device {
+            "plc" => Some(&self.plc_at),
+            "mount" | HAND_CONTROL => Some(&self.mount_at),
+            _ => None,
+        };
+        if mark.is_some_and(|mark| mark.replace(Some(now)) == Some(now)) {
+            return;
+        }
         let mut models = self.models.borrow_mut();
         let models = &mut *models;
         match device.split_once('_') {
@@ -381,8 +415,11 @@ impl Observatory {
                 None => r.answer(question),
             })
         };
-        // What was just commanded begins now, not when somebody looks next.
-        self.advance(device);
+        if !only_asks(device, question) {
+            // What was just commanded begins now, not when somebody looks next.
+            self.told();
+            self.advance(device);
+        }
         let Some(mut answer) = answer else { return Said::Gone };
         if holds.contains(&FaultKind::Mute) {
             return Said::Nothing;

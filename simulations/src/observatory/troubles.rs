@@ -161,6 +161,7 @@ impl Observatory {
             due
         };
         for words in due {
+            self.told();
             self.advance(device);
             // Nobody hears the answer here.
             let _unheard = self.respond(device, |r| {
@@ -171,6 +172,7 @@ impl Observatory {
                 };
                 r.answer(framed.as_bytes())
             });
+            self.told();
             self.advance(device);
         }
     }
