@@ -145,7 +145,12 @@ fn a_mount_slews_parks_and_refuses_to_move_while_parked() {
 
 #[test]
 fn a_wheel_a_focuser_a_rotator_and_a_dome_move_to_where_they_are_sent() {
-    let server = Server::start(&["indi_simulator_wheel", "indi_simulator_focus", "indi_simulator_dome"]);
+    let server = Server::start(&[
+        "indi_simulator_wheel",
+        "indi_simulator_focus",
+        "indi_simulator_rotator",
+        "indi_simulator_dome",
+    ]);
     live(|clock| async move {
         let filters: Vec<String> = ["g", "r", "i", "z", "H", "clear", "dark", "oiii"]
             .map(String::from)
