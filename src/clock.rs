@@ -1,7 +1,7 @@
 //! The clocks: the system's, one that follows tokio's, and one that is wrong at times. Nothing else in the program reads the time of day.
 
 use alidade_model::{clock::Clock, time::UtcTime};
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 /// The system's clock, for live operation.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,10 +21,12 @@ pub fn utc_now() -> chrono::DateTime<chrono::Utc> {
 }
 
 /// A fixed instant plus the time that tokio's clock has run since: it stands, jumps and scales with it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TokioClock {
     epoch: UtcTime,
     started: tokio::time::Instant,
+    /// The last answer: between two jumps of the paused clock everybody asks for the same instant.
+    last: Cell<(Duration, UtcTime)>,
 }
 
 impl TokioClock {
@@ -33,6 +35,7 @@ impl TokioClock {
         Self {
             epoch,
             started: tokio::time::Instant::now(),
+            last: Cell::new((Duration::ZERO, epoch)),
         }
     }
 }
@@ -40,8 +43,14 @@ impl TokioClock {
 impl Clock for TokioClock {
     fn now(&self) -> UtcTime {
         let run = self.started.elapsed();
+        let (known, at) = self.last.get();
+        if known == run {
+            return at;
+        }
         let micros = i64::try_from(run.as_micros()).unwrap_or(i64::MAX / 4);
-        UtcTime::from_unix_micros(self.epoch.unix_micros().saturating_add(micros)).unwrap_or(self.epoch)
+        let now = UtcTime::from_unix_micros(self.epoch.unix_micros().saturating_add(micros)).unwrap_or(self.epoch);
+        self.last.set((run, now));
+        now
     }
 }
 

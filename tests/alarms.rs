@@ -10,13 +10,17 @@ mod hardware;
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
 
-use command::{Folder, alidade};
-use hardware::{Process, eventually};
+use alidade::settings::Settings;
+use alidade_scheduling::{Site, ephemeris};
+use command::{Folder, alidade, say};
+use hardware::{Hardware, Process, config_with, eventually, night_daemon};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
@@ -311,4 +315,79 @@ fn overrides_are_refused_seen_and_lifted_and_an_emergency_abort_ends_at_rest() {
     assert_eq!(halted["moving"], json!([]), "{halted}");
     assert!(halted["took_s"].as_f64().unwrap() < 90.0);
     eventually("it stays latched", || shown("emergency abort"));
+}
+
+/// A daemon at night on served devices: open, with a request whose target the mount is slewing to.
+fn slewing(folder: &Folder, hardware: &Hardware) -> Daemon {
+    config_with(folder, "alidade.toml", hardware, "", |text| {
+        text.replacen("overhead_s = 10.0", "overhead_s = 0.0", 1)
+            .replacen("slew_deg_s = 6.0", "slew_deg_s = 60.0", 1)
+            .replacen("dome_deg_s = 6.0", "dome_deg_s = 60.0", 1)
+    });
+    let config = folder.join("alidade.toml");
+    let settings = Settings::load_with(Path::new(&config), BTreeMap::new()).unwrap();
+    let (site, listen) = (settings.site, settings.http.listen);
+    let here = Site::new(site.latitude_deg, site.longitude_deg, site.height_m);
+    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 20.0).rem_euclid(360.0);
+    let wish = folder.join("wish.toml");
+    let text = format!(
+        "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 15.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"i\", exposure_s = 60.0, count = 3 }}] }}]\n"
+    );
+    fs::write(&wish, text).unwrap();
+    let daemon = Daemon {
+        url: format!("http://{listen}"),
+        _process: night_daemon(folder, "alidade.toml"),
+    };
+    eventually("the daemon takes a request", || {
+        say(&["request", "submit", &wish, "--config", &config]).code == 0
+    });
+    eventually("the mount slews", || {
+        daemon.facts("mount_moved").iter().any(|moved| moved["to"] == "slewing")
+    });
+    daemon
+}
+
+#[test]
+fn an_immediate_abort_is_over_when_everything_that_moved_is_measured_at_rest() {
+    let folder = Folder::new("abort");
+    let hardware = Hardware::start(
+        &folder,
+        "[plc]\ntravel_s = 1.0\n[mount]\nslew_deg_s = 8.0\nsettle_s = 1.0\n",
+    );
+    let daemon = slewing(&folder, &hardware);
+    assert_eq!(
+        daemon.command(json!({ "command": "abort", "level": "immediate" })).0,
+        202
+    );
+    eventually("everything is measured at rest", || !daemon.facts("halted").is_empty());
+    let mut journal = daemon.journal();
+    journal.sort_by_key(|entry| entry["seq"].as_u64());
+    let at = |kind: &str| journal.iter().position(|entry| entry["fact"] == kind).unwrap();
+    let halted = &journal[at("halted")];
+    assert_eq!(halted["level"], "immediate");
+    assert_eq!(halted["moving"], json!([]), "{halted}");
+    let stands = journal[..at("halted")]
+        .iter()
+        .rfind(|entry| entry["fact"] == "mount_moved");
+    let stands = stands.unwrap()["to"].as_str().unwrap();
+    assert!(
+        ["idle", "parked", "tracking"].contains(&stands),
+        "it is said to stand, and is {stands}"
+    );
+    assert!(
+        journal[..at("halted")]
+            .iter()
+            .any(|e| e["fact"] == "device_command" && e["device"] == "mount" && e["command"] == "stop"),
+        "the mount was told"
+    );
+    assert_eq!(
+        daemon.command(json!({ "command": "abort", "level": "checkpoint" })).0,
+        202
+    );
+    eventually("nothing runs any more", || {
+        daemon
+            .facts("halted")
+            .iter()
+            .any(|halted| halted["level"] == "checkpoint")
+    });
 }

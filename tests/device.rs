@@ -1,4 +1,5 @@
-//! `alidade device`: the PYROS language through a running daemon, and straight on the lines of served simulators.
+//! `alidade device`: the PYROS language through a running daemon, and straight on the lines of served simulators and of
+//! servers that nobody here wrote (Debian's `indi-bin`, alpaca-simulators).
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
@@ -6,12 +7,16 @@
 mod command;
 #[path = "support/hardware.rs"]
 mod hardware;
+#[path = "../drivers/tests/support/indi.rs"]
+mod indi;
 #[path = "support/mosquitto.rs"]
 mod mosquitto;
 
 use command::{Folder, Said, say};
 use hardware::{Hardware, Process, config_with, eventually};
+use indi::Server;
 use serde_json::Value;
+use std::{fs, net::TcpStream, path::Path, process::Command};
 
 struct Place {
     config: String,
@@ -141,4 +146,86 @@ fn a_running_daemon_lists_its_devices_and_speaks_to_them() {
         "{}",
         wrong.stderr
     );
+}
+
+/// An Alpaca server from the Python package index, as `make peers` installs it; with its port.
+fn alpaca_simulators() -> (Process, u16) {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let (program, port) = (target.join("peers/bin/alpaca-simulators"), mosquitto::free_port());
+    assert!(program.exists(), "{} is missing: make peers", program.display());
+    let server = Process::start(Command::new(program).args(["--host", "127.0.0.1", "--port", &port.to_string()]));
+    (server, port)
+}
+
+#[test]
+fn a_rotator_turns_and_a_switch_switches_as_they_are_told() {
+    let (_alpaca, port) = alpaca_simulators();
+    let server = Server::start(&["indi_simulator_rotator"]);
+    let mut place = Place::new("device-more");
+    let text = fs::read_to_string(&place.config).unwrap()
+        + &format!(
+            r#"
+[devices.rotator]
+kind = "rotator"
+protocol = "indi"
+link = "tcp://127.0.0.1:{}"
+indi_device = "Rotator Simulator"
+
+[devices.power]
+kind = "switch"
+protocol = "alpaca"
+link = "tcp://127.0.0.1:{port}"
+"#,
+            server.port
+        );
+    place.config = place.config.replace("alidade.toml", "more.toml");
+    fs::write(&place.config, text).unwrap();
+    let set = [
+        "--direct",
+        "set",
+        "rotator",
+        "ROTATOR_ANGLE",
+        "-350",
+        ",",
+        "do",
+        "ROTATOR_GOTO",
+    ];
+    assert_eq!(place.json(&set)["accepted"], "ROTATOR_GOTO");
+    eventually("the field has turned", || {
+        let now = place.json(&["--direct", "get", "rotator", "STATUS"]);
+        now["value"]["moving"] == false && (now["value"]["position_deg"].as_f64().unwrap() - 10.0).abs() < 0.1
+    });
+    eventually("the Alpaca server serves", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let set = [
+        "--direct",
+        "set",
+        "power",
+        "LINE",
+        "Power Switch 1",
+        "ON",
+        ",",
+        "do",
+        "START",
+    ];
+    assert_eq!(place.json(&set)["accepted"], "START");
+    let lines = place.json(&["--direct", "get", "power", "STATUS"]);
+    assert_eq!(lines["value"]["Power Switch 1"]["value"], 1.0, "{lines}");
+    let beyond = place.device(&["--direct", "set", "power", "LINE", "Dimmer 1", "7", ",", "do", "START"]);
+    assert!(
+        beyond.code == 1 && beyond.stderr.contains("outside 0 to 1"),
+        "{}",
+        beyond.stderr
+    );
+    let nonsense = place.device(&["--direct", "set", "rotator", "LINE", "x", "1"]);
+    assert!(
+        nonsense.code == 1 && nonsense.stderr.contains("a rotator has no LINE"),
+        "{}",
+        nonsense.stderr
+    );
+    for word in ["ROTATOR_ANGLE", "LINE"] {
+        let needs = place.device(&["--direct", "set", "rotator", word]);
+        assert!(needs.code == 1 && needs.stderr.contains("needs"), "{}", needs.stderr);
+    }
 }

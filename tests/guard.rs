@@ -164,17 +164,19 @@ fn garbage_on_the_socket_ends_that_connection_and_nothing_else() {
     assert_eq!(line.roof(), "closed");
 }
 
-/// The daemon behind the guard opens (it is made to think that it is night), is killed with -9, and it begins to rain.
+/// The daemon behind the guard opens (it is made to think that it is night), is killed with -9, and at that moment it begins to rain.
 #[test]
 fn with_a_guard_a_daemon_killed_while_open_leaves_a_closed_roof() {
     let guarded = Guarded::new("guard-daemon");
     let daemon = hardware::night_daemon(&guarded.folder, "alidade.toml");
     let mut line = guarded.line();
     eventually("the daemon has opened through the guard", || line.roof() == "open");
+    guarded.hardware.rain();
     daemon.kill_hard();
+    eventually("it rains", || guarded.hardware.rains());
     eventually("the guard closes", || line.roof() == "closed");
     drop(daemon);
-    assert!(guarded.hardware.alive());
+    assert!(guarded.hardware.alive() && guarded.hardware.rains());
 }
 
 /// Without a guard the controller's own dead-man does the same.
@@ -187,7 +189,9 @@ fn without_a_guard_the_controllers_dead_man_closes_after_the_daemon_was_killed()
     });
     let daemon = hardware::night_daemon(&folder, "alidade.toml");
     eventually("the daemon has opened", || hardware.roof() == "open");
+    hardware.rain();
     daemon.kill_hard();
+    eventually("it rains", || hardware.rains());
     eventually("the controller closes by itself", || hardware.roof() == "closed");
 }
 

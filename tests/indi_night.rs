@@ -60,6 +60,7 @@ blocking = false
         // Nobody waits here for movements that the plan foresees.
         .replacen("overhead_s = 10.0", "overhead_s = 0.0", 1)
         .replacen("slew_deg_s = 6.0", "slew_deg_s = 60.0", 1)
+        .replacen("settle_s = 3.0", "settle_s = 0.0", 1)
         .replacen("dome_deg_s = 6.0", "dome_deg_s = 60.0", 1)
         .replacen("filter_s = 4.0", "filter_s = 0.5", 1)
         // The simulated mount aims at where the target was when its slew began.
@@ -124,11 +125,11 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
     let config = folder.join("alidade.toml");
     let site = Settings::load_with(Path::new(&config), BTreeMap::new()).unwrap().site;
     let here = Site::new(site.latitude_deg, site.longitude_deg, site.height_m);
-    // High in the east now.
-    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 20.0).rem_euclid(360.0);
+    // Above the horizon, east of the meridian.
+    let ra_deg = (ephemeris::lst_deg(&here, alidade::clock::utc_now()) + 10.0).rem_euclid(360.0);
     let wish = folder.join("wish.toml");
     let text = format!(
-        "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 15.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"r\", exposure_s = 4.0, count = 2 }}, {{ filter = \"i\", exposure_s = 4.0, count = 2 }}] }}]\n"
+        "[[requests]]\nid = \"short\"\nuser = \"ada\"\n[[requests.sequences]]\ntarget = {{ name = \"field\", ra_deg = {ra_deg:.3}, dec_deg = 60.0 }}\npriority = 5.0\nalbums = [{{ channel = \"vis\", plans = [{{ filter = \"r\", exposure_s = 3.0, count = 1 }}, {{ filter = \"i\", exposure_s = 1.0, count = 3 }}] }}]\n"
     );
     fs::write(&wish, text).unwrap();
     let _daemon = night_daemon(&folder, "alidade.toml");
@@ -140,6 +141,15 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
     eventually("the daemon takes a request", || {
         say(&["request", "submit", &wish, "--config", &night.config]).code == 0
     });
+    eventually("the dome is told to open", || night.roof() == "opening");
+    // The simulated mount turns by five degrees a second: somebody points it near the target while the dome opens.
+    for property in [
+        "ON_COORD_SET.SYNC=On",
+        &format!("EQUATORIAL_EOD_COORD.RA;DEC={:.4};58.0", ra_deg / 15.0),
+        "ON_COORD_SET.SLEW=On",
+    ] {
+        server.set(&format!("Telescope Simulator.{property}"));
+    }
     eventually("the dome opens", || night.roof() == "open");
     assert_eq!(
         hardware.roof(),
@@ -149,6 +159,8 @@ fn a_short_night_on_indi_simulators_outlives_a_killed_driver_and_ends_in_the_rai
     eventually("the camera exposes", || {
         night.status("camera_vis")["value"]["state"] == "exposing"
     });
+    // It parks while a camera is missing: where it is, for the same reason.
+    server.set("Telescope Simulator.TELESCOPE_PARK_OPTION.PARK_CURRENT=On");
     server.kill_driver("indi_simulator_ccd");
     eventually("every frame is taken all the same", || night.sequence() == "executed");
     let frames = light_frames(&data);

@@ -243,7 +243,7 @@ impl<D: Dialogue> Task<D> {
                 }
             }
             Ok(Err(trouble)) => {
-                if matches!(trouble, Trouble::Garbage(_)) {
+                if matches!(trouble, Trouble::Garbage(_) | Trouble::Astray(_)) {
                     self.garbage.set(self.garbage.get() + 1);
                 }
                 return End::Lost {
@@ -306,6 +306,13 @@ impl<D: Dialogue> Task<D> {
                     };
                 }
                 Err(Trouble::Refused { .. } | Trouble::Unsupported(_)) => {}
+                Err(Trouble::Astray(cause)) => {
+                    self.garbage.set(self.garbage.get() + 1);
+                    return End::Lost {
+                        cause,
+                        reason: NoData::LinkDown,
+                    };
+                }
                 Err(Trouble::Garbage(what)) => {
                     tracing::debug!(device = %self.id, %what, "garbage");
                     self.garbage.set(self.garbage.get() + 1);
@@ -348,7 +355,7 @@ impl<D: Dialogue> Task<D> {
                     },
                     Trouble::Unsupported(capability) => DeviceError::Unsupported { device, capability },
                     Trouble::Absent(cause) => DeviceError::Disconnected { device, cause },
-                    Trouble::Garbage(_) | Trouble::Gone(_) => unknown(device, command),
+                    Trouble::Garbage(_) | Trouble::Astray(_) | Trouble::Gone(_) => unknown(device, command),
                 };
                 (Err(error), Err(trouble))
             }

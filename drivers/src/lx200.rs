@@ -1,17 +1,26 @@
-//! Mounts that speak LX200, with the status commands of the Losmandy Gemini.
+//! Mounts that speak LX200, in the dialects of the Losmandy Gemini and of Meade's Autostar and LX200 GPS.
 //!
 //! Requests are `:CC...#`; answers end with `#`, or are a single character where noted. Right ascension is
-//! `HH:MM:SS.ss`, angles `sDD*MM:SS.s`; azimuth counts from north through east.
+//! `HH:MM:SS.ss`, angles `sDD*MM:SS.s`, the degree sign also as byte 0xDF; azimuth counts from north through east.
 //!
-//! | request | answer |
-//! |---|---|
-//! | `:GVP#`, `:GVN#` | product, firmware |
-//! | `:GR#`, `:GD#`, `:GA#`, `:GZ#` | right ascension, declination (of date), altitude, azimuth |
-//! | `:Gv#` | one character: `N` at rest, `T` tracking, `S` slewing, `C` centring |
-//! | `:h?#` | one character: `0` not parked, `1` parked, `2` parking |
-//! | `:Sr...#`, `:Sd...#` | `1` accepted, `0` refused |
-//! | `:MS#` | `0` slewing, or a digit and a sentence |
-//! | `:hP#`, `:hW#`, `:hN#`, `:Q#` | none: park, wake and track, stop tracking, stop moving |
+//! | request | answer | spoken by |
+//! |---|---|---|
+//! | `:GVP#`, `:GVN#` | product, firmware | both |
+//! | `:GR#`, `:GD#`, `:GA#`, `:GZ#` | right ascension, declination (of date), altitude, azimuth | both |
+//! | `:Sr...#`, `:Sd...#` | `1` accepted, `0` refused | both |
+//! | `:MS#` | `0` slewing, or a digit and a sentence | both |
+//! | `:hP#`, `:Q#` | none: park, stop moving | both |
+//! | `:Gv#` | one character: `N` at rest, `T` tracking, `S` slewing, `C` centring | Gemini |
+//! | `:h?#` | one character: `0` not parked, `1` parked, `2` parking | Gemini |
+//! | `:hW#`, `:hN#` | none: wake and track, stop tracking | Gemini |
+//! | `:D#` | a bar for every part of the way that is left, none at its end | Meade |
+//! | `:GW#` | mounting (`A` `P` `G`), tracking (`T` `N`), alignment | Meade |
+//! | `:AA#`, `:AP#`, `:AL#` | none: track as an azimuthal or polar mounting, stop tracking | Meade |
+//! | `:I#` | none: wake from park | Meade |
+//!
+//! The product says which dialect is spoken (Gemini command set, levels 3 to 6; Meade Telescope Serial Command Protocol,
+//! revision 2010.10). A Meade mount does not tell whether it is parked: parked is what was parked on this line and has not
+//! moved since; after a break of the line it is at rest until it is parked again.
 
 use crate::{
     handle::{MountHandle, MountOrder},
@@ -27,11 +36,54 @@ use alidade_model::{
     time::UtcTime,
 };
 use std::{rc::Rc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// Which commands a mount knows beside the common ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Gemini,
+    Meade,
+}
+
+impl Dialect {
+    /// By the product's name: `LX2001`, `ETX Autostar`, `RCX400` ... are Meade's.
+    fn of(product: &str) -> Self {
+        let meade = [
+            "Autostar", "AutoStar", "ETX", "LX2", "LX4", "LX6", "LX8", "LX9", "LS-", "LT-", "RCX",
+        ];
+        if meade.iter().any(|name| product.contains(name)) {
+            Self::Meade
+        } else {
+            Self::Gemini
+        }
+    }
+}
+
+/// A park that was ordered of a mount that does not tell of it.
+#[derive(Debug, Clone, Copy)]
+struct Parking {
+    since: Instant,
+    /// It has been seen on its way.
+    moved: bool,
+}
+
+impl Parking {
+    /// A mount that has not begun to move by then is where it parks.
+    const BEGINS: Duration = Duration::from_secs(10);
+
+    fn is_over(&self) -> bool {
+        self.moved || self.since.elapsed() > Self::BEGINS
+    }
+}
 
 /// How it is spoken to.
 pub struct Talk {
     poll: Duration,
+    dialect: Dialect,
+    /// Meade only: on its way to its park position, or there.
+    parking: Option<Parking>,
+    /// Meade only: what makes it track as it is mounted.
+    tracks_by: &'static [u8],
     status: watch::Sender<Reading<MountStatus>>,
 }
 
@@ -85,10 +137,88 @@ pub fn sexagesimal(text: &str) -> Option<f64> {
     (1..=3).contains(&parts).then_some(sign * value)
 }
 
+/// What is asked of a position, with the bounds of its answer in the unit of its first part.
+const COORDINATES: [(&str, f64, f64); 4] = [
+    ("GR", 0.0, 24.0),
+    ("GD", -90.0, 90.0),
+    ("GA", -90.0, 90.0),
+    ("GZ", 0.0, 360.0),
+];
+
 impl Talk {
     async fn ask(wire: &mut Wire, request: &str) -> Result<String, Trouble> {
         wire.send(request.as_bytes()).await?;
-        wire.line(b'#').await
+        Self::answer(wire).await
+    }
+
+    /// An answer as text; the degree sign of Meade's display is byte 0xDF.
+    async fn answer(wire: &mut Wire) -> Result<String, Trouble> {
+        let bytes = wire.until(b'#').await?;
+        let text = bytes.iter().map(|byte| match byte {
+            0xdf => Some('*'),
+            b' '..=b'~' => Some(char::from(*byte)),
+            _ => None,
+        });
+        let text: Option<String> = text.collect();
+        text.ok_or_else(|| Trouble::Garbage(format!("{} bytes that are not text", bytes.len())))
+    }
+
+    /// One of the four coordinates.
+    fn coordinate(answer: &str, (what, low, high): (&str, f64, f64)) -> Result<f64, Trouble> {
+        sexagesimal(answer)
+            .filter(|value| (low..=high).contains(value))
+            .ok_or_else(|| Trouble::Garbage(format!("{what} answered {answer:?}")))
+    }
+
+    async fn poll_gemini(&mut self, wire: &mut Wire) -> Result<(MountState, [f64; 4]), Trouble> {
+        // One write, six answers in their order: a sixth of the round trips.
+        wire.send(b":Gv#:h?#:GR#:GD#:GA#:GZ#").await?;
+        let flags = wire.exactly(2).await?;
+        let mut values = [0.0; 4];
+        for (value, wanted) in values.iter_mut().zip(COORDINATES) {
+            *value = Self::coordinate(&Self::answer(wire).await?, wanted)?;
+        }
+        let state = match (flags[0], flags[1]) {
+            (_, b'1') => MountState::Parked,
+            (_, b'2') => MountState::Parking,
+            (b'S' | b'C', b'0') => MountState::Slewing,
+            (b'T' | b'G', b'0') => MountState::Tracking,
+            (b'N', b'0') => MountState::Idle,
+            other => return Err(Trouble::Garbage(format!("state bytes {other:?}"))),
+        };
+        Ok((state, values))
+    }
+
+    /// Its hand box takes one question after the other.
+    async fn poll_meade(&mut self, wire: &mut Wire) -> Result<(MountState, [f64; 4]), Trouble> {
+        let mut values = [0.0; 4];
+        for (value, wanted) in values.iter_mut().zip(COORDINATES) {
+            *value = Self::coordinate(&Self::ask(wire, &format!(":{}#", wanted.0)).await?, wanted)?;
+        }
+        // The bars are whatever its character set has for them: bytes of any value.
+        wire.send(b":D#").await?;
+        let way_left = wire.until(b'#').await?;
+        let moves = way_left.iter().any(|byte| *byte != b' ');
+        let told = Self::ask(wire, ":GW#").await?;
+        let tracks = match told.as_bytes() {
+            [mounting @ (b'A' | b'P' | b'G'), tracking @ (b'T' | b'N'), ..] => {
+                self.tracks_by = if *mounting == b'A' { b":AA#" } else { b":AP#" };
+                *tracking == b'T'
+            }
+            _ => return Err(Trouble::Garbage(format!("GW answered {told:?}"))),
+        };
+        let state = match &mut self.parking {
+            Some(parking) if moves => {
+                parking.moved = true;
+                MountState::Parking
+            }
+            Some(parking) if parking.is_over() => MountState::Parked,
+            Some(_) => MountState::Parking,
+            None if moves => MountState::Slewing,
+            None if tracks => MountState::Tracking,
+            None => MountState::Idle,
+        };
+        Ok((state, values))
     }
 
     async fn character(wire: &mut Wire, request: &str) -> Result<u8, Trouble> {
@@ -117,35 +247,17 @@ impl Dialogue for Talk {
     }
 
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
-        Ok(Identity {
-            model: Self::ask(wire, ":GVP#").await?,
-            version: Self::ask(wire, ":GVN#").await?,
-        })
+        let model = Self::ask(wire, ":GVP#").await?;
+        let version = Self::ask(wire, ":GVN#").await?;
+        // What an earlier life parked may have been moved by hand since.
+        (self.dialect, self.parking) = (Dialect::of(&model), None);
+        Ok(Identity { model, version })
     }
 
     async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
-        // One write, six answers in their order: a sixth of the round trips.
-        wire.send(b":Gv#:h?#:GR#:GD#:GA#:GZ#").await?;
-        let flags = wire.exactly(2).await?;
-        let mut values = [0.0; 4];
-        for (value, (what, low, high)) in values.iter_mut().zip([
-            ("GR", 0.0, 24.0),
-            ("GD", -90.0, 90.0),
-            ("GA", -90.0, 90.0),
-            ("GZ", 0.0, 360.0),
-        ]) {
-            let answer = wire.line(b'#').await?;
-            *value = sexagesimal(&answer)
-                .filter(|v| (low..=high).contains(v))
-                .ok_or_else(|| Trouble::Garbage(format!("{what} answered {answer:?}")))?;
-        }
-        let state = match (flags[0], flags[1]) {
-            (_, b'1') => MountState::Parked,
-            (_, b'2') => MountState::Parking,
-            (b'S' | b'C', b'0') => MountState::Slewing,
-            (b'T' | b'G', b'0') => MountState::Tracking,
-            (b'N', b'0') => MountState::Idle,
-            other => return Err(Trouble::Garbage(format!("state bytes {other:?}"))),
+        let (state, values) = match self.dialect {
+            Dialect::Gemini => self.poll_gemini(wire).await?,
+            Dialect::Meade => self.poll_meade(wire).await?,
         };
         let [ra_h, dec_deg, alt_deg, az_deg] = values;
         let status = MountStatus {
@@ -166,13 +278,18 @@ impl Dialogue for Talk {
 
     async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
         match command {
+            // It would leave its park position, which nobody has asked for.
+            MountOrder::Slew { .. } if self.parking.is_some() => Err(Trouble::Refused {
+                code: 0,
+                message: "parked".into(),
+            }),
             MountOrder::Slew { ra_deg, dec_deg } => {
                 Self::accepted(wire, &format!(":Sr{}#", right_ascension(*ra_deg))).await?;
                 Self::accepted(wire, &format!(":Sd{}#", angle(*dec_deg))).await?;
                 match Self::character(wire, ":MS#").await? {
                     b'0' => Ok(()),
                     digit @ b'1'..=b'9' => {
-                        let message = wire.line(b'#').await?;
+                        let message = Self::answer(wire).await?;
                         Err(Trouble::Refused {
                             code: i32::from(digit - b'0'),
                             message,
@@ -181,10 +298,28 @@ impl Dialogue for Talk {
                     other => Err(Trouble::Garbage(format!(":MS# answered byte {other}"))),
                 }
             }
-            MountOrder::Park => wire.send(b":hP#").await,
+            MountOrder::Park => {
+                self.parking = (self.dialect == Dialect::Meade).then(|| Parking {
+                    since: Instant::now(),
+                    moved: false,
+                });
+                wire.send(b":hP#").await
+            }
+            MountOrder::Unpark | MountOrder::Track(_) if self.dialect == Dialect::Meade => {
+                let on = !matches!(command, MountOrder::Track(false));
+                if on && self.parking.take().is_some() {
+                    wire.send(b":I#").await?;
+                }
+                wire.send(if on { self.tracks_by } else { b":AL#" }).await
+            }
             MountOrder::Unpark | MountOrder::Track(true) => wire.send(b":hW#").await,
             MountOrder::Track(false) => wire.send(b":hN#").await,
-            MountOrder::Stop => wire.send(b":Q#").await,
+            MountOrder::Stop => {
+                // Stopped on its way it is not parked.
+                let parked = self.status.borrow().value.is_ok_and(|s| s.state == MountState::Parked);
+                self.parking = self.parking.filter(|_| parked);
+                wire.send(b":Q#").await
+            }
         }
     }
 
@@ -206,6 +341,9 @@ pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll:
         Duration::from_secs(4),
         Talk {
             poll,
+            dialect: Dialect::Gemini,
+            parking: None,
+            tracks_by: b":AP#",
             status: status_out,
         },
     );
@@ -224,6 +362,16 @@ mod tests {
         assert_eq!(angle(-5.389_44), "-05*23:22.0");
         assert_eq!(sexagesimal("+47*11:42.0").map(|v| (v * 1e4).round()), Some(471_950.0));
         assert_eq!(sexagesimal("12:75:00"), None);
+    }
+
+    #[test]
+    fn the_product_tells_the_dialect() {
+        for product in ["LX2001", "ETX Autostar", "Autostar", "RCX400", "LX200 Classic"] {
+            assert_eq!(Dialect::of(product), Dialect::Meade, "{product}");
+        }
+        for product in ["Losmandy Gemini", "Alidade simulated mount", ""] {
+            assert_eq!(Dialect::of(product), Dialect::Gemini, "{product}");
+        }
     }
 
     proptest! {

@@ -10,6 +10,9 @@ pub enum Trouble {
     Gone(String),
     #[error("{0}")]
     Garbage(String),
+    /// Garbage after which nobody can tell where the next message begins: counted, and the connection is made anew.
+    #[error("{0}")]
+    Astray(String),
     #[error("{message} ({code})")]
     Refused { code: i32, message: String },
     /// The device says that it cannot do such a thing at all.
@@ -69,12 +72,16 @@ impl Wire {
 
     /// Like [`Wire::until`], as text; anything but printable ASCII is garbage.
     pub async fn line(&mut self, end: u8) -> Result<String, Trouble> {
-        let bytes = self.until(end).await?;
-        let text = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
-        if !text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-            return Err(Trouble::Garbage(format!("{} bytes that are not text", text.len())));
+        let mut bytes = self.until(end).await?;
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
         }
-        Ok(text.iter().map(|byte| char::from(*byte)).collect())
+        let length = bytes.len();
+        let printable = bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|_| printable)
+            .ok_or_else(|| Trouble::Garbage(format!("{length} bytes that are not text")))
     }
 
     /// Reads up to where `ends` says: it is shown what has newly arrived and answers how many of those bytes complete

@@ -11,7 +11,7 @@ use alidade_drivers::{
     alpaca,
     interface::{
         Camera, CameraState, Device, DeviceError, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount,
-        ObservingConditions, Quantity,
+        ObservingConditions, Quantity, Rotator, Switch,
     },
     place::Place,
     transport::{SharedConnector, TcpConnector},
@@ -195,13 +195,15 @@ fn a_camera_delivers_a_frame_and_never_the_ghost_of_an_aborted_one() {
 }
 
 #[test]
-fn a_wheel_a_focuser_and_a_dome_move_to_where_they_are_sent() {
+fn a_wheel_a_focuser_a_rotator_switches_and_a_dome_move_to_where_they_are_sent() {
     let server = Server::start();
     live(|clock| async move {
         let filters: Vec<String> = ["r", "g", "b", "clear"].map(String::from).to_vec();
         let wheel = alpaca::connect_filter_wheel("wheel", 0, server.way(), clock.clone(), POLL, filters);
         let focuser = alpaca::connect_focuser("focuser", 0, server.way(), clock.clone(), POLL);
-        let dome = alpaca::connect_dome("dome", 0, server.way(), clock, POLL);
+        let dome = alpaca::connect_dome("dome", 0, server.way(), clock.clone(), POLL);
+        let rotator = alpaca::connect_rotator("rotator", 0, server.way(), clock.clone(), POLL);
+        let power = alpaca::connect_switch("power", 0, server.way(), clock, POLL);
         let (mut at, mut focus, mut roof) = (wheel.status(), focuser.status(), dome.enclosure_status());
 
         seen(&mut at, 15, "wheel read", |s| !s.moving).await;
@@ -219,6 +221,32 @@ fn a_wheel_a_focuser_and_a_dome_move_to_where_they_are_sent() {
             focuser.move_to(-1).await,
             Err(DeviceError::Rejected { code: 0x401, .. })
         ));
+
+        let mut field = rotator.status();
+        seen(&mut field, 15, "rotator read", |s| !s.moving).await;
+        rotator.turn_to(-90.0).await.unwrap();
+        let turned = seen(&mut field, 10, "turned", |s| (s.position_deg - 270.0).abs() < 0.01).await;
+        assert_eq!(turned.mechanical_deg, Some(270.0));
+        rotator.stop().await.unwrap();
+
+        let mut lines = power.lines();
+        let read = seen(&mut lines, 15, "switches read", |lines| lines.len() == 2).await;
+        assert_eq!((read["Dimmer 1"].value, read["Dimmer 1"].step), (0.5, 0.1));
+        power.set("Power Switch 1", 1.0).await.unwrap();
+        power.set("Dimmer 1", 0.25).await.unwrap();
+        seen(&mut lines, 10, "switched", |lines| {
+            lines["Power Switch 1"].value == 1.0 && lines["Dimmer 1"].value == 0.25
+        })
+        .await;
+        let beyond = power.set("Dimmer 1", 1.5).await;
+        assert!(matches!(beyond, Err(DeviceError::OutOfRange { .. })), "{beyond:?}");
+        let nothing = power.set("Heater", 1.0).await;
+        assert!(matches!(nothing, Err(DeviceError::Unsupported { .. })), "{nothing:?}");
+        power.stop().await.unwrap();
+        assert_eq!(
+            power.lines().borrow().value.as_ref().unwrap()["Power Switch 1"].value,
+            1.0
+        );
 
         seen(&mut roof, 15, "dome read", |s| s.state == EnclosureState::Closed).await;
         dome.open().await.unwrap();

@@ -12,7 +12,8 @@ mod support;
 use alidade_drivers::{
     indi::{self, Place},
     interface::{
-        Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount, ObservingConditions, Quantity,
+        Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount, ObservingConditions,
+        Quantity, Rotator,
     },
 };
 use alidade_model::states::{EnclosureState, MountState};
@@ -143,16 +144,23 @@ fn a_mount_slews_parks_and_refuses_to_move_while_parked() {
 }
 
 #[test]
-fn a_wheel_a_focuser_and_a_dome_move_to_where_they_are_sent() {
-    let server = Server::start(&["indi_simulator_wheel", "indi_simulator_focus", "indi_simulator_dome"]);
+fn a_wheel_a_focuser_a_rotator_and_a_dome_move_to_where_they_are_sent() {
+    let server = Server::start(&[
+        "indi_simulator_wheel",
+        "indi_simulator_focus",
+        "indi_simulator_rotator",
+        "indi_simulator_dome",
+    ]);
     live(|clock| async move {
         let filters: Vec<String> = ["g", "r", "i", "z", "H", "clear", "dark", "oiii"]
             .map(String::from)
             .to_vec();
         let wheel = indi::connect_filter_wheel("wheel", "Filter Simulator", server.way(), clock.clone(), POLL, filters);
         let focuser = indi::connect_focuser("focuser", "Focuser Simulator", server.way(), clock.clone(), POLL);
-        let dome = indi::connect_dome("dome", "Dome Simulator", server.way(), clock, POLL);
+        let dome = indi::connect_dome("dome", "Dome Simulator", server.way(), clock.clone(), POLL);
+        let rotator = indi::connect_rotator("rotator", "Rotator Simulator", server.way(), clock, POLL);
         let (mut at, mut focus, mut roof) = (wheel.status(), focuser.status(), dome.enclosure_status());
+        let mut field = rotator.status();
 
         seen(&mut at, 15, "wheel read", |s| !s.moving).await;
         wheel.select("z").await.unwrap();
@@ -165,6 +173,24 @@ fn a_wheel_a_focuser_and_a_dome_move_to_where_they_are_sent() {
             !s.moving && s.position_steps == from + 2500
         })
         .await;
+
+        let from = seen(&mut field, 15, "rotator read", |_| true).await.position_deg;
+        let aim = (from + 30.0).rem_euclid(360.0);
+        rotator.turn_to(aim - 360.0).await.unwrap();
+        seen(&mut field, 5, "turning", |s| s.moving).await;
+        seen(&mut field, 15, "turned", |s| {
+            !s.moving && (s.position_deg - aim).abs() < 0.1
+        })
+        .await;
+        rotator.turn_to(aim + 90.0).await.unwrap();
+        seen(&mut field, 5, "turning again", |s| s.moving).await;
+        rotator.stop().await.unwrap();
+        let stopped = seen(&mut field, 5, "stopped", |s| !s.moving).await;
+        assert!(
+            (stopped.position_deg - aim - 90.0).rem_euclid(360.0) > 5.0,
+            "{stopped:?}"
+        );
+        assert!(rotator.turn_to(f64::NAN).await.is_err());
 
         seen(&mut roof, 15, "dome read", |_| true).await;
         dome.open().await.unwrap();

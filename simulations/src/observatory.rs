@@ -2,9 +2,10 @@
 //! over memory, TCP or a pseudo-terminal.
 //!
 //! It outlives the daemon: when the daemon is killed, roof, mount and cameras go on as hardware does. The lines to the
-//! devices are in `lines`.
+//! devices are in `lines`, what goes wrong with them in `troubles`.
 
 mod lines;
+mod troubles;
 
 use crate::{
     devices::{
@@ -16,7 +17,7 @@ use crate::{
         plc::{Influence, PlcConfig, PlcModel},
         station::StationModel,
     },
-    distortion::{Tape, distort, needs_tape},
+    distortion::{Tape, distort},
     faults::{Fault, FaultKind},
     random::Random,
     world::{Renderer, Shot, WeatherSample, WeatherSeries},
@@ -29,11 +30,12 @@ use alidade_model::{
 use alidade_scheduling::{Site, ephemeris};
 use serde::Deserialize;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
 };
+use troubles::deafens;
 
 /// One instrument channel.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -63,23 +65,19 @@ pub struct ObservatoryConfig {
     pub best_focus: (f64, f64),
 }
 
-/// Between the first words to a camera that could not be reached and the end of its exposure: the state is read, and the
-/// order to stop follows, seconds.
-const SAYING_S: f64 = 3.0;
-
-/// How long after the end of a fault the line may take to be made again (the longest backoff of a driver and its greeting),
-/// seconds.
-const RETURN_S: f64 = 20.0;
-
 /// The mount's name behind its hand control.
 const HAND_CONTROL: &str = "nexstar";
 
-/// A device that this holds of cannot be told to stop.
-fn deafens(kind: &FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Hang | FaultKind::DropLink | FaultKind::Refuse | FaultKind::Delay { .. }
-    )
+/// A question about the state, which changes nothing; what is not known to be one counts as a command.
+fn only_asks(device: &str, question: &[u8]) -> bool {
+    match device {
+        "plc" => question.starts_with(b"Status"),
+        "mount" => question.starts_with(b":G") || question == b":h?",
+        "station" => true,
+        HAND_CONTROL => false,
+        // Eight digits stand before every word of the grammar.
+        _ => question.get(8..12) == Some(b"GET "),
+    }
 }
 
 fn slit() -> f64 {
@@ -135,6 +133,9 @@ pub struct Observatory {
     heard: RefCell<BTreeMap<String, UtcTime>>,
     tape: RefCell<Tape>,
     models: RefCell<Models>,
+    /// The instants to which controller and mount have been brought, while nobody has told them anything since.
+    plc_at: Cell<Option<UtcTime>>,
+    mount_at: Cell<Option<UtcTime>>,
     sun: RefCell<ephemeris::SunPath>,
     noise: RefCell<Random>,
     seed: u64,
@@ -150,22 +151,7 @@ impl Observatory {
     ) -> Rc<Self> {
         let now = clock.now();
         let sample = weather.at(now);
-        let influence = Influence {
-            now,
-            weather: sample,
-            sun_alt_deg: ephemeris::sun_altaz(&config.site, now.chrono()).alt_deg,
-            stuck: false,
-            jam: None,
-            frozen_sensors: false,
-            dead_sensors: false,
-            shown: None,
-            thermometer_offset_k: 0.0,
-            emergency_stop: false,
-            key_local: false,
-            access: false,
-            intrusion: false,
-            charge_pct: 100.0,
-        };
+        let influence = Influence::calm(now, sample, ephemeris::sun_altaz(&config.site, now.chrono()).alt_deg);
         let models = Models {
             plc: PlcModel::new(config.plc.clone(), influence, seed),
             mount: MountModel::new(config.mount.clone(), config.site, now),
@@ -195,6 +181,8 @@ impl Observatory {
             heard: RefCell::default(),
             tape: RefCell::new(Tape::default()),
             models: RefCell::new(models),
+            plc_at: Cell::default(),
+            mount_at: Cell::default(),
             sun: RefCell::new(ephemeris::SunPath::new(site)),
             noise: RefCell::new(Random::new(seed ^ 2)),
             seed,
@@ -221,44 +209,19 @@ impl Observatory {
     /// Adds a fault to those that are to come.
     pub fn inject(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
+        self.told();
     }
 
     /// Somebody presses, turns or asks at the controller's panel.
     pub fn at_panel(&self, change: impl FnOnce(&mut PlcModel)) {
         change(&mut self.models.borrow_mut().plc);
+        self.told();
     }
 
-    fn fault(&self, device: &str, now: UtcTime, matches: impl Fn(&FaultKind) -> bool) -> bool {
-        self.fault_value(device, now, |kind| matches(kind).then_some(()))
-            .is_some()
-    }
-
-    fn fault_value<T>(&self, device: &str, now: UtcTime, pick: impl Fn(&FaultKind) -> Option<T>) -> Option<T> {
-        self.faults
-            .borrow()
-            .iter()
-            .filter(|f| f.device == device && f.at <= now && now < f.at.plus_seconds(f.for_s))
-            .find_map(|f| pick(&f.kind))
-    }
-
-    fn stuck(&self, device: &str, now: UtcTime) -> bool {
-        self.fault(device, now, |kind| *kind == FaultKind::Stuck)
-    }
-
-    fn thermometer_offset_k(&self, device: &str, now: UtcTime) -> f64 {
-        self.fault_value(device, now, |kind| match kind {
-            FaultKind::ThermometerOffset { kelvin } => Some(*kelvin),
-            _ => None,
-        })
-        .unwrap_or(0.0)
-    }
-
-    fn misses_deg(&self, now: UtcTime) -> f64 {
-        self.fault_value("mount", now, |kind| match kind {
-            FaultKind::LandsOff { arcmin } => Some(*arcmin / 60.0),
-            _ => None,
-        })
-        .unwrap_or(0.0)
+    /// Something was changed: what was computed for this instant does not hold any more.
+    fn told(&self) {
+        self.plc_at.set(None);
+        self.mount_at.set(None);
     }
 
     fn sun_alt_deg(&self, now: UtcTime) -> f64 {
@@ -268,6 +231,15 @@ impl Observatory {
     /// Brings one device to the present.
     fn advance(&self, device: &str) {
         let now = self.clock.now();
+        // A client asks for one state with several questions.
+        let mark = match device {
+            "plc" => Some(&self.plc_at),
+            "mount" | HAND_CONTROL => Some(&self.mount_at),
+            _ => None,
+        };
+        if mark.is_some_and(|mark| mark.replace(Some(now)) == Some(now)) {
+            return;
+        }
         let mut models = self.models.borrow_mut();
         let models = &mut *models;
         match device.split_once('_') {
@@ -298,36 +270,6 @@ impl Observatory {
             }
             Some(("camera", channel)) => self.advance_camera(device, channel, now, models),
             _ => {}
-        }
-    }
-
-    fn influence(&self, now: UtcTime) -> Influence {
-        Influence {
-            now,
-            weather: self.weather.at(now),
-            sun_alt_deg: self.sun_alt_deg(now),
-            stuck: self.stuck("plc", now),
-            jam: self.fault_value("plc", now, |kind| match kind {
-                FaultKind::ShutterJam { fraction } => Some(*fraction),
-                _ => None,
-            }),
-            frozen_sensors: self.fault("plc", now, |k| *k == FaultKind::FrozenSensor),
-            dead_sensors: self.fault("plc", now, |k| *k == FaultKind::DeadSensor),
-            shown: self.fault_value("plc", now, |kind| match kind {
-                FaultKind::ShutterShows { shows } => Some(*shows),
-                _ => None,
-            }),
-            thermometer_offset_k: self.thermometer_offset_k("plc", now),
-            emergency_stop: self.fault("plc", now, |k| *k == FaultKind::EmergencyStop),
-            key_local: self.fault("plc", now, |k| *k == FaultKind::KeyLocal),
-            access: self.fault("plc", now, |k| *k == FaultKind::AccessRequest),
-            intrusion: self.fault("plc", now, |k| *k == FaultKind::Intrusion),
-            charge_pct: self
-                .fault_value("plc", now, |kind| match kind {
-                    FaultKind::OnBattery { charge_pct } => Some(*charge_pct),
-                    _ => None,
-                })
-                .unwrap_or(100.0),
         }
     }
 
@@ -429,46 +371,6 @@ impl Observatory {
         }
     }
 
-    /// False while a camera cannot be told anything: while its fault lasts, and from then on until somebody has spoken to it
-    /// again and had the time to say what is to be said. Who has not come back by then has given it up, and is to blame.
-    fn hears(&self, channel: &str, now: UtcTime) -> bool {
-        let device = format!("camera_{channel}");
-        let heard = self.heard.borrow().get(&device).copied();
-        let unheard = |fault: &Fault| {
-            let end = fault.at.plus_seconds(fault.for_s);
-            let spoken = heard.filter(|heard| *heard >= end);
-            now < end
-                || match spoken {
-                    Some(spoken) => now < spoken.plus_seconds(SAYING_S),
-                    None => now < end.plus_seconds(RETURN_S),
-                }
-        };
-        let faults = self.faults.borrow();
-        let mut own = faults
-            .iter()
-            .filter(|f| f.device == device && deafens(&f.kind) && f.at <= now);
-        !own.any(unheard)
-    }
-
-    /// Somebody speaks to a camera: the first words after a time when it could not be reached are kept.
-    fn note_hearing(&self, device: &str, now: UtcTime) {
-        if !device.starts_with("camera_") {
-            return;
-        }
-        let faults = self.faults.borrow();
-        let ends = faults
-            .iter()
-            .filter(|f| f.device == device && deafens(&f.kind))
-            .map(|f| f.at.plus_seconds(f.for_s));
-        let Some(end) = ends.filter(|end| *end <= now).max() else {
-            return;
-        };
-        let mut heard = self.heard.borrow_mut();
-        if heard.get(device).is_none_or(|before| *before < end) {
-            heard.insert(device.to_owned(), now);
-        }
-    }
-
     fn respond<T>(&self, device: &str, act: impl FnOnce(&mut dyn Responder) -> T) -> Option<T> {
         let mut models = self.models.borrow_mut();
         let models = &mut *models;
@@ -513,8 +415,11 @@ impl Observatory {
                 None => r.answer(question),
             })
         };
-        // What was just commanded begins now, not when somebody looks next.
-        self.advance(device);
+        if !only_asks(device, question) {
+            // What was just commanded begins now, not when somebody looks next.
+            self.told();
+            self.advance(device);
+        }
         let Some(mut answer) = answer else { return Said::Gone };
         if holds.contains(&FaultKind::Mute) {
             return Said::Nothing;
@@ -555,49 +460,5 @@ impl Observatory {
             .strip_prefix("wheel_")
             .and_then(|name| self.config.channels.get(name));
         channel.map(|channel| channel.filters.clone()).unwrap_or_default()
-    }
-
-    /// The faults that hold on a device now, and whether it has any for which what is said must be remembered.
-    fn holding(&self, device: &str, now: UtcTime) -> (Vec<FaultKind>, bool) {
-        let mut taped = false;
-        let mut holds = Vec::new();
-        for fault in self.faults.borrow().iter().filter(|f| f.device == device) {
-            taped |= needs_tape(&fault.kind);
-            if fault.at <= now && now < fault.at.plus_seconds(fault.for_s) {
-                holds.push(fault.kind.clone());
-            }
-        }
-        (holds, taped)
-    }
-
-    /// Lets other clients say what they are to have said by now.
-    fn others_speak(&self, device: &str, now: UtcTime) {
-        let due: Vec<String> = {
-            let (faults, mut said) = (self.faults.borrow(), self.said.borrow_mut());
-            let mut due = Vec::new();
-            for (place, fault) in faults.iter().enumerate() {
-                if let FaultKind::Foreign { says } = &fault.kind
-                    && fault.device == device
-                    && fault.at <= now
-                    && said.insert(place)
-                {
-                    due.push(says.clone());
-                }
-            }
-            due
-        };
-        for words in due {
-            self.advance(device);
-            // Nobody hears the answer here.
-            let _unheard = self.respond(device, |r| {
-                let framed = if r.terminator() == 0 {
-                    format!("99990000{words}")
-                } else {
-                    words.clone()
-                };
-                r.answer(framed.as_bytes())
-            });
-            self.advance(device);
-        }
     }
 }

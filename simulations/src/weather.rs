@@ -2,6 +2,7 @@
 
 use crate::world::{WeatherSample, WeatherSeries};
 use alidade_model::time::UtcTime;
+use std::{cell::Cell, rc::Rc};
 
 /// Rows in time order; between two rows every quantity is interpolated, but rain begins and ends at its rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,6 +215,39 @@ impl WeatherSeries for Table {
             spell.lay(time, &mut weather);
         }
         weather
+    }
+}
+
+/// Calm weather with a shower that somebody turns on and off.
+#[derive(Debug, Clone)]
+pub struct Shower {
+    calm: Table,
+    /// It rains.
+    pub on: Rc<Cell<bool>>,
+}
+
+impl Shower {
+    pub fn over_calm(from: UtcTime) -> Self {
+        Self {
+            calm: Table::calm(from),
+            on: Rc::default(),
+        }
+    }
+}
+
+impl WeatherSeries for Shower {
+    fn at(&self, time: UtcTime) -> WeatherSample {
+        let calm = self.calm.at(time);
+        if !self.on.get() {
+            return calm;
+        }
+        WeatherSample {
+            rain_mm_h: 4.0,
+            humidity_pct: 95.0,
+            sky_temperature_k: -4.0,
+            cloud: 1.0,
+            ..calm
+        }
     }
 }
 

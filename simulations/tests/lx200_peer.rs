@@ -1,5 +1,5 @@
 //! Our simulated mount driven by a driver that nobody here wrote: Debian's `indi_lx200basic` (package `indi-bin`), over a
-//! pseudo-terminal, told what to do by INDI's own command-line tools.
+//! pseudo-terminal, told what to do by INDI's own command-line tools; and our driver on a mount that speaks Meade's dialect.
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
@@ -10,10 +10,17 @@ mod mount;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
+use alidade_drivers::{
+    interface::{Device, DeviceError, Mount},
+    lx200,
+    transport::{SerialConnector, SharedConnector},
+};
+use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
+use alidade_simulations::{devices::mount::MountConfig, observatory::Observatory};
 use indi::Server;
 use std::{rc::Rc, time::Duration};
-use support::Running;
+use support::{Running, live, seen};
 use tokio::{io::AsyncWriteExt, task::LocalSet};
 
 /// Asks a blocking question beside the simulator, until its answer is as wanted.
@@ -89,4 +96,76 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
     drop(done);
     let truth = simulator.join().unwrap();
     assert!(truth.mount_alt_deg > 60.0, "the mount itself points there: {truth:?}");
+}
+
+/// A quick mount that speaks Meade's dialect.
+fn meade(clock: Rc<dyn Clock>) -> Rc<Observatory> {
+    let quick = MountConfig {
+        slew_deg_s: 40.0,
+        settle_s: 0.5,
+        meade: true,
+        ..MountConfig::default()
+    };
+    mount::with(clock, quick)
+}
+
+/// Wakes, slews, stops, parks and refuses, over any line.
+async fn drive_meade(way: SharedConnector, observatory: Rc<Observatory>, clock: Rc<dyn Clock>) {
+    let mount = lx200::connect("mount", way, clock.clone(), Duration::from_millis(200));
+    let mut status = mount.status();
+    // It does not tell that it is parked; it stands still.
+    seen(&mut status, 10, "read", |s| s.state == MountState::Idle).await;
+    assert_eq!(mount.identity().borrow().as_ref().unwrap().model, "LX2001");
+    let lst = ephemeris::lst_deg(&mount::site(), clock.now().chrono());
+    let (ra_deg, dec_deg) = ((lst + 15.0).rem_euclid(360.0), 40.0);
+    let refused = mount.slew(ra_deg, dec_deg).await.unwrap_err();
+    assert!(matches!(refused, DeviceError::Rejected { code: 5, .. }), "{refused}");
+    // The simulated one begins parked; ordered to park it is there already, and can be woken.
+    mount.park().await.unwrap();
+    seen(&mut status, 15, "parked", |s| s.state == MountState::Parked).await;
+    let refused = mount.slew(ra_deg, dec_deg).await.unwrap_err();
+    assert!(matches!(refused, DeviceError::Rejected { code: 0, .. }), "{refused}");
+    mount.unpark().await.unwrap();
+    seen(&mut status, 5, "unparked", |s| s.state == MountState::Tracking).await;
+    mount.slew(ra_deg, dec_deg).await.unwrap();
+    seen(&mut status, 5, "slewing", |s| s.state == MountState::Slewing).await;
+    let there = seen(&mut status, 20, "there", |s| s.state == MountState::Tracking).await;
+    assert!(
+        (there.ra_deg - ra_deg).abs() < 0.01 && (there.dec_deg - dec_deg).abs() < 0.001,
+        "{there:?}"
+    );
+    let truth = observatory.truth();
+    assert!((truth.mount_alt_deg - there.alt_deg).abs() < 0.05, "{truth:?}");
+    mount.track(false).await.unwrap();
+    seen(&mut status, 5, "idle", |s| s.state == MountState::Idle).await;
+    mount.slew(ra_deg - 60.0, 10.0).await.unwrap();
+    mount.stop().await.unwrap();
+    seen(&mut status, 5, "stopped", |s| s.state == MountState::Idle).await;
+    mount.park().await.unwrap();
+    seen(&mut status, 5, "parking", |s| s.state == MountState::Parking).await;
+    seen(&mut status, 20, "parked", |s| s.state == MountState::Parked).await;
+    assert_eq!(mount.garbage_count(), 0);
+}
+
+#[test]
+fn our_driver_speaks_meades_dialect_over_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let clock = Running::clock();
+        let observatory = meade(clock.clone());
+        drive_meade(observatory.connector("mount"), observatory.clone(), clock).await;
+    });
+}
+
+#[test]
+fn our_driver_speaks_meades_dialect_over_a_serial_line() {
+    live(|clock| async move {
+        let observatory = meade(clock.clone());
+        let path = observatory.serve_pty("mount").unwrap();
+        drive_meade(Rc::new(SerialConnector { path, baud: 9600 }), observatory, clock).await;
+    });
 }

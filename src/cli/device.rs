@@ -313,5 +313,7 @@ fn read(anyone: &Anyone) -> bool {
         Anyone::Focuser(d) => d.status().borrow().value.is_ok(),
         Anyone::Plc(d) => d.enclosure_status().borrow().value.is_ok(),
         Anyone::Station(d) => !d.readings().borrow().is_empty(),
+        Anyone::Rotator(d) => d.status().borrow().value.is_ok(),
+        Anyone::Switch(d) => d.lines().borrow().value.is_ok(),
     }
 }

@@ -4,7 +4,7 @@
 use super::CliError;
 use crate::{clock::SystemClock, settings::Settings, simulate::plan};
 use alidade_model::clock::Clock;
-use alidade_simulations::{alpaca, faults::Fault, observatory::Observatory, scenario, sky, weather::Table};
+use alidade_simulations::{alpaca, faults::Fault, observatory::Observatory, scenario, sky, weather::Shower};
 use serde_json::json;
 use std::{
     io::Write,
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// Serve every simulated device on TCP and on a pseudo-terminal, and all as ASCOM Alpaca devices, on the live clock, until a
-/// signal.
+/// signal. It begins to rain at the signal USR1, and stops at USR2.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SimulateDevicesArgs {
     /// Configuration that says which devices there are
@@ -79,16 +79,21 @@ async fn serve(args: &SimulateDevicesArgs, settings: &Settings, out: &mut impl W
     let clock: Rc<dyn Clock> = Rc::new(SystemClock);
     let field =
         sky::StarField::new(&plan::channel_views(settings), Vec::new(), Path::new("")).map_err(CliError::bad_input)?;
+    let weather = Shower::over_calm(clock.now());
+    let rains = weather.on.clone();
     let observatory = Observatory::new(
         plan::hardware(settings, hardware.plc, hardware.mount),
         clock.clone(),
-        Box::new(Table::calm(clock.now())),
+        Box::new(weather),
         Box::new(field),
         1,
     );
     for fault in faults {
         observatory.inject(fault);
     }
+    // Before anybody is told where they are: an uncaught one would end this.
+    let mut wet = signal(SignalKind::user_defined1()).map_err(failed)?;
+    let mut dry = signal(SignalKind::user_defined2()).map_err(failed)?;
     let mut places = serde_json::Map::new();
     let devices = observatory.devices().into_iter().chain(observatory.second_faces());
     for (place, device) in devices.enumerate() {
@@ -126,9 +131,13 @@ async fn serve(args: &SimulateDevicesArgs, settings: &Settings, out: &mut impl W
     out.flush().map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = wet.recv() => rains.set(true),
+            _ = dry.recv() => rains.set(false),
+        }
     }
-    Ok(())
 }

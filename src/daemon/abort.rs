@@ -3,7 +3,7 @@
 //! | level | what it does | its time |
 //! |---|---|---|
 //! | checkpoint | nothing new begins; what runs comes to the end of its sequence | one hour |
-//! | immediate | the running sequence is aborted, cameras, focuser, wheels and mount are stopped | 60 s |
+//! | immediate | the running sequence is aborted; cameras, focuser, wheels, rotators and mount are stopped | 60 s |
 //! | emergency | latched, everything is stopped, the roof closes | 1.5 times its travel |
 //!
 //! An abort is over when every device that it touches is *measured* at rest, or when its time is over; then the journal
@@ -86,6 +86,7 @@ pub async fn begin(daemon: &Daemon, level: Level, who: String, travel_s: f64) ->
 fn stop_all(devices: &Devices, level: Level) {
     let mut all: Vec<Rc<dyn Device>> = vec![devices.mount.clone()];
     all.extend(devices.focuser.iter().map(|f| f.clone() as Rc<dyn Device>));
+    all.extend(devices.rotators.iter().map(|r| r.clone() as Rc<dyn Device>));
     for channel in &devices.channels {
         all.push(channel.camera.clone());
         all.extend(channel.wheel.iter().map(|w| w.clone() as Rc<dyn Device>));
@@ -159,6 +160,9 @@ fn moving(devices: &Devices, level: Level, begun: UtcTime, now: UtcTime) -> Vec<
             left.push(format!("camera {} {camera:?}", channel.name));
         }
     }
+    if level != Level::Checkpoint {
+        left.extend(turning(devices, begun, now));
+    }
     if level == Level::Emergency {
         let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
         if roof != Some(EnclosureState::Closed) {
@@ -166,4 +170,33 @@ fn moving(devices: &Devices, level: Level, begun: UtcTime, now: UtcTime) -> Vec<
         }
     }
     left
+}
+
+/// Wheels, focuser and rotators that are not measured at rest; what is not known may still turn.
+fn turning(devices: &Devices, begun: UtcTime, now: UtcTime) -> Vec<String> {
+    let mut all: Vec<(String, Option<bool>)> = Vec::new();
+    for channel in &devices.channels {
+        if let Some(wheel) = &channel.wheel {
+            let status = wheel.status();
+            let reading = status.borrow();
+            let moving = match &reading.value {
+                Ok(wheel) => Reading::good(wheel.moving, reading.measured_at),
+                Err(reason) => Reading::none(*reason, reading.measured_at),
+            };
+            all.push((wheel.id().to_owned(), measured(moving, begun, now)));
+        }
+    }
+    if let Some(focuser) = &devices.focuser {
+        let status = measured(*focuser.status().borrow(), begun, now);
+        all.push((focuser.id().to_owned(), status.map(|s| s.moving)));
+    }
+    for rotator in &devices.rotators {
+        let status = measured(*rotator.status().borrow(), begun, now);
+        all.push((rotator.id().to_owned(), status.map(|s| s.moving)));
+    }
+    let word = |moving| if moving { "moving" } else { "unknown" };
+    all.into_iter()
+        .filter(|(_, moving)| *moving != Some(false))
+        .map(|(id, moving)| format!("{id} {}", word(moving.is_some())))
+        .collect()
 }

@@ -11,6 +11,7 @@ use alidade_drivers::{
     },
     interface::{
         Camera, Device, DeviceError, ExposeOrder, FilterWheel, Focuser, LinkState, Mount, ObservingConditions, Plc,
+        Rotator, Switch,
     },
 };
 use alidade_model::{reading::Reading, time::UtcTime};
@@ -29,6 +30,8 @@ pub enum Anyone {
     Focuser(Rc<dyn Focuser>),
     Plc(Rc<dyn Plc>),
     Station(Rc<dyn ObservingConditions>),
+    Rotator(Rc<dyn Rotator>),
+    Switch(Rc<dyn Switch>),
 }
 
 impl Anyone {
@@ -40,6 +43,8 @@ impl Anyone {
             Anyone::Focuser(_) => "focuser",
             Anyone::Plc(_) => "plc",
             Anyone::Station(_) => "station",
+            Anyone::Rotator(_) => "rotator",
+            Anyone::Switch(_) => "switch",
         }
     }
 
@@ -51,6 +56,8 @@ impl Anyone {
             Anyone::Focuser(d) => d.clone(),
             Anyone::Plc(d) => d.clone(),
             Anyone::Station(d) => d.clone(),
+            Anyone::Rotator(d) => d.clone(),
+            Anyone::Switch(d) => d.clone(),
         }
     }
 }
@@ -75,6 +82,12 @@ pub fn everyone(devices: &Devices) -> BTreeMap<String, Anyone> {
     }
     for station in &devices.stations {
         add(Anyone::Station(station.clone()));
+    }
+    for rotator in &devices.rotators {
+        add(Anyone::Rotator(rotator.clone()));
+    }
+    for switch in &devices.switches {
+        add(Anyone::Switch(switch.clone()));
     }
     all
 }
@@ -108,6 +121,12 @@ pub fn vocabulary(kind: &str) -> Vocabulary {
         ),
         "focuser" => words(&["STATUS", "IDENTITY", "LINK"], &["POSITION"], &["START", "STOP"]),
         "plc" => words(&["STATUS", "IDENTITY", "LINK"], &["AZIMUTH"], &["START", "STOP"]),
+        "rotator" => words(
+            &["STATUS", "IDENTITY", "LINK"],
+            &["ROTATOR_ANGLE"],
+            &["START", "ROTATOR_GOTO", "STOP"],
+        ),
+        "switch" => words(&["STATUS", "IDENTITY", "LINK"], &["LINE"], &["START", "STOP"]),
         "station" => words(&["STATUS", "IDENTITY", "LINK"], &[], &["STOP"]),
         _ => Vocabulary::default(),
     }
@@ -158,7 +177,7 @@ pub async fn say(
             let intended = intentions.0.borrow().get(&name).cloned();
             let done = act(anyone, &action, intended, here).await?;
             done.map_err(|e: DeviceError| e.to_string())?;
-            if matches!(action.as_str(), "START" | "EXPOSE") {
+            if matches!(action.as_str(), "START" | "EXPOSE" | "ROTATOR_GOTO") {
                 intentions.0.borrow_mut().remove(&name);
             }
             Ok(json!({ "device": name, "accepted": action }))
@@ -178,6 +197,8 @@ pub async fn say(
                     | (Anyone::Wheel(_), Saying::SetFilter(_))
                     | (Anyone::Focuser(_), Saying::SetPosition(_))
                     | (Anyone::Plc(_), Saying::SetAzimuth(_))
+                    | (Anyone::Rotator(_), Saying::SetAngle(_))
+                    | (Anyone::Switch(_), Saying::SetLine { .. })
             );
             if !fits {
                 return Err(cannot(anyone, words.first().copied().unwrap_or_default()));
@@ -248,6 +269,14 @@ async fn act(
             Some(Saying::SetAzimuth(azimuth_deg)) => plc.rotate(azimuth_deg).await,
             _ => return Err(nothing()),
         },
+        (Anyone::Rotator(rotator), "START" | "ROTATOR_GOTO") => match intended {
+            Some(Saying::SetAngle(degrees)) => rotator.turn_to(degrees).await,
+            _ => return Err(nothing()),
+        },
+        (Anyone::Switch(switch), "START") => match intended {
+            Some(Saying::SetLine { line, value }) => switch.set(&line, value).await,
+            _ => return Err(nothing()),
+        },
         _ => return Err(cannot(anyone, action)),
     })
 }
@@ -307,6 +336,8 @@ fn get(anyone: &Anyone, noun: &str, now: UtcTime) -> Result<Value, String> {
             southern(&mut value["enclosure"]);
             Ok(value)
         }
+        ("STATUS", Anyone::Rotator(d)) => Ok(shown(&name, &d.status().borrow(), now)),
+        ("STATUS", Anyone::Switch(d)) => Ok(shown(&name, &d.lines().borrow(), now)),
         ("STATUS", Anyone::Station(d)) => Ok(json!({ "device": name, "value": *d.readings().borrow() })),
         ("COORD_RADEC", Anyone::Mount(d)) => match d.status().borrow().value {
             Ok(s) => Ok(json!({ "device": name, "ra_deg": s.ra_deg, "dec_deg": s.dec_deg, "equinox": "NOW" })),

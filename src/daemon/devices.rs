@@ -6,7 +6,7 @@
 use alidade_drivers::interface::{
     Camera, CameraStatus, Device, DeviceError, Enclosure, EnclosureStatus, ExposeOrder, FilterWheel, FilterWheelStatus,
     Focuser, FocuserStatus, Frame, Identity, LinkState, Mount, MountStatus, ObservingConditions, OperationId, Pending,
-    Plc, PlcStatus, Quantity, Status,
+    Plc, PlcStatus, Quantity, Rotator, RotatorStatus, Status, Switch, SwitchLines,
 };
 use alidade_model::{
     journal::{Fact, Recorder},
@@ -34,6 +34,8 @@ pub struct Devices {
     pub focuser: Option<Rc<dyn Focuser>>,
     pub channels: Vec<ChannelDevices>,
     pub stations: Vec<Rc<dyn ObservingConditions>>,
+    pub rotators: Vec<Rc<dyn Rotator>>,
+    pub switches: Vec<Rc<dyn Switch>>,
 }
 
 impl Devices {
@@ -64,6 +66,16 @@ impl Devices {
                 })
                 .collect(),
             stations: self.stations.clone(),
+            rotators: self
+                .rotators
+                .iter()
+                .map(|r| Rc::new(Guard::new(r.clone(), recorder())) as Rc<dyn Rotator>)
+                .collect(),
+            switches: self
+                .switches
+                .iter()
+                .map(|s| Rc::new(Guard::new(s.clone(), recorder())) as Rc<dyn Switch>)
+                .collect(),
         }
     }
 }
@@ -148,6 +160,8 @@ device!(Mount, |mount| mount.status().borrow().value.is_ok());
 device!(Camera, |camera| camera.status().borrow().value.is_ok());
 device!(FilterWheel, |wheel| wheel.status().borrow().value.is_ok());
 device!(Focuser, |focuser| focuser.status().borrow().value.is_ok());
+device!(Rotator, |rotator| rotator.status().borrow().value.is_ok());
+device!(Switch, |switch| switch.lines().borrow().value.is_ok());
 
 impl Mount for Guard<dyn Mount> {
     fn status(&self) -> Status<MountStatus> {
@@ -232,6 +246,37 @@ impl Focuser for Guard<dyn Focuser> {
             format!("move {position_steps}"),
             self.device.move_to(position_steps)
         )
+    }
+}
+
+impl Rotator for Guard<dyn Rotator> {
+    fn status(&self) -> Status<RotatorStatus> {
+        self.device.status()
+    }
+    fn turn_to(&self, position_deg: f64) -> Pending<'_, ()> {
+        let known = self.device.status().borrow().value.is_ok();
+        guarded!(
+            self,
+            known,
+            format!("turn {position_deg:.2}"),
+            self.device.turn_to(position_deg)
+        )
+    }
+}
+
+impl Switch for Guard<dyn Switch> {
+    fn lines(&self) -> Status<SwitchLines> {
+        self.device.lines()
+    }
+    fn set(&self, line: &str, value: f64) -> Pending<'_, ()> {
+        let known = self.device.lines().borrow().value.is_ok();
+        match self.pass(known, || format!("set {line} {value}")) {
+            Ok(()) => {
+                let (device, line) = (self.device.clone(), line.to_owned());
+                Box::pin(async move { device.set(&line, value).await })
+            }
+            Err(error) => Guard::<dyn Device>::refused(error),
+        }
     }
 }
 

@@ -359,6 +359,12 @@ fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
             .iter()
             .map(|s| s.clone() as Rc<dyn alidade_drivers::interface::Device>),
     );
+    for rotator in &devices.rotators {
+        all.push(rotator.clone());
+    }
+    for switch in &devices.switches {
+        all.push(switch.clone());
+    }
     all.into_iter()
         .map(|device| Watched {
             blocking: blocking(device.id()),

@@ -394,10 +394,10 @@ fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) 
         .weather
         .iter()
         .map(|(quantity, reading)| {
-            let rule = limits.get(quantity);
+            let rule = limits.get(*quantity);
             let max_age = rule.map_or(60.0, |r| r.max_age_s);
             (
-                quantity.clone(),
+                (*quantity).to_owned(),
                 Gauge::of(reading, now, unit_of(quantity), max_age, rule.map(|r| r.limit)),
             )
         })

@@ -2,7 +2,7 @@
 
 use super::consult::{Anyone, everyone};
 use crate::{daemon::devices::Devices, gateway::snapshot::DeviceView};
-use alidade_drivers::interface::{LinkState, Quantity};
+use alidade_drivers::interface::{LinkState, Quantity, SwitchLines};
 use alidade_model::{reading::Reading, time::UtcTime};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,9 +51,22 @@ fn view(name: &str, anyone: &Anyone, now: UtcTime) -> DeviceView {
             // Last, so that state and age are the enclosure's.
             tell(&mut view, &d.enclosure_status().borrow(), now);
         }
+        Anyone::Rotator(d) => tell(&mut view, &d.status().borrow(), now),
+        Anyone::Switch(d) => tell(&mut view, &values(&d.lines().borrow()), now),
         Anyone::Station(d) => measured(&mut view, &d.readings().borrow(), now),
     }
     view
+}
+
+/// A bank of switches as its lines' values: their bounds are for whoever sets them.
+fn values(lines: &Reading<SwitchLines>) -> Reading<BTreeMap<String, f64>> {
+    Reading {
+        value: match &lines.value {
+            Ok(lines) => Ok(lines.iter().map(|(name, line)| (name.clone(), line.value)).collect()),
+            Err(reason) => Err(*reason),
+        },
+        measured_at: lines.measured_at,
+    }
 }
 
 /// The fields of a status; of one that is not known, why.

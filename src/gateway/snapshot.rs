@@ -78,7 +78,7 @@ pub struct Snapshot {
 pub struct DeviceView {
     /// Name in the configuration.
     pub device: String,
-    /// `mount`, `camera`, `filter_wheel`, `focuser`, `plc`, `station`.
+    /// `mount`, `camera`, `filter_wheel`, `focuser`, `plc`, `station`, `rotator`, `switch`.
     pub kind: String,
     /// Whether it answers.
     pub up: bool,

@@ -100,8 +100,8 @@ fn speaks(kind: DeviceKind) -> &'static [Protocol] {
         DeviceKind::Plc => &[Protocol::Plc, Protocol::Modbus],
         DeviceKind::Mount => &[Protocol::Lx200, Protocol::Nexstar, Protocol::Indi, Protocol::Alpaca],
         DeviceKind::Station => &[Protocol::Station, Protocol::Indi, Protocol::Alpaca],
-        DeviceKind::Enclosure => &[Protocol::Indi, Protocol::Alpaca],
-        DeviceKind::SafetyMonitor => &[Protocol::Alpaca],
+        DeviceKind::Enclosure | DeviceKind::Rotator => &[Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::SafetyMonitor | DeviceKind::Switch => &[Protocol::Alpaca],
         DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => {
             &[Protocol::Grammar, Protocol::Indi, Protocol::Alpaca]
         }

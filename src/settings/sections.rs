@@ -73,6 +73,10 @@ pub enum DeviceKind {
     Station,
     /// Says safe or unsafe, and not why.
     SafetyMonitor,
+    /// Turns the field.
+    Rotator,
+    /// A bank of switches: power, heaters, lamps.
+    Switch,
 }
 
 impl DeviceKind {
@@ -86,6 +90,8 @@ impl DeviceKind {
             DeviceKind::Focuser => "focuser",
             DeviceKind::Station => "station",
             DeviceKind::SafetyMonitor => "safety_monitor",
+            DeviceKind::Rotator => "rotator",
+            DeviceKind::Switch => "switch",
         }
     }
 }

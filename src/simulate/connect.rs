@@ -7,7 +7,7 @@ use crate::{
 };
 use alidade_drivers::{
     alpaca, grammar, indi,
-    interface::{Camera, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Plc},
+    interface::{Camera, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Plc, Rotator, Switch},
     lx200,
     modbus::{self, frame::Framing},
     nexstar::{self, ParkAt},
@@ -99,6 +99,19 @@ impl Named<'_> {
         }
     }
 
+    fn rotator(self) -> Rc<dyn Rotator> {
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Indi => indi::connect_rotator(name, self.there(), self.way.clone(), clock, self.poll),
+            _ => alpaca::connect_rotator(name, number, self.way, clock, self.poll),
+        }
+    }
+
+    fn switch(self) -> Rc<dyn Switch> {
+        let number = self.number();
+        alpaca::connect_switch(self.name, number, self.way, self.clock.clone(), self.poll)
+    }
+
     fn station(self) -> Rc<dyn ObservingConditions> {
         let (name, clock, number) = (self.name, self.clock.clone(), self.number());
         match (self.device.kind, self.device.protocol) {
@@ -170,6 +183,13 @@ pub fn devices(
     for (name, _) in of_kind(DeviceKind::Station).chain(of_kind(DeviceKind::SafetyMonitor)) {
         stations.push(named(name, None)?.station());
     }
+    let (mut rotators, mut switches) = (Vec::new(), Vec::new());
+    for (name, _) in of_kind(DeviceKind::Rotator) {
+        rotators.push(named(name, None)?.rotator());
+    }
+    for (name, _) in of_kind(DeviceKind::Switch) {
+        switches.push(named(name, None)?.switch());
+    }
     let (mount, _) = of_kind(DeviceKind::Mount).next()?;
     let place = Place {
         latitude_deg: settings.site.latitude_deg,
@@ -199,6 +219,8 @@ pub fn devices(
         focuser,
         channels,
         stations,
+        rotators,
+        switches,
     })
 }
 

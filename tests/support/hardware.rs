@@ -110,6 +110,17 @@ impl Hardware {
         answer.trim_end().to_owned()
     }
 
+    /// Lets it rain.
+    pub fn rain(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    }
+
+    /// The controller's own rain alarm, which is what its sensors say now.
+    pub fn rains(&self) -> bool {
+        self.plc("StatusB").get(32..33) == Some("1")
+    }
+
     pub fn roof(&self) -> &'static str {
         match self.plc("StatusB").get(80..82) {
             Some("10") => "closed",

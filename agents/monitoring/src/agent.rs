@@ -35,7 +35,7 @@ pub struct MonitoringStatus {
     pub dawn: Option<UtcTime>,
     pub sunrise: Option<UtcTime>,
     /// Fused weather by name with unit.
-    pub weather: BTreeMap<String, Reading<f64>>,
+    pub weather: BTreeMap<&'static str, Reading<f64>>,
     /// Devices that do not answer, with the reason.
     pub down: BTreeMap<String, String>,
     /// Blocking devices among them.
@@ -165,7 +165,7 @@ impl Monitoring {
             dusk,
             dawn,
             sunrise,
-            weather: fused.iter().map(|(q, r)| (q.name().to_owned(), *r)).collect(),
+            weather: fused.iter().map(|(q, r)| (q.name(), *r)).collect(),
             down,
             blocking_down,
             all_read,
@@ -177,35 +177,36 @@ impl Monitoring {
     fn links(&mut self, _now: UtcTime) -> (BTreeMap<String, String>, Vec<String>) {
         let (mut down, mut blocking) = (BTreeMap::new(), Vec::new());
         for watched in &self.ports.devices {
-            let id = watched.device.id().to_owned();
-            let link = watched.device.link().borrow().clone();
-            let (up, cause) = match &link {
-                LinkState::Up { epoch, .. } => (true, format!("connection {epoch}")),
-                LinkState::Down { cause, .. } => (false, cause.clone()),
-            };
-            if self.links.get(&id) != Some(&up) {
-                let first = self.links.insert(id.clone(), up).is_none();
+            // Every second for every device: nothing is written down that has not changed.
+            let id = watched.device.id();
+            let receiver = watched.device.link();
+            let link = receiver.borrow();
+            let up = link.is_up();
+            if self.links.get(id) != Some(&up) {
+                let first = self.links.insert(id.to_owned(), up).is_none();
                 // Not yet connected at the start is no event.
                 if up || !first {
                     self.recorder.record(Fact::DeviceLink {
-                        device: id.clone(),
+                        device: id.to_owned(),
                         up,
-                        cause: cause.clone(),
+                        cause: match &*link {
+                            LinkState::Up { epoch, .. } => format!("connection {epoch}"),
+                            LinkState::Down { cause, .. } => cause.clone(),
+                        },
                     });
                 }
             }
-            if !up {
+            if let LinkState::Down { cause, .. } = &*link {
                 if watched.blocking {
                     blocking.push(format!("{id} ({cause})"));
                 }
-                down.insert(id.clone(), cause);
+                down.insert(id.to_owned(), cause.clone());
             }
             let total = watched.device.garbage_count();
-            let known = self.garbage.entry(id.clone()).or_default();
-            if total != *known {
-                *known = total;
+            if total != self.garbage.get(id).copied().unwrap_or(0) {
+                self.garbage.insert(id.to_owned(), total);
                 self.recorder.record(Fact::DeviceGarbage {
-                    device: id,
+                    device: id.to_owned(),
                     what: "message outside the protocol".into(),
                     total,
                 });
@@ -232,9 +233,11 @@ impl Monitoring {
     }
 
     fn fused(&mut self, now: UtcTime) -> BTreeMap<Quantity, Reading<f64>> {
-        let mut readings = vec![(self.ports.plc.id().to_owned(), self.ports.plc.readings())];
-        readings.extend(self.ports.stations.iter().map(|s| (s.id().to_owned(), s.readings())));
-        let borrowed: Vec<_> = readings.iter().map(|(id, r)| (id.as_str(), r.borrow())).collect();
+        let receivers: Vec<_> = [(self.ports.plc.id(), self.ports.plc.readings())]
+            .into_iter()
+            .chain(self.ports.stations.iter().map(|s| (s.id(), s.readings())))
+            .collect();
+        let borrowed: Vec<_> = receivers.iter().map(|(id, r)| (*id, r.borrow())).collect();
         let sources: Vec<_> = borrowed.iter().map(|(id, r)| (*id, &**r)).collect();
         fusion::fuse(&mut self.history, &sources, self.settings.belief, now)
     }
@@ -360,7 +363,7 @@ impl Monitoring {
         fused: &BTreeMap<Quantity, Reading<f64>>,
         sky: Sky,
         now: UtcTime,
-    ) -> BTreeMap<String, Reading<f64>> {
+    ) -> BTreeMap<&'static str, Reading<f64>> {
         let (plc, status) = (&self.ports.plc, self.ports.plc.plc_status());
         let status = status.borrow();
         inputs::inputs(inputs::Known {

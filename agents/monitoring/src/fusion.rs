@@ -46,11 +46,9 @@ pub struct History {
 impl History {
     /// Since when a sensor has shown this value.
     fn since(&mut self, source: &str, quantity: Quantity, value: f64, now: UtcTime) -> UtcTime {
-        if !self.unchanged.contains_key(source) {
-            self.unchanged.insert(source.to_owned(), BTreeMap::new());
-        }
-        let Some(sensors) = self.unchanged.get_mut(source) else {
-            return now;
+        let sensors = match self.unchanged.get_mut(source) {
+            Some(sensors) => sensors,
+            None => self.unchanged.entry(source.to_owned()).or_default(),
         };
         let fresh = Shown {
             value,
@@ -145,23 +143,23 @@ pub fn fuse(
 ) -> BTreeMap<Quantity, Reading<f64>> {
     let mut fused: BTreeMap<Quantity, Reading<f64>> = BTreeMap::new();
     // The lowest and the highest of what is believed.
-    let mut spans: BTreeMap<Quantity, (f64, f64)> = BTreeMap::new();
+    let mut spans: [Option<(f64, f64)>; Quantity::ALL.len()] = [None; Quantity::ALL.len()];
     for (source, readings) in sources {
         for (quantity, reading) in *readings {
             let judged = judge(history, source, *quantity, reading, belief, now);
             if let Ok(value) = judged.value {
-                let span = spans.entry(*quantity).or_insert((value, value));
-                *span = (span.0.min(value), span.1.max(value));
+                let span = &mut spans[*quantity as usize];
+                let (low, high) = span.unwrap_or((value, value));
+                *span = Some((low.min(value), high.max(value)));
             }
-            let merged = match fused.get(quantity) {
-                None => judged,
-                Some(other) => merge(*quantity, *other, judged),
-            };
-            fused.insert(*quantity, merged);
+            fused
+                .entry(*quantity)
+                .and_modify(|other| *other = merge(*quantity, *other, judged))
+                .or_insert(judged);
         }
     }
     for (quantity, reading) in &mut fused {
-        let apart = dissent(*quantity).zip(spans.get(quantity));
+        let apart = dissent(*quantity).zip(spans[*quantity as usize]);
         match apart {
             Some(((tolerance, patience_s), (low, high))) if high - low > tolerance => {
                 let since = *history.disagreed.entry(*quantity).or_insert(now);
@@ -169,6 +167,7 @@ pub fn fuse(
                     *reading = Reading::none(NoData::Contradiction, reading.measured_at);
                 }
             }
+            _ if history.disagreed.is_empty() => {}
             _ => drop(history.disagreed.remove(quantity)),
         }
     }

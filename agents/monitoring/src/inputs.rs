@@ -47,13 +47,13 @@ const SWITCHES: [Switch; 5] = [
 ];
 
 /// The inputs; what was never read is absent.
-pub fn inputs(known: Known<'_>) -> BTreeMap<String, Reading<f64>> {
-    let named = |(quantity, reading): (&Quantity, &Reading<f64>)| (quantity.name().to_owned(), *reading);
-    let mut inputs: BTreeMap<String, Reading<f64>> = known.fused.iter().map(named).collect();
+pub fn inputs(known: Known<'_>) -> BTreeMap<&'static str, Reading<f64>> {
+    let named = |(quantity, reading): (&Quantity, &Reading<f64>)| (quantity.name(), *reading);
+    let mut inputs: BTreeMap<&'static str, Reading<f64>> = known.fused.iter().map(named).collect();
     if let Some(distance) = fusion::dew_point_distance(known.fused) {
-        inputs.insert("dew_point_distance_k".into(), distance);
+        inputs.insert("dew_point_distance_k", distance);
     }
-    inputs.insert("sun_alt_deg".into(), sun(known));
+    inputs.insert("sun_alt_deg", sun(known));
     for (name, on, claimed) in SWITCHES {
         let value = match &known.plc.value {
             Ok(_) if known.plc_repeats => Err(NoData::Stuck),
@@ -62,7 +62,7 @@ pub fn inputs(known: Known<'_>) -> BTreeMap<String, Reading<f64>> {
             Err(reason) => Err(*reason),
         };
         let measured_at = known.plc.measured_at;
-        inputs.insert(name.into(), Reading { value, measured_at });
+        inputs.insert(name, Reading { value, measured_at });
     }
     inputs.retain(|_, reading| reading.value != Err(NoData::NeverRead));
     inputs

@@ -4,8 +4,8 @@
 use crate::{
     feedback::{self, Correction, Focus, Retake},
     pointing::{self, Apparent},
-    procedure::{self, Broken, Instruments, Progress},
-    slew,
+    procedure::{Broken, Instruments, Progress},
+    ready, slew,
 };
 use alidade_model::{journal::Fact, request::Sequence};
 use std::{
@@ -153,7 +153,7 @@ async fn refocus(ins: &Instruments, together: &Together, progress: &Progress) {
                 cause: cause.into(),
             });
             progress.step("focusing");
-            procedure::focus(ins).await;
+            ready::focus(ins).await;
             ins.adjusted.focus.borrow_mut().since = Some(ins.room.recorder.now());
             progress.step("exposing");
         }

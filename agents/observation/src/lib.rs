@@ -18,14 +18,18 @@
 //! | [`adjust`] | carries that out between exposures |
 //! | [`slew`] | mount and slit to a target, and the proof that they are there |
 //! | [`procedure`] | an order step by step: unpark, focus, slew, filter, expose |
+//! | `calibration` | the other kind of order: biases, darks, flats |
+//! | `ready` | filters and focus to where an order wants them |
 //! | [`agent`] | the shell: takes orders, keeps at most one running |
 
 pub mod adjust;
 pub mod agent;
+mod calibration;
 pub mod exposure;
 pub mod feedback;
 pub mod frame_file;
 pub mod messages;
 pub mod pointing;
 pub mod procedure;
+mod ready;
 pub mod slew;

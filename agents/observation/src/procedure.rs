@@ -7,10 +7,11 @@
 
 use crate::{
     adjust::{self, Adjusted, Together},
-    exposure::{self, Channel, Darkroom, NoFrame, Wanted, cancelled},
+    calibration,
+    exposure::{self, Channel, Darkroom, NoFrame, Wanted},
     feedback::{self, Frames},
-    messages::{CalibrationFrames, ChannelProgress, Order, Outcome, Running, Stop},
-    pointing,
+    messages::{ChannelProgress, Order, Outcome, Running, Stop},
+    ready::{filters, focus, select_filter},
     slew::{keep_slit_on_mount, point},
 };
 use alidade_drivers::interface::{DeviceError, Focuser, Mount};
@@ -21,7 +22,7 @@ use alidade_model::{
     request::{Album, Sequence},
     time::UtcTime,
 };
-use alidade_scheduling::ephemeris::{self, Site};
+use alidade_scheduling::ephemeris::Site;
 use futures_util::future::join_all;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ impl Progress {
         (self.publish)(self.running.borrow().clone());
     }
 
-    fn channel(&self, channel: &str, change: impl FnOnce(&mut ChannelProgress)) {
+    pub(crate) fn channel(&self, channel: &str, change: impl FnOnce(&mut ChannelProgress)) {
         if let Some(progress) = self.running.borrow_mut().channels.get_mut(channel) {
             change(progress);
         }
@@ -118,7 +119,7 @@ pub async fn run(
         Order::Sequence { sequence, done, event } => {
             run_sequence(instruments, sequence, done, event.as_deref(), progress, cancel).await
         }
-        Order::Calibration { frames, .. } => run_calibration(instruments, frames, progress, cancel).await,
+        Order::Calibration { frames, .. } => calibration::run_calibration(instruments, frames, progress, cancel).await,
     };
     match result {
         Ok(()) => Outcome::Done,
@@ -322,7 +323,7 @@ async fn retake(
     Ok(())
 }
 
-async fn take_with_retry(
+pub(crate) async fn take_with_retry(
     ins: &Instruments,
     channel: &Channel,
     wanted: &Wanted,
@@ -353,62 +354,7 @@ async fn take_with_retry(
     }
 }
 
-async fn run_calibration(
-    ins: &Instruments,
-    frames: &[CalibrationFrames],
-    progress: &Progress,
-    mut cancel: watch::Receiver<Stop>,
-) -> Result<(), Broken> {
-    let flats = frames.iter().any(|f| f.kind == FrameKind::Flat);
-    let now = ins.room.recorder.now();
-    let sun = ephemeris::sun_altaz(&ins.site, now.chrono());
-    let (alt, az) = pointing::flat_field_direction(sun.az_deg);
-    if flats {
-        progress.step("pointing to the flat field");
-        tokio::select! {
-            biased;
-            cause = cancelled(&mut cancel) => return Err(Broken::Cancelled(cause)),
-            arrived = point(ins, pointing::apparent_of_altaz(&ins.site, alt, az, now), None) => arrived?,
-        }
-    }
-    progress.step("taking calibration frames");
-    let mut by_channel: BTreeMap<&str, Vec<&CalibrationFrames>> = BTreeMap::new();
-    for wanted in frames {
-        by_channel.entry(&wanted.channel).or_default().push(wanted);
-    }
-    let runs = by_channel.into_iter().map(|(name, sets)| {
-        let mut cancel = cancel.clone();
-        async move {
-            let channel = channel(ins, name)?;
-            progress.channel(name, |p| p.total = sets.iter().map(|s| s.count).sum());
-            for set in sets {
-                if let Some(filter) = &set.filter {
-                    select_filter(channel, filter).await?;
-                }
-                for _ in 0..set.count {
-                    let wanted = Wanted {
-                        kind: set.kind,
-                        filter: set.filter.clone().unwrap_or_else(|| "none".into()),
-                        exposure_s: set.exposure_s,
-                        binning: 1,
-                        sequence: None,
-                        event: None,
-                        user: "observatory".into(),
-                        object: set.kind.imagetyp().into(),
-                        pointing: None,
-                        alt_az: flats.then_some((alt, az)),
-                    };
-                    take_with_retry(ins, channel, &wanted, progress, &mut cancel).await?;
-                    progress.channel(name, |p| p.done += 1);
-                }
-            }
-            Ok(())
-        }
-    });
-    join_all(runs).await.into_iter().collect()
-}
-
-fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> {
+pub(crate) fn channel<'a>(ins: &'a Instruments, name: &str) -> Result<&'a Channel, Broken> {
     ins.channels
         .iter()
         .find(|c| c.name == name)
@@ -435,86 +381,6 @@ async fn watch_altitude(ins: &Instruments) -> Broken {
         {
             return Broken::Failed(format!("the mount has come down to {:.1} deg", status.alt_deg));
         }
-    }
-}
-
-async fn filters(ins: &Instruments, wanted: &[(&str, &str)]) -> Result<(), Broken> {
-    let all = wanted
-        .iter()
-        .map(|(name, filter)| async move { select_filter(channel(ins, name)?, filter).await });
-    join_all(all).await.into_iter().collect()
-}
-
-/// Brings a filter into the beam and reads it back: no exposure through the wrong one.
-async fn select_filter(channel: &Channel, filter: &str) -> Result<(), Broken> {
-    let Some(wheel) = &channel.wheel else { return Ok(()) };
-    let in_place = |wheel: &Rc<dyn alidade_drivers::interface::FilterWheel>| {
-        wheel
-            .status()
-            .borrow()
-            .value
-            .as_ref()
-            .is_ok_and(|s| !s.moving && s.filter.as_deref() == Some(filter))
-    };
-    if in_place(wheel) {
-        return Ok(());
-    }
-    for _ in 0..2 {
-        match wheel.select(filter).await {
-            Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut statuses = wheel.status();
-        let turning = async {
-            while !in_place(wheel) {
-                drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(30), turning).await.is_ok() {
-            return Ok(());
-        }
-    }
-    Err(Broken::Failed(format!(
-        "filter {filter} of channel {} is not in the beam after two tries",
-        channel.name
-    )))
-}
-
-/// Moves the focus to where temperature and stars want it; a focuser that fails costs sharpness, not the sequence.
-pub(crate) async fn focus(ins: &Instruments) {
-    let Some(focuser) = &ins.focuser else { return };
-    let Ok(status) = focuser.status().borrow().value else {
-        return;
-    };
-    let wanted = ins.settings.focus_base_steps
-        + ((status.temperature_c - 10.0) * ins.settings.focus_steps_per_c).round() as i64
-        + ins.adjusted.focus_offset();
-    if (wanted - status.position_steps).abs() < 5 {
-        return;
-    }
-    if let Err(error) = focuser.move_to(wanted).await {
-        ins.room.recorder.record(Fact::Degraded {
-            what: "focus".into(),
-            cause: error.to_string(),
-        });
-        return;
-    }
-    let mut statuses = focuser.status();
-    let moving = async {
-        while !focuser
-            .status()
-            .borrow()
-            .value
-            .is_ok_and(|s| !s.moving && (s.position_steps - wanted).abs() < 5)
-        {
-            drop(tokio::time::timeout(Duration::from_secs(1), statuses.changed()).await);
-        }
-    };
-    if tokio::time::timeout(Duration::from_secs(60), moving).await.is_err() {
-        ins.room.recorder.record(Fact::Degraded {
-            what: "focus".into(),
-            cause: "focuser did not arrive within 60 s".into(),
-        });
     }
 }
 

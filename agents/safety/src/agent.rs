@@ -95,7 +95,7 @@ pub struct Safety {
     settings: SafetySettings,
     urgent: Vec<(usize, Source)>,
     recorder: Recorder,
-    inputs: BTreeMap<String, Reading<f64>>,
+    inputs: BTreeMap<&'static str, Reading<f64>>,
     verdict_memory: verdict::Memory,
     enclosure_memory: enclosure::Memory,
     access_memory: access::Memory,
@@ -145,8 +145,7 @@ impl Safety {
     fn pass(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
         self.judged_at = Some(now);
-        let (memory, verdict) = verdict::evaluate(&self.verdict_memory, &self.settings.rules, &self.inputs, now);
-        self.verdict_memory = memory;
+        let verdict = verdict::judge(&mut self.verdict_memory, &self.settings.rules, &self.inputs, now);
         self.re_arm(now);
         self.latch_by_rule();
         let verdict = self.overrides.apply(verdict);
@@ -176,7 +175,10 @@ impl Safety {
             return;
         }
         let beyond = self.settings.rules.iter().find(|rule| {
-            let value = self.inputs.get(&rule.input).and_then(|reading| reading.value.ok());
+            let value = self
+                .inputs
+                .get(rule.input.as_str())
+                .and_then(|reading| reading.value.ok());
             value.is_some_and(|value| rule.latches_at(value))
         });
         if let Some(rule) = beyond {
@@ -388,17 +390,26 @@ fn report(recorder: &Recorder, outcome: Result<(), alidade_drivers::interface::D
 /// Where an input comes from that may forbid at once.
 enum Source {
     Quantity(Quantity),
-    Switch(fn(&PlcStatus) -> bool),
+    Switch(&'static str, fn(&PlcStatus) -> bool),
+}
+
+impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Source::Quantity(quantity) => quantity.name(),
+            Source::Switch(name, _) => name,
+        }
+    }
 }
 
 /// The rules that do not always wait for a delay, by their place, with where their inputs come from.
 fn urgent(rules: &[Rule]) -> Vec<(usize, Source)> {
     let source = |input: &str| {
         Some(match input {
-            "emergency_stop" => Source::Switch(|s| s.emergency_stop),
-            "access_requested" => Source::Switch(|s| s.access_requested),
-            "intrusion" => Source::Switch(|s| s.intrusion),
-            "plc_must_be_closed" => Source::Switch(|s| s.must_be_closed),
+            "emergency_stop" => Source::Switch("emergency_stop", |s| s.emergency_stop),
+            "access_requested" => Source::Switch("access_requested", |s| s.access_requested),
+            "intrusion" => Source::Switch("intrusion", |s| s.intrusion),
+            "plc_must_be_closed" => Source::Switch("plc_must_be_closed", |s| s.must_be_closed),
             _ => Source::Quantity(Quantity::ALL.into_iter().find(|quantity| quantity.name() == input)?),
         })
     };
@@ -451,17 +462,17 @@ impl Handler<Glance> for Safety {
             let rule = &self.settings.rules[*place];
             let reading = match (source, &status.value) {
                 (Source::Quantity(quantity), _) => readings.get(quantity).copied(),
-                (Source::Switch(switch), Ok(said)) => {
+                (Source::Switch(_, switch), Ok(said)) => {
                     Some(Reading::good(f64::from(u8::from(switch(said))), status.measured_at))
                 }
-                (Source::Switch(_), Err(_)) => None,
+                (Source::Switch(..), Err(_)) => None,
             };
             let Some(reading) = reading.filter(|r| r.value.is_ok_and(|value| rule.forbids_at_once(value))) else {
                 continue;
             };
-            let known = self.inputs.get(&rule.input).and_then(|known| known.value.ok());
+            let known = self.inputs.get(source.name()).and_then(|known| known.value.ok());
             if !known.is_some_and(|known| rule.forbids_at_once(known)) {
-                self.inputs.insert(rule.input.clone(), reading);
+                self.inputs.insert(source.name(), reading);
                 changed = true;
             }
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Conditions {
-    pub inputs: BTreeMap<String, Reading<f64>>,
+    pub inputs: BTreeMap<&'static str, Reading<f64>>,
 }
 
 /// Close now and stay closed until [`Release`].

@@ -15,7 +15,7 @@ use alidade_model::{
     time::UtcTime,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 /// Which side of the limit is forbidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,28 +149,35 @@ impl Memory {
 }
 
 /// Evaluates every rule; an input that is absent from `inputs` has never been read.
-pub fn evaluate(
+pub fn evaluate<N: Borrow<str> + Ord>(
     memory: &Memory,
     rules: &[Rule],
-    inputs: &BTreeMap<String, Reading<f64>>,
+    inputs: &BTreeMap<N, Reading<f64>>,
     now: UtcTime,
 ) -> (Memory, Verdict) {
-    let mut next = Memory {
-        distrust: memory.distrust,
-        ..Memory::default()
-    };
+    let mut next = memory.clone();
+    let verdict = judge(&mut next, rules, inputs, now);
+    (next, verdict)
+}
+
+/// The same, on a memory of one's own: this is done every second of the night.
+pub fn judge<N: Borrow<str> + Ord>(
+    memory: &mut Memory,
+    rules: &[Rule],
+    inputs: &BTreeMap<N, Reading<f64>>,
+    now: UtcTime,
+) -> Verdict {
     let mut rows = Vec::with_capacity(rules.len());
     let mut reasons = Vec::new();
     for rule in rules {
-        let reading = inputs.get(&rule.input);
+        let reading = inputs.get(rule.input.as_str());
         let value = match reading {
             None => Err(NoData::NeverRead),
             Some(reading) => reading.fresh(now, rule.max_age_s).copied(),
         };
-        let standing = match advance(memory.standing(&rule.input), rule, value, now) {
-            Standing::Good
-                if memory.distrust && rule.good_delay_s > 0.0 && *memory.standing(&rule.input) == Standing::Unread =>
-            {
+        let before = memory.standing(&rule.input);
+        let standing = match advance(before, rule, value, now) {
+            Standing::Good if memory.distrust && rule.good_delay_s > 0.0 && *before == Standing::Unread => {
                 Standing::Bad {
                     cause: Cause::NoData {
                         reason: NoData::NeverRead,
@@ -186,14 +193,16 @@ pub fn evaluate(
             reasons.push(row.text.clone());
         }
         rows.push(row);
-        next.standings.insert(rule.input.clone(), standing);
+        match memory.standings.get_mut(&rule.input) {
+            Some(known) => *known = standing,
+            None => drop(memory.standings.insert(rule.input.clone(), standing)),
+        }
     }
-    let verdict = Verdict {
+    Verdict {
         safe: reasons.is_empty(),
         reasons,
         rows,
-    };
-    (next, verdict)
+    }
 }
 
 fn advance(before: &Standing, rule: &Rule, value: Result<f64, NoData>, now: UtcTime) -> Standing {
@@ -369,7 +378,7 @@ mod tests {
 
     #[test]
     fn what_was_never_read_is_unsafe() {
-        let (_, verdict) = evaluate(&Memory::default(), &[gust()], &BTreeMap::new(), at(0.0));
+        let (_, verdict) = evaluate(&Memory::default(), &[gust()], &BTreeMap::<&str, _>::new(), at(0.0));
         assert!(!verdict.safe);
         assert_eq!(verdict.reasons, ["gust_m_s not known yet"]);
     }

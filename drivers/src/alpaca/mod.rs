@@ -24,13 +24,17 @@ mod http;
 mod image;
 mod mount;
 mod movers;
+mod rotator;
 mod session;
+mod switch;
 mod weather;
 
 pub use camera::{AlpacaCamera, connect_camera};
 pub use dome::{AlpacaDome, connect_dome};
 pub use mount::{AlpacaMount, connect_mount};
 pub use movers::{AlpacaFilterWheel, AlpacaFocuser, connect_filter_wheel, connect_focuser};
+pub use rotator::{AlpacaRotator, connect_rotator};
+pub use switch::{AlpacaSwitch, connect_switch};
 pub use weather::{AlpacaSafetyMonitor, AlpacaWeather, connect_safety_monitor, connect_weather};
 
 use crate::wire::Trouble;

@@ -6,6 +6,8 @@
 //! camera       SET EXPOSURE seconds [light 1|0] [binning]   SET TEMPERATURE degrees   DO EXPOSE | STOP     GET STATUS | SENSOR
 //! filter wheel SET FILTER name    DO START | STOP           GET STATUS | FILTERS
 //! focuser      SET POSITION steps DO START | STOP           GET STATUS
+//! rotator      SET ROTATOR_ANGLE degrees   DO START | ROTATOR_GOTO | STOP  GET STATUS           (position angle on the sky)
+//! switch       SET LINE name value         DO START | STOP                  GET STATUS
 //! enclosure    SET AZIMUTH az     DO START | STOP           GET STATUS                                    (azimuth 0 is south)
 //! station      GET STATUS
 //! all          GET IDENTITY | LINK
@@ -65,6 +67,13 @@ pub enum Saying {
     SetPosition(i64),
     /// From north through east, degrees.
     SetAzimuth(f64),
+    /// Position angle on the sky, degrees 0 to 360.
+    SetAngle(f64),
+    /// One line of a bank of switches.
+    SetLine {
+        line: String,
+        value: f64,
+    },
     /// The noun that is asked for.
     Get(String),
     /// The action.
@@ -84,9 +93,10 @@ pub enum NotUnderstood {
     NotA(String, &'static str),
 }
 
-const SETTABLE: &str = "COORD_RADEC, COORD_HADEC, COORD_ALTAZ, EXPOSURE, TEMPERATURE, FILTER, POSITION and AZIMUTH";
+const SETTABLE: &str =
+    "COORD_RADEC, COORD_HADEC, COORD_ALTAZ, EXPOSURE, TEMPERATURE, FILTER, POSITION, ROTATOR_ANGLE, LINE and AZIMUTH";
 const GETTABLE: &str = "STATUS, IDENTITY, LINK, COORD_RADEC, COORD_ALTAZ, SENSOR and FILTERS";
-const ACTIONS: &str = "START, STOP, PARK, UNPARK, DRIFT_ON, DRIFT_OFF and EXPOSE";
+const ACTIONS: &str = "START, STOP, PARK, UNPARK, DRIFT_ON, DRIFT_OFF, ROTATOR_GOTO and EXPOSE";
 
 /// Understands the words after the verb.
 pub fn parse(verb: Verb, words: &[&str]) -> Result<Saying, NotUnderstood> {
@@ -158,6 +168,19 @@ fn set(noun: &str, values: &[&str]) -> Result<Saying, NotUnderstood> {
                 .map_err(|_| NotUnderstood::NotA((*steps).to_owned(), "a number of steps"))?,
         ),
         ("AZIMUTH", [az]) => Saying::SetAzimuth(azimuth(az)?),
+        ("ROTATOR_ANGLE", [degrees]) => {
+            Saying::SetAngle(within(angle(degrees, false)?, degrees, -360.0, 360.0, "an angle")?.rem_euclid(360.0))
+        }
+        ("LINE", [line, value]) if !line.trim().is_empty() => Saying::SetLine {
+            line: (*line).to_owned(),
+            value: match value.to_ascii_uppercase().as_str() {
+                "ON" => 1.0,
+                "OFF" => 0.0,
+                _ => number(value)?,
+            },
+        },
+        ("ROTATOR_ANGLE", _) => return needs("ROTATOR_ANGLE", "degrees on the sky from north through east"),
+        ("LINE", _) => return needs("LINE", "the name of a line and its value, ON or OFF"),
         ("TEMPERATURE", _) => return needs("TEMPERATURE", "degrees"),
         ("FILTER", _) => return needs("FILTER", "the name of a filter"),
         ("POSITION", _) => return needs("POSITION", "steps"),

@@ -55,7 +55,8 @@ pub enum Message {
     Other,
 }
 
-/// Finds where a top-level element ends in a stream of bytes.
+/// Finds where a top-level element ends in a stream of bytes. Between elements there is white space; whatever else stands
+/// there is handed out as a message of its own, which [`read`] refuses.
 #[derive(Default)]
 pub struct Splitter {
     depth: u32,
@@ -75,7 +76,12 @@ impl Splitter {
         let mut at = 0;
         while at < bytes.len() {
             let Some(tag) = &mut self.tag else {
-                at += bytes[at..].iter().position(|byte| *byte == b'<')? + 1;
+                let next = bytes[at..].iter().position(|byte| *byte == b'<');
+                let stretch = &bytes[at..next.map_or(bytes.len(), |next| at + next)];
+                if self.depth == 0 && !stretch.trim_ascii().is_empty() {
+                    return Some(at + stretch.len());
+                }
+                at += next? + 1;
                 self.tag = Some(Tag::default());
                 continue;
             };
@@ -159,6 +165,10 @@ fn state(text: &str) -> Option<State> {
 pub fn read(bytes: &[u8]) -> Result<Message, Trouble> {
     // Drivers write Latin-1 into messages now and then; names and numbers are ASCII.
     let text = String::from_utf8_lossy(bytes);
+    let head = text.trim_ascii_start();
+    if !head.is_empty() && !head.starts_with('<') {
+        return Err(Trouble::Garbage(format!("{} bytes between two elements", bytes.len())));
+    }
     let mut reader = Reader::from_str(&text);
     let mut outer: Option<(String, Attributes)> = None;
     let mut open: Option<(String, Attributes)> = None;
@@ -293,6 +303,21 @@ mod tests {
         };
         assert_eq!((blob.format.as_str(), blob.bytes), (".fits", vec![0, 1, 2, 3, 4]));
         assert!(matches!(read(image("7").as_bytes()), Err(Trouble::Garbage(_))));
+    }
+
+    #[test]
+    fn text_between_elements_is_refused_and_the_next_element_is_found() {
+        let stream = b"\n<a/> HTTP/1.1 400 Bad <b><c>1</c></b>\n";
+        let (mut splitter, mut rest, mut told) = (Splitter::default(), &stream[..], Vec::new());
+        while let Some(end) = splitter.ends(rest) {
+            told.push((
+                String::from_utf8_lossy(&rest[..end]).trim().to_owned(),
+                read(&rest[..end]).is_ok(),
+            ));
+            rest = &rest[end..];
+        }
+        let wanted = [("<a/>", true), ("HTTP/1.1 400 Bad", false), ("<b><c>1</c></b>", true)];
+        assert_eq!(told, wanted.map(|(text, fine)| (text.to_owned(), fine)));
     }
 
     proptest! {

@@ -17,6 +17,7 @@ mod fits;
 mod message;
 mod mount;
 mod movers;
+mod rotator;
 mod session;
 mod weather;
 
@@ -25,6 +26,7 @@ pub use camera::{IndiCamera, connect_camera};
 pub use dome::{IndiDome, connect_dome};
 pub use mount::{IndiMount, connect_mount};
 pub use movers::{IndiFilterWheel, IndiFocuser, connect_filter_wheel, connect_focuser};
+pub use rotator::{IndiRotator, connect_rotator};
 pub use weather::{IndiWeather, connect_weather};
 
 use std::time::Duration;

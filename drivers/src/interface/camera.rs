@@ -53,11 +53,12 @@ pub struct Frame {
     pub exposure_s: f64,
 }
 
-/// Exposes and reads out (ASCOM `ICamera`).
+/// Exposes and reads out (ASCOM `ICamera`). One exposure at a time: another one is refused while it runs.
 pub trait Camera: Device {
     fn status(&self) -> Status<CameraStatus>;
     /// Unbinned sensor size, pixels (width, height); known after the first conversation.
     fn sensor(&self) -> Option<(usize, usize)>;
+    /// Begins an exposure; its end is [`CameraState::Ready`] with this operation, or [`CameraState::Fault`].
     fn expose(&self, order: ExposeOrder) -> Pending<'_, ()>;
     /// Fetches the frame of a finished exposure.
     fn fetch(&self, operation: OperationId) -> Pending<'_, Frame>;

@@ -14,6 +14,7 @@ pub struct EnclosureStatus {
 /// A dome or a roof (ASCOM `IDome`).
 pub trait Enclosure: Device {
     fn enclosure_status(&self) -> Status<EnclosureStatus>;
+    /// Accepted is not open: the position sensors say when it is (ASCOM `OpenShutter`, then `ShutterStatus`).
     fn open(&self) -> Pending<'_, ()>;
     /// Never refused for being closed already: the hardware decides what closed means.
     fn close(&self) -> Pending<'_, ()>;

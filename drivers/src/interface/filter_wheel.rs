@@ -13,5 +13,6 @@ pub trait FilterWheel: Device {
     fn status(&self) -> Status<FilterWheelStatus>;
     /// In the order of the wheel's positions, from the configuration.
     fn filters(&self) -> &[String];
+    /// Turns to the filter of this name; refused when the wheel has none (ASCOM `Position`, which is -1 while it moves).
     fn select(&self, filter: &str) -> Pending<'_, ()>;
 }

@@ -13,5 +13,6 @@ pub struct FocuserStatus {
 /// Moves the focus (ASCOM `IFocuser`).
 pub trait Focuser: Device {
     fn status(&self) -> Status<FocuserStatus>;
+    /// Moves to this position, steps from the inner end (ASCOM `Move` of an absolute focuser).
     fn move_to(&self, position_steps: i64) -> Pending<'_, ()>;
 }

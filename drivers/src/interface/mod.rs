@@ -1,5 +1,18 @@
 //! Device traits: capabilities with ASCOM semantics, independent of any protocol.
 //!
+//! | trait | capability | ASCOM | over |
+//! |---|---|---|---|
+//! | [`Mount`] | points, tracks, parks | `ITelescope` | LX200, NexStar, INDI, Alpaca |
+//! | [`Camera`] | exposes and reads out | `ICamera` | grammar, INDI, Alpaca |
+//! | [`FilterWheel`] | brings a filter into the beam | `IFilterWheel` | grammar, INDI, Alpaca |
+//! | [`Focuser`] | moves the focus | `IFocuser` | grammar, INDI, Alpaca |
+//! | [`Rotator`] | turns the field | `IRotator` | INDI, Alpaca |
+//! | [`Switch`] | power, heaters, lamps | `ISwitch` | Alpaca |
+//! | [`Enclosure`] | dome or roll-off roof | `IDome` | controller's dialect, Modbus, INDI, Alpaca |
+//! | [`ObservingConditions`] | measures weather | `IObservingConditions` | NMEA, controller's dialect, Modbus, INDI, Alpaca |
+//! | [`ObservingConditions`] with [`Quantity::MonitorUnsafe`] | says safe or unsafe | `ISafetyMonitor` | Alpaca |
+//! | [`Plc`] | the observatory's controller: roof, weather, people, dead-man | none | controller's dialect, Modbus |
+//!
 //! Rules that every driver keeps:
 //! - A command's `Ok(())` says *accepted*. Completion is seen in `status()`.
 //! - Every command is bounded in time. A timed-out command is [`DeviceError::OutcomeUnknown`]; the driver reads the
@@ -17,6 +30,8 @@ mod filter_wheel;
 mod focuser;
 mod mount;
 mod plc;
+mod rotator;
+mod switch;
 
 pub use camera::{Camera, CameraState, CameraStatus, ExposeOrder, Frame, OperationId};
 pub use enclosure::{Enclosure, EnclosureStatus};
@@ -25,6 +40,8 @@ pub use filter_wheel::{FilterWheel, FilterWheelStatus};
 pub use focuser::{Focuser, FocuserStatus};
 pub use mount::{Mount, MountStatus};
 pub use plc::{KeySwitch, ObservingConditions, Plc, PlcStatus, Quantity};
+pub use rotator::{Rotator, RotatorStatus};
+pub use switch::{Switch, SwitchLine, SwitchLines};
 
 use alidade_model::{reading::Reading, time::UtcTime};
 use serde::{Deserialize, Serialize};

@@ -22,7 +22,9 @@ pub trait Mount: Device {
     /// Slews to apparent coordinates of date (degrees) and tracks there. Refused below the mount's own limits and while
     /// parked.
     fn slew(&self, ra_deg: f64, dec_deg: f64) -> Pending<'_, ()>;
+    /// Slews to the park position and stays; overtakes what waits, and what runs (ASCOM `Park`).
     fn park(&self) -> Pending<'_, ()>;
+    /// Leaves the parked state; most mounts then track (ASCOM `Unpark`).
     fn unpark(&self) -> Pending<'_, ()>;
     /// Sidereal tracking on or off where it stands.
     fn track(&self, on: bool) -> Pending<'_, ()>;

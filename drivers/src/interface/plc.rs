@@ -97,6 +97,7 @@ impl Quantity {
 
 /// A station, or several behind one controller (ASCOM `IObservingConditions`).
 pub trait ObservingConditions: Device {
+    /// What was measured last, each with its own instant; a quantity that is not measured is missing.
     fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>>;
 }
 

@@ -168,7 +168,7 @@ pub fn tcp_length(header: &[u8], transaction: u16, unit: u8) -> Result<(usize, R
     let length = usize::from(u16::from_be_bytes([l0, l1]));
     if (p0, p1) != (0, 0) || !(2..=LONGEST_PDU + 1).contains(&length) {
         // Where the next message begins is lost with this.
-        return Err(Trouble::Gone(format!("no Modbus header: {header:02x?}")));
+        return Err(Trouble::Astray(format!("no Modbus header: {header:02x?}")));
     }
     let found = u16::from_be_bytes([t0, t1]);
     let ours = if found != transaction {

@@ -4,7 +4,7 @@ use super::{
     Server,
     call::{Call, Fault, invalid_value, not_implemented},
 };
-use crate::devices::mount::local_sidereal_deg;
+use crate::devices::sphere::local_sidereal_deg;
 use alidade_drivers::lx200::{angle, right_ascension, sexagesimal};
 use serde_json::{Value, json};
 use std::time::Duration;

@@ -5,18 +5,23 @@
 //! | module | model | protocol |
 //! |---|---|---|
 //! | [`plc`] | roof, dome azimuth, alarms, dead-man | COLIBRI text |
-//! | [`mount`] | slews, tracks, parks, refuses what is too low | LX200 |
+//! | [`mount`] | slews, tracks, parks, refuses what is too low | LX200, `meade` its other dialect, `sphere` its astronomy |
 //! | [`nexstar`] | the same mount | NexStar hand control |
 //! | [`camera`] | exposes, reads out, cools | PYROS grammar |
 //! | [`movers`] | filter wheel, focuser | PYROS grammar |
 //! | [`station`] | weather station | NMEA-0183 |
+//!
+//! `words` writes their numbers.
 
 pub mod camera;
+pub mod meade;
 pub mod mount;
 pub mod movers;
 pub mod nexstar;
 pub mod plc;
+pub mod sphere;
 pub mod station;
+pub mod words;
 
 /// A question as it came off the wire, and what the answer looks like.
 pub trait Responder {

@@ -1,6 +1,9 @@
 //! A mount: slews at a rate, settles, tracks, parks, and refuses what is too low.
 
-use super::Responder;
+use super::{
+    Responder,
+    sphere::{self, Memo},
+};
 use alidade_drivers::lx200::{angle, right_ascension, sexagesimal};
 use alidade_model::{states::MountState, time::UtcTime, units::separation_deg};
 use alidade_scheduling::Site;
@@ -19,6 +22,8 @@ pub struct MountConfig {
     pub park_az_deg: f64,
     /// True pointing minus what the mount believes, arcseconds in altitude and azimuth on the sky.
     pub pointing_error_arcsec: (f64, f64),
+    /// Speaks Meade's dialect of LX200 instead of the Gemini's.
+    pub meade: bool,
 }
 
 impl Default for MountConfig {
@@ -30,6 +35,7 @@ impl Default for MountConfig {
             park_alt_deg: 40.0,
             park_az_deg: 0.0,
             pointing_error_arcsec: (14.0, -9.0),
+            meade: false,
         }
     }
 }
@@ -59,18 +65,6 @@ enum Goal {
     Park,
 }
 
-/// Mean sidereal time of a site, degrees, as a mount's own controller computes it: Earth rotation angle (Capitaine et al.
-/// 2000) and the linear part of precession. The equation of the equinoxes (17 arcsec at most) stays in the pointing error,
-/// and UT1 is taken as UTC.
-pub fn local_sidereal_deg(site: &Site, now: UtcTime) -> f64 {
-    let days = (now.unix_micros() - J2000_UNIX_MICROS) as f64 / 86_400e6;
-    let era = 360.0 * (0.779_057_273_264 + (days.rem_euclid(1.0) + 0.002_737_811_911_354_48 * days).rem_euclid(1.0));
-    (era + 4_612.156_534 / 3600.0 * days / 36_525.0 + site.lon_deg).rem_euclid(360.0)
-}
-
-/// 2000-01-01T12:00:00 in microseconds of the Unix era.
-const J2000_UNIX_MICROS: i64 = 946_728_000_000_000;
-
 /// See the module's text.
 #[derive(Debug, Clone)]
 pub struct MountModel {
@@ -81,6 +75,8 @@ pub struct MountModel {
     now: UtcTime,
     target: (f64, f64),
     stuck: bool,
+    seen: Memo,
+    placed: Memo,
     /// Slews that begin now end so far from their target, degrees towards the equator.
     pub misses_deg: f64,
 }
@@ -99,6 +95,8 @@ impl MountModel {
             now,
             target: (0.0, 0.0),
             stuck: false,
+            seen: Memo::default(),
+            placed: Memo::default(),
             misses_deg: 0.0,
         }
     }
@@ -150,27 +148,14 @@ impl MountModel {
         }
     }
 
-    /// Altitude and azimuth of coordinates of date (Green 1985, eq. 1.28 to 1.30).
     fn horizontal(&self, ra: f64, dec: f64) -> (f64, f64) {
-        let hour_angle = (local_sidereal_deg(&self.site, self.now) - ra).to_radians();
-        let (dec, lat) = (dec.to_radians(), self.site.lat_deg.to_radians());
-        let alt = (dec.sin() * lat.sin() + dec.cos() * lat.cos() * hour_angle.cos())
-            .clamp(-1.0, 1.0)
-            .asin();
-        let az =
-            (-dec.cos() * hour_angle.sin()).atan2(dec.sin() * lat.cos() - dec.cos() * lat.sin() * hour_angle.cos());
-        (alt.to_degrees(), az.to_degrees().rem_euclid(360.0))
+        let turn = || sphere::horizontal(&self.site, self.now, ra, dec);
+        self.seen.or(self.now, (ra, dec), turn)
     }
 
-    /// Coordinates of date of an altitude and azimuth.
     fn equatorial(&self, alt: f64, az: f64) -> (f64, f64) {
-        let (alt, az, lat) = (alt.to_radians(), az.to_radians(), self.site.lat_deg.to_radians());
-        let dec = (alt.sin() * lat.sin() + alt.cos() * lat.cos() * az.cos())
-            .clamp(-1.0, 1.0)
-            .asin();
-        let hour_angle = (-alt.cos() * az.sin()).atan2(alt.sin() * lat.cos() - alt.cos() * lat.sin() * az.cos());
-        let ra = local_sidereal_deg(&self.site, self.now) - hour_angle.to_degrees();
-        (ra.rem_euclid(360.0), dec.to_degrees())
+        let turn = || sphere::equatorial(&self.site, self.now, alt, az);
+        self.placed.or(self.now, (alt, az), turn)
     }
 
     /// The point of a slew after `elapsed` seconds: each axis goes straight, altitude never below the lower end.
@@ -304,6 +289,11 @@ impl MountModel {
         }
     }
 
+    /// Awake, and stands where it is.
+    pub fn unpark(&mut self) {
+        self.parked = false;
+    }
+
     fn wake(&mut self) {
         self.parked = false;
         if let Motion::Fixed { alt, az } = self.motion {
@@ -323,6 +313,11 @@ impl Responder for MountModel {
         let Some(command) = question.trim_start_matches('\u{6}').strip_prefix(':') else {
             return Vec::new();
         };
+        if self.config.meade
+            && let Some(said) = super::meade::answer(self, command)
+        {
+            return said;
+        }
         match command {
             "GVP" => b"Alidade simulated mount#".to_vec(),
             "GVN" => b"1.0#".to_vec(),
@@ -388,6 +383,7 @@ impl Responder for MountModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::sphere::local_sidereal_deg;
 
     fn at(second: f64) -> UtcTime {
         "2026-03-14T22:00:00Z".parse::<UtcTime>().unwrap().plus_seconds(second)

@@ -1,6 +1,9 @@
 //! The observatory's controller: weather, roof, dome, alarms, people, and the dead-man switch.
 
-use super::Responder;
+use super::{
+    Responder,
+    words::{Fields, fixed},
+};
 use crate::{faults::ShutterShown, random::Random, world::WeatherSample};
 use alidade_model::{states::EnclosureState, time::UtcTime};
 use serde::Deserialize;
@@ -56,6 +59,28 @@ pub struct Influence {
     pub intrusion: bool,
     /// Charge of the battery, percent.
     pub charge_pct: f64,
+}
+
+impl Influence {
+    /// Nothing but weather and daylight.
+    pub fn calm(now: UtcTime, weather: WeatherSample, sun_alt_deg: f64) -> Self {
+        Self {
+            now,
+            weather,
+            sun_alt_deg,
+            stuck: false,
+            jam: None,
+            frozen_sensors: false,
+            dead_sensors: false,
+            shown: None,
+            thermometer_offset_k: 0.0,
+            emergency_stop: false,
+            key_local: false,
+            access: false,
+            intrusion: false,
+            charge_pct: 100.0,
+        }
+    }
 }
 
 /// See the module's text.
@@ -255,47 +280,40 @@ impl PlcModel {
     }
 
     fn status_a(&mut self) -> String {
-        let mut fields = vec!["0".to_owned(); 52];
+        let mut fields = Fields::new(256);
         let weather = self.shown;
         // Sensors flicker unless they are frozen: that is how a stuck one is told from a living one.
         let flicker = if self.influence.frozen_sensors { 0.0 } else { 1.0 };
         let mut noisy = |value: f64, sigma: f64| value + flicker * sigma * self.noise.normal();
-        let mut put = |at: usize, text: String| fields[at] = text;
-        if self.influence.dead_sensors {
-            for at in 2..30 {
-                put(at, "NA".into());
-            }
-        } else {
-            put(5, format!("{:.2}", noisy(weather.wind_m_s, 0.2).max(0.0)));
-            put(7, format!("{:.2}", noisy(weather.gust_m_s, 0.1).max(0.0)));
+        let mut put = |at: usize, value: f64, decimals: u32| fixed(fields.put(at), value, decimals);
+        if !self.influence.dead_sensors {
+            put(5, noisy(weather.wind_m_s, 0.2).max(0.0), 2);
+            put(7, noisy(weather.gust_m_s, 0.1).max(0.0), 2);
             put(
                 8,
-                format!(
-                    "{:.2}",
-                    noisy(weather.temperature_c + self.influence.thermometer_offset_k, 0.03)
-                ),
+                noisy(weather.temperature_c + self.influence.thermometer_offset_k, 0.03),
+                2,
             );
-            put(9, format!("{:.2}", noisy(weather.humidity_pct, 0.1).clamp(0.0, 100.0)));
-            put(10, format!("{:.1}", weather.pressure_hpa));
-            put(13, format!("{:.2}", weather.rain_mm_h));
-            put(
-                18,
-                format!("{:.2}", noisy(weather.temperature_c + weather.sky_temperature_k, 0.1)),
-            );
-            put(19, format!("{:.2}", weather.temperature_c));
-            put(22, format!("{:.2}", noisy(weather.dew_point_c, 0.03)));
+            put(9, noisy(weather.humidity_pct, 0.1).clamp(0.0, 100.0), 2);
+            put(10, weather.pressure_hpa, 1);
+            put(13, weather.rain_mm_h, 2);
+            put(18, noisy(weather.temperature_c + weather.sky_temperature_k, 0.1), 2);
+            put(19, weather.temperature_c, 2);
+            put(22, noisy(weather.dew_point_c, 0.03), 2);
             let lux = if self.influence.sun_alt_deg > 0.0 {
                 20_000.0
             } else {
                 400.0 * (self.influence.sun_alt_deg / 2.0).exp()
             };
-            put(28, format!("{:.2}", noisy(lux, 0.01 * lux).max(0.0)));
+            put(28, noisy(lux, 0.01 * lux).max(0.0), 2);
+        } else {
+            for at in 2..30 {
+                fields.put(at).push_str("NA");
+            }
         }
-        put(
-            31,
-            format!("{:.2}", noisy(weather.humidity_pct * 0.8, 0.1).clamp(0.0, 100.0)),
-        );
-        put(36, format!("{:.0}", self.influence.charge_pct));
+        let mut put = |at: usize, value: f64, decimals: u32| fixed(fields.put(at), value, decimals);
+        put(31, noisy(weather.humidity_pct * 0.8, 0.1).clamp(0.0, 100.0), 2);
+        put(36, self.influence.charge_pct, 0);
         let mode = if self.stopped() {
             "ESTOP"
         } else if !self.remote() {
@@ -305,15 +323,10 @@ impl PlcModel {
         } else {
             "AUTO"
         };
-        put(50, mode.into());
-        put(
-            51,
-            format!(
-                "{:.0}",
-                self.unsafe_since.map_or(0.0, |since| self.at.seconds_since(since))
-            ),
-        );
-        fields.join(";")
+        fields.put(50).push_str(mode);
+        let unsafe_s = self.unsafe_since.map_or(0.0, |since| self.at.seconds_since(since));
+        fixed(fields.put(51), unsafe_s, 0);
+        fields.line(52)
     }
 
     fn status_b(&self) -> String {
@@ -337,7 +350,7 @@ impl PlcModel {
         set(80, near_closed);
         set(81, near_open);
         set(100, self.access_requested);
-        bits.iter().map(|bit| char::from(*bit)).collect()
+        String::from_utf8_lossy(&bits).into_owned()
     }
 
     fn status_d(&self) -> String {
@@ -363,7 +376,7 @@ impl Responder for PlcModel {
     fn answer(&mut self, question: &[u8]) -> Vec<u8> {
         let question = String::from_utf8_lossy(question);
         let question = question.trim();
-        let text = match question {
+        let mut text = match question {
             "" => return Vec::new(),
             "Version" => "Alidade simulated PLC;1.0".to_owned(),
             "StatusA" => self.status_a(),
@@ -377,7 +390,8 @@ impl Responder for PlcModel {
                 None => "ERR 1 unknown command".into(),
             },
         };
-        format!("{text}\n").into_bytes()
+        text.push('\n');
+        text.into_bytes()
     }
 
     fn refusal(&self, question: &[u8]) -> Option<Vec<u8>> {
@@ -402,22 +416,8 @@ mod tests {
             cloud: 0.0,
             seeing_arcsec: 1.5,
         };
-        Influence {
-            now: "2026-03-14T22:00:00Z".parse::<UtcTime>().unwrap().plus_seconds(second),
-            weather,
-            sun_alt_deg: -30.0,
-            stuck: false,
-            jam: None,
-            frozen_sensors: false,
-            dead_sensors: false,
-            shown: None,
-            thermometer_offset_k: 0.0,
-            emergency_stop: false,
-            key_local: false,
-            access: false,
-            intrusion: false,
-            charge_pct: 100.0,
-        }
+        let now: UtcTime = "2026-03-14T22:00:00Z".parse().unwrap();
+        Influence::calm(now.plus_seconds(second), weather, -30.0)
     }
 
     fn plc() -> PlcModel {

@@ -28,6 +28,7 @@ impl Observatory {
             None => nexstar::request_length(buffer).map(|length| (length, length)),
         };
         let mut buffer = Vec::with_capacity(256);
+        let mut question = Vec::with_capacity(64);
         let mut chunk = [0u8; 1024];
         loop {
             let read = match stream.read(&mut chunk).await {
@@ -43,7 +44,9 @@ impl Observatory {
                 }
             }
             while let Some((taken, asked)) = next(&buffer) {
-                let question: Vec<u8> = buffer.drain(..taken).take(asked).collect();
+                question.clear();
+                question.extend_from_slice(&buffer[..asked]);
+                buffer.drain(..taken);
                 if !self.exchange(&device, &question, &mut stream).await && !line {
                     return;
                 }

@@ -27,14 +27,22 @@ pub fn site() -> Site {
 
 /// No camera, calm weather, and a mount that slews so fast, degrees a second.
 pub fn observatory(clock: Rc<dyn Clock>, slew_deg_s: f64) -> Rc<Observatory> {
-    let config = ObservatoryConfig {
-        site: site(),
-        plc: Default::default(),
-        mount: MountConfig {
+    with(
+        clock,
+        MountConfig {
             slew_deg_s,
             settle_s: 0.5,
             ..MountConfig::default()
         },
+    )
+}
+
+/// The same with this mount.
+pub fn with(clock: Rc<dyn Clock>, mount: MountConfig) -> Rc<Observatory> {
+    let config = ObservatoryConfig {
+        site: site(),
+        plc: Default::default(),
+        mount,
         channels: BTreeMap::new(),
         slit_half_width_deg: 8.0,
         best_focus: (20_000.0, -40.0),
