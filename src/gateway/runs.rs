@@ -1,7 +1,11 @@
 //! What may be asked about runs of pipelines, and by whom: a run that somebody began is not told apart from none by those
 //! who may see only their own, and the observatory's runs are seen by all. The desk blocks: it is called on threads for that.
 
-use alidade_pipeline::{packages::Asker, plan::RunRequest, port::{LogRow, RunFilter}};
+use alidade_pipeline::{
+    packages::Asker,
+    plan::RunRequest,
+    port::{LogRow, RunFilter},
+};
 use serde_json::Value;
 
 /// Why a question is not answered.

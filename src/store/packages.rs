@@ -51,7 +51,8 @@ pub(super) fn as_runs(c: &mut AnyConnection, filter: &RunFilter) -> Result<Vec<R
         })
     };
     let visible = |run: &Result<RunRecord, ReadError>| {
-        run.as_ref().map_or(true, |run| filter.seen_by.may_see(run.owner.as_deref()))
+        run.as_ref()
+            .map_or(true, |run| filter.seen_by.may_see(run.owner.as_deref()))
     };
     records.iter().map(read).filter(visible).collect()
 }

@@ -169,11 +169,20 @@ fn a_run_of_a_pipeline_is_seen_and_ended_by_whom_it_belongs_to_and_those_who_loo
     let (eve, ops) = (members.member("eve", "expert"), members.member("ops", "operator"));
     let nobody = String::new();
     let wish = json!({ "pipeline": "measures", "target": "M31" });
-    assert!(matches!(members.json(&nobody, "POST", "/api/v1/runs", &wish).status, 401 | 403));
+    assert!(matches!(
+        members.json(&nobody, "POST", "/api/v1/runs", &wish).status,
+        401 | 403
+    ));
     let begun = members.json(&ada, "POST", "/api/v1/runs", &wish);
     assert_eq!(begun.status, 202, "{begun:?}");
     let run = begun.head["location"].clone();
-    for (who, sees) in [(&ada, true), (&bob, false), (&eve, true), (&ops, true), (&nobody, false)] {
+    for (who, sees) in [
+        (&ada, true),
+        (&bob, false),
+        (&eve, true),
+        (&ops, true),
+        (&nobody, false),
+    ] {
         assert_eq!(members.listed(who, "/api/v1/runs", "runs"), usize::from(sees));
         for path in ["", "/log", "/log/stream"] {
             let answer = members.get(who, &format!("{run}{path}"));

@@ -187,7 +187,11 @@ mod tests {
     fn the_weights_of_the_window_are_those_of_its_formula() {
         let plain = |t: f64| {
             let p = std::f64::consts::PI * t;
-            if t.abs() < 1e-12 { 1.0 } else { 3.0 * p.sin() * (p / 3.0).sin() / (p * p) }
+            if t.abs() < 1e-12 {
+                1.0
+            } else {
+                3.0 * p.sin() * (p / 3.0).sin() / (p * p)
+            }
         };
         for step in 0..=1000 {
             let part = f64::from(step) / 1000.0;

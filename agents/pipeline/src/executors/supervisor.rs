@@ -12,9 +12,7 @@ use alidade_model::time::UtcTime;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{
-        Pid, PidfdFlags, Signal as Kill, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid,
-    },
+    process::{Pid, PidfdFlags, Signal as Kill, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpid},
 };
 use std::{
     collections::BTreeMap,
