@@ -100,7 +100,7 @@ async function one() {
   byId("one").hidden = chosen === null;
   if (chosen === null) return;
   const whole = await read(runPath(chosen));
-  setText(byId("one-title"), whole.run.id);
+  setText(byId("one-title"), whole.run.owner ? `${whole.run.id}, of ${whole.run.owner}` : whole.run.id);
   state(whole.run);
   show(byId("graph"), [whole.topology, whole.attempts], () => (whole.topology ? picture(whole.topology, whole.attempts) : []));
   show(byId("attempts"), whole.attempts, () => attemptsTable(whole.attempts));

@@ -4,7 +4,7 @@
 //!   slew -> tracking within the tolerance ------------------------------> on target
 //!     ^  -> at rest elsewhere -> sent again, twice at most -> given up with the distance
 //!     |  -> neither within its time -> stopped, given up
-//!     +---- refused, or the line has just been lost: asked again, twice at most
+//!     +---- refused, or the line has just been lost: asked again, twice at most; after its parking if it parks
 //! ```
 
 use crate::{
@@ -54,14 +54,7 @@ impl Lookout {
 
 /// Slews and waits until mount and slit are measured on target.
 pub(crate) async fn point(ins: &Instruments, place: Apparent, event: Option<&str>) -> Result<(), Broken> {
-    let state = ins.mount.status().borrow().value.ok().map(|s| s.state);
-    if matches!(state, Some(MountState::Parked)) {
-        ins.mount.unpark().await?;
-        wait_for_mount(ins, 60.0, "unpark", |status, _| {
-            (!matches!(status.state, MountState::Parked | MountState::Unparking)).then_some(())
-        })
-        .await?;
-    }
+    unpark(ins).await?;
     let mut sent = 0;
     loop {
         slew(ins, place).await?;
@@ -92,13 +85,36 @@ pub(crate) async fn point(ins: &Instruments, place: Apparent, event: Option<&str
     Ok(())
 }
 
+fn state(ins: &Instruments) -> Option<MountState> {
+    ins.mount.status().borrow().value.ok().map(|status| status.state)
+}
+
+/// A mount that is parked is made ready to move.
+async fn unpark(ins: &Instruments) -> Result<(), Broken> {
+    if state(ins) != Some(MountState::Parked) {
+        return Ok(());
+    }
+    ins.mount.unpark().await?;
+    wait_for_mount(ins, 60.0, "unpark", |status, _| {
+        (!matches!(status.state, MountState::Parked | MountState::Unparking)).then_some(())
+    })
+    .await
+}
+
 /// Commands the slew. A mount that refuses it or has just lost its line is asked twice more, ten seconds apart: a
-/// passing fault costs half a minute, and not one sequence after the other.
+/// passing fault costs half a minute, and not one sequence after the other. Some refuse while they park, and are asked
+/// when they have parked.
 async fn slew(ins: &Instruments, place: Apparent) -> Result<(), Broken> {
     let mut tries = 0;
     loop {
         match ins.mount.slew(place.ra_deg, place.dec_deg).await {
             Ok(()) | Err(DeviceError::OutcomeUnknown { .. }) => return Ok(()),
+            Err(DeviceError::Rejected { .. }) if tries < 2 && state(ins) == Some(MountState::Parking) => {
+                tries += 1;
+                let parked = |status: &MountStatus, _| (status.state != MountState::Parking).then_some(());
+                wait_for_mount(ins, ins.settings.slew_s, "park", parked).await?;
+                unpark(ins).await?;
+            }
             Err(DeviceError::Rejected { .. } | DeviceError::Disconnected { .. }) if tries < 2 => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_secs(10)).await;
