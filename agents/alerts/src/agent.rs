@@ -157,6 +157,7 @@ impl Alerts {
         }
         let now = alerts.ports.recorder.now();
         alerts.take_up(&before.followed, proposals, now);
+        alerts.skies.prepare(&alerts.settings.site, now);
         alerts
     }
 
@@ -239,6 +240,7 @@ impl Alerts {
             return;
         }
         self.pruned_at = Some(now);
+        self.skies.prepare(&self.settings.site, now);
         let keep = chrono::Duration::days(self.settings.remember_events_days.into());
         let keep_packets = chrono::Duration::days(self.settings.remember_packets_days.into());
         self.events.prune(now.chrono(), keep, keep_packets);

@@ -37,6 +37,15 @@ impl Skies {
         sky.clone()
     }
 
+    /// Computes the sky of the night at `now` and of the next one, some milliseconds each, so that the first alert of a
+    /// night does not wait for it.
+    pub fn prepare(&self, site: &Site, now: UtcTime) {
+        let tonight = Night::containing(now, site.lon_deg).0;
+        for evening in tonight.iter_days().take(2) {
+            self.of(site, evening);
+        }
+    }
+
     fn forget_before(&self, evening: NaiveDate) {
         let mut known = self.0.borrow_mut();
         *known = known.split_off(&evening);
