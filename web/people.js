@@ -17,12 +17,12 @@ function button(label, words, work, about) {
   return node;
 }
 
-function roleOf(current, about) {
-  return h("select", { "aria-label": `Role of ${about}` }, ROLES.map((role) => h("option", { value: role, selected: role === current ? "" : null }, role)));
+function roles(current, label) {
+  return h("select", { "aria-label": label }, ROLES.map((role) => h("option", { value: role, selected: role === current ? "" : null }, role)));
 }
 
 function waiting(account) {
-  const role = roleOf("observer", account.id);
+  const role = roles("observer", `Role to give ${account.id}`);
   const quota = h("input", { type: "number", min: "0", max: "10000", step: "0.5", value: "10", "aria-label": `Hours of observing time for ${account.id}` });
   const let_in = () => ask("POST", at(account.id, "validate"), { role: role.value, quota_h: Number(quota.value) > 0 ? Number(quota.value) : null });
   return h("li", { class: "buttons" }, h("span", {}, h("strong", {}, account.id), ` ${account.name}, ${account.institute}, ${account.email} `), role, quota, " h",
@@ -31,7 +31,7 @@ function waiting(account) {
 }
 
 function row(account, quotas) {
-  const role = roleOf(account.role, account.id);
+  const role = roles(account.role, `Role of ${account.id}`);
   role.addEventListener("change", async () => {
     if (await deed(role, `${account.id} is ${role.value} now`, () => ask("POST", at(account.id, "role"), { role: role.value }))) await refresh();
     else role.value = account.role;

@@ -28,6 +28,7 @@ try {
   await page.fill("#days", "3660");
   await page.click("#try");
   await shown("1 lost", "rehearsal");
+  await shown("Dry run done", "said");
   check("after the dry run it can be applied", await page.locator("#apply").isEnabled());
   await page.click("#apply");
   await page.click("#confirm-no");
