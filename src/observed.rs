@@ -45,12 +45,8 @@ pub fn targets(
     before: Option<u64>,
     limit: u32,
 ) -> Result<Value, StoreError> {
-    let page = store.observed_targets(own, text, before, limit)?;
-    let next = page
-        .last()
-        .map(|last| last.seq)
-        .filter(|_| page.len() == limit as usize);
-    Ok(with_next(json!({ "targets": page }), next))
+    let found = store.observed_targets(own, text, before, limit)?;
+    Ok(page("targets", &found, |last| last.seq, limit))
 }
 
 /// One target: place, what there is of it, and the sequences that asked for it. None for a name nobody has asked for.
@@ -76,22 +72,44 @@ pub fn target(store: &mut Store, own: Option<&str>, name: &str) -> Result<Option
 /// A page of a target's frames, the newest first: `{"frames": [...], "next_before": NUMBER}`. None for a name nobody has
 /// asked for.
 pub fn frames(store: &mut Store, name: &str, wanted: &FrameFilter, limit: u32) -> Result<Option<Value>, StoreError> {
-    let page = store.target_frames(name, wanted, limit)?;
-    if page.is_empty() && store.target_sequences(wanted.own, name, 1)?.is_empty() {
+    let found = store.target_frames(name, wanted, limit)?;
+    if found.is_empty() && store.target_sequences(wanted.own, name, 1)?.is_empty() {
         return Ok(None);
     }
-    let next = page
-        .last()
-        .map(|last| last.seq)
-        .filter(|_| page.len() == limit as usize);
-    Ok(Some(with_next(json!({ "frames": page }), next)))
+    Ok(Some(page("frames", &found, |last| last.seq, limit)))
 }
 
-fn with_next(mut document: Value, next: Option<u64>) -> Value {
-    if let Some(next) = next {
-        document["next_before"] = json!(next);
+/// A full page may have a next one, which begins before the number of its last row.
+fn page<T: Serialize>(key: &str, rows: &[T], seq: fn(&T) -> u64, limit: u32) -> Value {
+    let mut document = json!({ key: rows });
+    if let Some(last) = rows.last().filter(|_| rows.len() == limit as usize) {
+        document["next_before"] = json!(seq(last));
     }
     document
+}
+
+/// A target whose light is to be measured.
+pub struct ToMeasure {
+    /// ICRS, degrees.
+    pub place: (f64, f64),
+    /// The newest first, and one more than the curve looks at, to know whether there are more.
+    pub frames: Vec<TargetFrame>,
+}
+
+/// Where a target is, with the newest frames for a curve of `limit` frames. None for a name nobody has asked for.
+pub fn to_measure(
+    store: &mut Store,
+    name: &str,
+    wanted: &FrameFilter,
+    limit: u32,
+) -> Result<Option<ToMeasure>, StoreError> {
+    let Some(asked) = store.target_sequences(wanted.own, name, 1)?.pop() else {
+        return Ok(None);
+    };
+    let seen = store.observed_target(wanted.own, name)?;
+    let place = seen.map_or((asked.ra_deg, asked.dec_deg), |one| (one.ra_deg, one.dec_deg));
+    let frames = store.target_frames(name, wanted, limit.saturating_add(1))?;
+    Ok(Some(ToMeasure { place, frames }))
 }
 
 /// A point of a curve, and the frame that it is of.

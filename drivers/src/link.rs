@@ -15,7 +15,11 @@ use crate::{
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
-use alidade_model::{clock::Clock, reading::NoData, time::UtcTime};
+use alidade_model::{
+    clock::Clock,
+    reading::{NoData, Reading},
+    time::UtcTime,
+};
 use std::{cell::Cell, fmt, rc::Rc, time::Duration};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -80,6 +84,20 @@ pub trait Dialogue: 'static {
     fn obey(&mut self, wire: &mut Wire, command: &Self::Command) -> impl Future<Output = Result<Self::Reply, Trouble>>;
     /// Publishes that nothing is known any more.
     fn unknown(&mut self, reason: NoData, at: UtcTime);
+}
+
+/// Where a state is published and read that nobody has read yet.
+pub fn unread<T>(clock: &dyn Clock) -> (watch::Sender<Reading<T>>, watch::Receiver<Reading<T>>) {
+    watch::channel(Reading::none(NoData::NeverRead, clock.now()))
+}
+
+/// When to look again: what moves is looked at four times a second at least.
+pub fn pace(poll: Duration, moving: bool) -> Duration {
+    if moving {
+        poll.min(Duration::from_millis(250))
+    } else {
+        poll
+    }
 }
 
 struct Ask<D: Dialogue> {

@@ -25,7 +25,7 @@
 use crate::{
     handle::{MountHandle, MountOrder},
     interface::{Identity, MountStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -269,11 +269,7 @@ impl Dialogue for Talk {
         };
         self.status.send_replace(Reading::good(status, clock.now()));
         let moving = matches!(state, MountState::Slewing | MountState::Parking);
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
@@ -333,7 +329,7 @@ pub type Lx200Mount = MountHandle<Talk>;
 
 /// Connects; `poll` is the pause between two readings at rest.
 pub fn connect(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<Lx200Mount> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let link = Link::open(
         id,
         connector,

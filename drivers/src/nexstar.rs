@@ -21,7 +21,7 @@
 use crate::{
     handle::{MountHandle, MountOrder},
     interface::{Identity, MountStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     place::Place,
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -185,11 +185,7 @@ impl Dialogue for Talk {
             az_deg,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if goes {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, goes))
     }
 
     async fn obey(&mut self, wire: &mut Wire, order: &MountOrder) -> Result<(), Trouble> {
@@ -237,7 +233,7 @@ pub fn connect(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<NexStarMount> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         poll,
         place,

@@ -18,11 +18,8 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use support::Running;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream},
-    task::LocalSet,
-};
+use support::paused;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
 /// What the server does with a question.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -140,15 +137,6 @@ fn play(answers: impl Fn(&str) -> String + 'static) -> Play {
     }
 }
 
-fn paused<F: Future<Output = ()>>(test: F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test);
-}
-
 #[test]
 fn a_safety_monitor_that_answers_wrongly_is_no_data_within_one_poll_and_its_deadline() {
     for wrong in [
@@ -163,15 +151,14 @@ fn a_safety_monitor_that_answers_wrongly_is_no_data_within_one_poll_and_its_dead
         Manner::NoValue,
         Manner::Floods,
     ] {
-        paused(async move {
+        paused(|clock| async move {
             let server = play(|member| match member {
                 "name" | "driverversion" => "\"m\"".into(),
                 "devicestate" => "[]".into(),
                 _ => "true".into(),
             });
             let (poll, deadline) = (Duration::from_secs(1), Duration::from_secs(3));
-            let monitor =
-                alpaca::connect_safety_monitor("monitor", 0, server.way.clone(), Running::clock(), poll, deadline);
+            let monitor = alpaca::connect_safety_monitor("monitor", 0, server.way.clone(), clock, poll, deadline);
             let value = |monitor: &alpaca::AlpacaSafetyMonitor| {
                 monitor
                     .readings()
@@ -204,12 +191,11 @@ fn a_safety_monitor_that_answers_wrongly_is_no_data_within_one_poll_and_its_dead
 
 #[test]
 fn a_monitor_that_nobody_has_heard_has_no_reading_at_all() {
-    paused(async {
+    paused(|clock| async move {
         let server = play(|_| "true".into());
         server.manner.set(Manner::Hangs);
         let second = Duration::from_secs(1);
-        let monitor =
-            alpaca::connect_safety_monitor("monitor", 0, server.way.clone(), Running::clock(), second, second);
+        let monitor = alpaca::connect_safety_monitor("monitor", 0, server.way.clone(), clock, second, second);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(monitor.readings().borrow().is_empty());
         assert!(!monitor.link().borrow().is_up());
@@ -240,10 +226,10 @@ const PLACE: Place = Place {
 
 #[test]
 fn what_a_mount_cannot_do_is_refused_before_anything_is_sent() {
-    paused(async {
+    paused(|clock| async move {
         let server = play(mount);
         let second = Duration::from_secs(1);
-        let mount = alpaca::connect_mount("mount", 0, PLACE, server.way.clone(), Running::clock(), second);
+        let mount = alpaca::connect_mount("mount", 0, PLACE, server.way.clone(), clock, second);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let status = mount.status().borrow().value.unwrap();
         assert_eq!(
@@ -272,16 +258,9 @@ fn what_a_mount_cannot_do_is_refused_before_anything_is_sent() {
 
 #[test]
 fn a_command_without_an_answer_is_of_unknown_outcome_and_the_state_is_read_back() {
-    paused(async {
+    paused(|clock| async move {
         let server = play(mount);
-        let mount = alpaca::connect_mount(
-            "mount",
-            0,
-            PLACE,
-            server.way.clone(),
-            Running::clock(),
-            Duration::from_secs(30),
-        );
+        let mount = alpaca::connect_mount("mount", 0, PLACE, server.way.clone(), clock, Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(500)).await;
         server.manner.set(Manner::Hangs);
         let slewed = mount.slew(90.0, 20.0).await;

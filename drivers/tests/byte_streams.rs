@@ -4,6 +4,9 @@
 #![cfg(feature = "all")]
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "support/live.rs"]
+mod support;
+
 use alidade_drivers::{
     alpaca, grammar, indi,
     interface::{Camera, Device, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions},
@@ -18,23 +21,9 @@ use alidade_drivers::{
     plc, station,
     transport::{MemoryConnector, SharedConnector, Stream},
 };
-use alidade_model::{clock::Clock, time::UtcTime};
 use proptest::prelude::*;
 use std::{cell::Cell, rc::Rc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    task::LocalSet,
-    time::Instant,
-};
-
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T20:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A device that answers everything with the next of these scraps, and counts how often it was asked.
 fn babbler(scraps: Vec<Vec<u8>>, asked: Rc<Cell<u32>>) -> SharedConnector {
@@ -128,13 +117,7 @@ const NAMES: [&str; 13] = [
 
 /// Connects one driver of every kind, lets them be babbled at for three minutes, and asks what they believe.
 fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async move {
-        let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
+    support::paused(|clock| async move {
         let poll = Duration::from_secs(1);
         let counters: Vec<Rc<Cell<u32>>> = (0..NAMES.len()).map(|_| Rc::default()).collect();
         let way = |at: usize| babbler(scraps.clone(), counters[at].clone());

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "../../drivers/tests/support/indi.rs"]
 mod indi;
-#[path = "support/mount.rs"]
-mod mount;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
@@ -17,10 +17,13 @@ use alidade_drivers::{
 };
 use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
-use alidade_simulations::{devices::mount::MountConfig, observatory::Observatory};
+use alidade_simulations::{
+    devices::mount::MountConfig,
+    observatory::{Observatory, ObservatoryConfig},
+};
 use indi::Server;
 use std::{rc::Rc, time::Duration};
-use support::{Running, live, seen};
+use support::{Running, live, paused, seen};
 use tokio::{io::AsyncWriteExt, task::LocalSet};
 
 /// Asks a blocking question beside the simulator, until its answer is as wanted.
@@ -46,7 +49,14 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
             .unwrap();
         LocalSet::new().block_on(&runtime, async move {
             let clock = Running::clock();
-            let observatory = mount::observatory(clock, 20.0);
+            let mount = bare::quick(20.0);
+            let observatory = bare::observatory(
+                clock,
+                ObservatoryConfig {
+                    mount,
+                    ..bare::config()
+                },
+            );
             // The basic driver knows no parking: somebody wakes the mount beside it, on a line of its own.
             let mut line = observatory.connector("mount").connect().await.unwrap();
             line.write_all(b":hW#").await.unwrap();
@@ -74,7 +84,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
         .await;
         // A place that is high now: one hour east of the meridian.
         let now = Running::clock().now();
-        let lst = ephemeris::lst_deg(&mount::site(), now.chrono());
+        let lst = ephemeris::lst_deg(&bare::site(), now.chrono());
         let ra_h = (lst / 15.0 + 1.0).rem_euclid(24.0);
         server.set("LX200 Basic.ON_COORD_SET.TRACK=On");
         server.set(&format!("LX200 Basic.EQUATORIAL_EOD_COORD.RA;DEC={ra_h:.4};40.0"));
@@ -100,13 +110,17 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
 
 /// A quick mount that speaks Meade's dialect.
 fn meade(clock: Rc<dyn Clock>) -> Rc<Observatory> {
-    let quick = MountConfig {
-        slew_deg_s: 40.0,
-        settle_s: 0.5,
+    let mount = MountConfig {
         meade: true,
-        ..MountConfig::default()
+        ..bare::quick(40.0)
     };
-    mount::with(clock, quick)
+    bare::observatory(
+        clock,
+        ObservatoryConfig {
+            mount,
+            ..bare::config()
+        },
+    )
 }
 
 /// Wakes, slews, stops, parks and refuses, over any line.
@@ -116,7 +130,7 @@ async fn drive_meade(way: SharedConnector, observatory: Rc<Observatory>, clock: 
     // It does not tell that it is parked; it stands still.
     seen(&mut status, 10, "read", |s| s.state == MountState::Idle).await;
     assert_eq!(mount.identity().borrow().as_ref().unwrap().model, "LX2001");
-    let lst = ephemeris::lst_deg(&mount::site(), clock.now().chrono());
+    let lst = ephemeris::lst_deg(&bare::site(), clock.now().chrono());
     let (ra_deg, dec_deg) = ((lst + 15.0).rem_euclid(360.0), 40.0);
     let refused = mount.slew(ra_deg, dec_deg).await.unwrap_err();
     assert!(matches!(refused, DeviceError::Rejected { code: 5, .. }), "{refused}");
@@ -149,13 +163,7 @@ async fn drive_meade(way: SharedConnector, observatory: Rc<Observatory>, clock: 
 
 #[test]
 fn our_driver_speaks_meades_dialect_over_memory() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let clock = Running::clock();
+    paused(|clock| async move {
         let observatory = meade(clock.clone());
         drive_meade(observatory.connector("mount"), observatory.clone(), clock).await;
     });

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "../../drivers/tests/support/indi.rs"]
 mod indi;
-#[path = "support/mount.rs"]
-mod mount;
 #[path = "../../drivers/tests/support/live.rs"]
 mod support;
 
@@ -20,20 +20,27 @@ use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
 use alidade_simulations::{
     faults::{Fault, FaultKind},
-    observatory::{HardwareTruth, Observatory},
+    observatory::{HardwareTruth, Observatory, ObservatoryConfig},
 };
 use indi::Server;
 use std::{rc::Rc, time::Duration};
-use support::{Running, live, lost, seen};
+use support::{Running, live, lost, paused, seen};
 use tokio::task::LocalSet;
 
 fn observatory(clock: Rc<dyn Clock>) -> Rc<Observatory> {
-    mount::observatory(clock, 40.0)
+    let mount = bare::quick(40.0);
+    bare::observatory(
+        clock,
+        ObservatoryConfig {
+            mount,
+            ..bare::config()
+        },
+    )
 }
 
 /// Right ascension that stands one hour east of the meridian, degrees.
 fn high(clock: &dyn Clock) -> f64 {
-    (ephemeris::lst_deg(&mount::site(), clock.now().chrono()) + 15.0).rem_euclid(360.0)
+    (ephemeris::lst_deg(&bare::site(), clock.now().chrono()) + 15.0).rem_euclid(360.0)
 }
 
 /// A night's worth of orders over one line.
@@ -95,13 +102,7 @@ async fn drive(way: SharedConnector, observatory: Rc<Observatory>, clock: Rc<dyn
 
 #[test]
 fn our_driver_slews_tracks_stops_and_parks_over_memory() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        let clock = Running::clock();
+    paused(|clock| async move {
         let observatory = observatory(clock.clone());
         drive(observatory.connector("nexstar"), observatory.clone(), clock).await;
     });

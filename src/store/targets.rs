@@ -120,6 +120,18 @@ macro_rules! written {
     };
 }
 
+/// What is counted of a target's frames.
+macro_rules! totals {
+    () => {
+        (
+            count_star(),
+            min(exposures::started_at),
+            max(exposures::started_at),
+            max(exposures::seq),
+        )
+    };
+}
+
 type Totals = (i64, Option<NaiveDateTime>, Option<NaiveDateTime>, Option<i64>);
 
 impl Store {
@@ -145,41 +157,9 @@ impl Store {
                 .having(max(exposures::seq).lt(before.map_or(i64::MAX, whole)))
                 .order(max(exposures::seq).desc())
                 .limit(i64::from(limit))
-                .select((
-                    count_star(),
-                    min(exposures::started_at),
-                    max(exposures::started_at),
-                    max(exposures::seq),
-                ))
+                .select(totals!())
                 .load(c)?;
-            let newest: Vec<i64> = totals.iter().filter_map(|total| total.3).collect();
-            let faces: Vec<(i64, String, f64, f64)> = exposures::table
-                .inner_join(sequences::table.on(exposures::sequence_id.eq(sequences::id.nullable())))
-                .filter(exposures::seq.eq_any(newest))
-                .select((
-                    exposures::seq,
-                    sequences::target_name,
-                    sequences::ra_deg,
-                    sequences::dec_deg,
-                ))
-                .load(c)?;
-            let names: Vec<String> = faces.iter().map(|face| face.1.clone()).collect();
-            let filters = filters(c, own, &names)?;
-            let one = |(frames, first, last, seq): Totals| {
-                let (first, last, seq) = (first?, last?, seq?);
-                let (_, name, ra_deg, dec_deg) = faces.iter().find(|face| face.0 == seq)?;
-                Some(ObservedTarget {
-                    name: name.clone(),
-                    ra_deg: *ra_deg,
-                    dec_deg: *dec_deg,
-                    frames: number(frames),
-                    first_at: utc(first),
-                    last_at: utc(last),
-                    filters: filters.get(name).into_iter().flatten().cloned().collect(),
-                    seq: number(seq),
-                })
-            };
-            Ok(totals.into_iter().filter_map(one).collect())
+            described(c, own, totals)
         })
     }
 
@@ -187,35 +167,12 @@ impl Store {
     pub fn observed_target(&mut self, own: Option<&str>, name: &str) -> Result<Option<ObservedTarget>, StoreError> {
         let name = name.to_owned();
         self.read(|c| {
-            let (frames, first, last, seq): Totals = written!()
+            let totals: Totals = written!()
                 .filter(visible!(own))
                 .filter(folded!(sequences::target_name).eq(folded!(name.clone())))
-                .select((
-                    count_star(),
-                    min(exposures::started_at),
-                    max(exposures::started_at),
-                    max(exposures::seq),
-                ))
+                .select(totals!())
                 .first(c)?;
-            let (Some(first), Some(last), Some(seq)) = (first, last, seq) else {
-                return Ok(None);
-            };
-            let (named, ra_deg, dec_deg): (String, f64, f64) = exposures::table
-                .inner_join(sequences::table.on(exposures::sequence_id.eq(sequences::id.nullable())))
-                .filter(exposures::seq.eq(seq))
-                .select((sequences::target_name, sequences::ra_deg, sequences::dec_deg))
-                .first(c)?;
-            let filters = filters(c, own, std::slice::from_ref(&named))?;
-            Ok(Some(ObservedTarget {
-                filters: filters.get(&named).into_iter().flatten().cloned().collect(),
-                name: named,
-                ra_deg,
-                dec_deg,
-                frames: number(frames),
-                first_at: utc(first),
-                last_at: utc(last),
-                seq: number(seq),
-            }))
+            Ok(described(c, own, vec![totals])?.pop())
         })
     }
 
@@ -310,24 +267,49 @@ impl Store {
     }
 }
 
-/// The filters in which targets were observed, by the names as they are.
-fn filters(
-    c: &mut AnyConnection,
-    own: Option<&str>,
-    names: &[String],
-) -> Result<BTreeMap<String, BTreeSet<String>>, ReadError> {
-    let plain = |name: &str| -> String { name.to_lowercase().replace(' ', "") };
+/// Targets from what was counted of their frames, in the same order; none for one without a frame.
+fn described(c: &mut AnyConnection, own: Option<&str>, totals: Vec<Totals>) -> Result<Vec<ObservedTarget>, ReadError> {
+    // Of the newest frame of each: number, name, the name as names are compared, and place.
+    type Face = (i64, String, String, f64, f64);
+    let newest: Vec<i64> = totals.iter().filter_map(|total| total.3).collect();
+    let faces: Vec<Face> = exposures::table
+        .inner_join(sequences::table.on(exposures::sequence_id.eq(sequences::id.nullable())))
+        .filter(exposures::seq.eq_any(newest))
+        .select((
+            exposures::seq,
+            sequences::target_name,
+            folded!(sequences::target_name),
+            sequences::ra_deg,
+            sequences::dec_deg,
+        ))
+        .load(c)?;
+    let names: Vec<String> = faces.iter().map(|face| face.2.clone()).collect();
     let pairs: Vec<(String, String)> = written!()
         .filter(visible!(own))
-        .select((sequences::target_name, exposures::filter))
+        .filter(folded!(sequences::target_name).eq_any(names))
+        .select((folded!(sequences::target_name), exposures::filter))
         .distinct()
         .load(c)?;
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut filters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, filter) in pairs {
-        found.entry(plain(&name)).or_default().insert(filter);
+        filters.entry(name).or_default().insert(filter);
     }
-    let of = |name: &String| (name.clone(), found.get(&plain(name)).cloned().unwrap_or_default());
-    Ok(names.iter().map(of).collect())
+    let faces: BTreeMap<i64, Face> = faces.into_iter().map(|face| (face.0, face)).collect();
+    let one = |(frames, first, last, seq): Totals| {
+        let (first, last, seq) = (first?, last?, seq?);
+        let (_, name, plain, ra_deg, dec_deg) = faces.get(&seq)?;
+        Some(ObservedTarget {
+            name: name.clone(),
+            ra_deg: *ra_deg,
+            dec_deg: *dec_deg,
+            frames: number(frames),
+            first_at: utc(first),
+            last_at: utc(last),
+            filters: filters.get(plain).into_iter().flatten().cloned().collect(),
+            seq: number(seq),
+        })
+    };
+    Ok(totals.into_iter().filter_map(one).collect())
 }
 
 /// Frames with their reductions, solutions and files.

@@ -11,7 +11,11 @@ use alidade_analysis::{
     subtract::SubtractOptions,
 };
 use alidade_fits::{Header, Image};
-use std::path::{Path, PathBuf};
+use flate2::{Compression, write::GzEncoder};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 struct Folder(PathBuf);
 
@@ -167,6 +171,30 @@ fn claims(cards: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(bytes).unwrap();
+    packer.finish().unwrap()
+}
+
+#[test]
+fn a_file_that_gzip_has_packed_is_the_same_image() {
+    let folder = Folder::new("gzip");
+    let (_, image) = field();
+    let bytes = frame(&image, Some(wcs(120.0, 40.0)));
+    let plain = folder.file("plain.fits", &bytes);
+    let packed = folder.file("packed.fits.gz", &gzipped(&bytes));
+    let of = |path: &Path| {
+        let mut answer = command::stats(path).unwrap();
+        answer["file"].take();
+        answer
+    };
+    assert_eq!(of(&packed), of(&plain));
+    assert_eq!(command::verify(&packed).unwrap()["checksums"][0], "right");
+    let (header, read) = command::read(&packed).unwrap();
+    assert_eq!((header, read), command::read(&plain).unwrap());
+}
+
 #[test]
 fn every_broken_file_is_refused_with_its_cause_by_every_command() {
     let folder = Folder::new("broken");
@@ -195,6 +223,11 @@ fn every_broken_file_is_refused_with_its_cause_by_every_command() {
         ("more than memory", axes("-64", "4000000000", "4000000000")),
         ("not FITS", b"GIF89a and so on".repeat(300)),
         ("empty", Vec::new()),
+        ("half of what gzip made", {
+            let packed = gzipped(&good_bytes);
+            packed[..packed.len() / 2].to_vec()
+        }),
+        ("gzip of something else", gzipped(b"GIF89a")),
         ("NaN", frame(&constant(f32::NAN), None)),
     ];
     for (name, bytes) in broken {

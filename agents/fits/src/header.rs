@@ -118,6 +118,9 @@ impl Header {
     /// Reads a header; returns it and the offset of what follows. Strange cards are kept, not refused: half of all files
     /// in the wild have some.
     pub fn parse(bytes: &[u8]) -> Result<(Self, usize), FitsError> {
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            return Err(FitsError::Gzip);
+        }
         if !bytes.starts_with(b"SIMPLE  =") {
             return Err(FitsError::NotFits);
         }

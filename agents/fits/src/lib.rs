@@ -30,6 +30,8 @@ pub const CARD: usize = 80;
 pub enum FitsError {
     #[error("not FITS: it does not begin with SIMPLE = T")]
     NotFits,
+    #[error("it is compressed by gzip as a whole and has to be unpacked first")]
+    Gzip,
     #[error("the header has no END within {0} bytes")]
     NoEnd(usize),
     #[error("keyword {0} is missing")]

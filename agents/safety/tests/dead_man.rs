@@ -3,10 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "../../../simulations/tests/support/bare.rs"]
+mod bare;
+#[path = "../../../drivers/tests/support/live.rs"]
+mod live;
+
 use actix::prelude::*;
 use alidade_drivers::{interface::Plc, plc};
 use alidade_majordome::messages::{Ping, SafetyChanged};
-use alidade_model::{clock::Clock, journal::Recorder, reading::Reading, states::EnclosureState, time::UtcTime};
+use alidade_model::{journal::Recorder, reading::Reading, states::EnclosureState};
 use alidade_safety::{
     agent::{Before, Safety, SafetyPorts, SafetySettings, SafetyStatus},
     enclosure::Policy,
@@ -14,36 +19,9 @@ use alidade_safety::{
     overrides::OverridePolicy,
     verdict::{Rule, Sense},
 };
-use alidade_scheduling::Site;
-use alidade_simulations::{
-    devices::plc::PlcConfig,
-    observatory::{Observatory, ObservatoryConfig},
-    weather::Table,
-    world::{Pixels, Renderer, Shot},
-};
+use alidade_simulations::{devices::plc::PlcConfig, observatory::ObservatoryConfig};
 use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
-use tokio::{sync::watch, task::LocalSet, time::Instant};
-
-struct Running(Instant);
-
-impl Clock for Running {
-    fn now(&self) -> UtcTime {
-        let start: UtcTime = "2026-02-25T22:00:00Z".parse().unwrap();
-        start.plus_seconds(self.0.elapsed().as_secs_f64())
-    }
-}
-
-struct Dark;
-
-impl Renderer for Dark {
-    fn render(&mut self, _: &Shot) -> Pixels {
-        Pixels {
-            width: 0,
-            height: 0,
-            adu: Vec::new(),
-        }
-    }
-}
+use tokio::sync::watch;
 
 /// A critical agent that answers until it hangs, and takes note of nothing else.
 struct Agent(Rc<Cell<bool>>);
@@ -79,26 +57,15 @@ enum Silent {
 
 /// Opens, lets something go silent, and says what the roof is six minutes later, with the shutter's way to there.
 fn night(silent: Silent) -> (EnclosureState, bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async move {
-        let clock: Rc<dyn Clock> = Rc::new(Running(Instant::now()));
+    live::paused(|clock| async move {
         let config = ObservatoryConfig {
-            site: Site::new(43.93, 5.71, 650.0),
             plc: PlcConfig {
                 dead_man_s: 60.0,
                 ..PlcConfig::default()
             },
-            mount: Default::default(),
-            channels: BTreeMap::new(),
-            slit_half_width_deg: 8.0,
-            best_focus: (20_000.0, -40.0),
+            ..bare::config()
         };
-        let weather = Box::new(Table::calm(clock.now()));
-        let observatory = Observatory::new(config, clock.clone(), weather, Box::new(Dark), 1);
+        let observatory = bare::observatory(clock.clone(), config);
         let plc = plc::connect(
             "plc",
             observatory.connector("plc"),

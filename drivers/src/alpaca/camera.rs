@@ -17,7 +17,7 @@ use super::{
 use crate::{
     handle::{CameraHandle, CameraOrder, Sensor},
     interface::{CameraState, CameraStatus, ExposeOrder, Frame, Identity, OperationId},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -307,7 +307,7 @@ pub fn connect_camera(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaCamera> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let sensor = Sensor::default();
     let talk = Talk {
         session: Session::new("camera", number, connector.clone()),

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     handle::{DomeHandle, RoofOrder},
     interface::{EnclosureStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -83,11 +83,7 @@ impl Dialogue for Talk {
             rotating: self.turns && slewing && !shutter_moves,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if slewing || shutter_moves {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, slewing || shutter_moves))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &RoofOrder) -> Result<(), Trouble> {
@@ -120,7 +116,7 @@ pub fn connect_dome(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaDome> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new("dome", number, connector.clone()),
         poll,

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     handle::{MountHandle, MountOrder},
     interface::{Identity, MountStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     place::{Place, precessed},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -111,11 +111,7 @@ impl Dialogue for Talk {
         };
         self.status.send_replace(Reading::good(status, now));
         let moving = matches!(state, MountState::Slewing | MountState::Parking);
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
@@ -180,7 +176,7 @@ pub fn connect_mount(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaMount> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new("telescope", number, connector.clone()),
         place,

@@ -4,7 +4,7 @@ use super::{COMMAND_DEADLINE, POLL_DEADLINE, able, session::Session};
 use crate::{
     handle::{FocuserHandle, FocuserOrder, WheelHandle, WheelOrder},
     interface::{FilterWheelStatus, FocuserStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -56,7 +56,7 @@ impl Dialogue for WheelTalk {
             .cloned();
         self.status
             .send_replace(Reading::good(FilterWheelStatus { filter, moving }, clock.now()));
-        Ok(if moving { Duration::from_millis(250) } else { self.poll })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
@@ -88,7 +88,7 @@ pub fn connect_filter_wheel(
     poll: Duration,
     filters: Vec<String>,
 ) -> Rc<AlpacaFilterWheel> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = WheelTalk {
         session: Session::new("filterwheel", number, connector.clone()),
         poll,
@@ -144,7 +144,7 @@ impl Dialogue for FocuserTalk {
                 })?,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if moving { Duration::from_millis(250) } else { self.poll })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &FocuserOrder) -> Result<(), Trouble> {
@@ -179,7 +179,7 @@ pub fn connect_focuser(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaFocuser> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = FocuserTalk {
         session: Session::new("focuser", number, connector.clone()),
         poll,

@@ -4,7 +4,7 @@ use super::{COMMAND_DEADLINE, POLL_DEADLINE, session::Session};
 use crate::{
     handle::{RotatorHandle, RotatorOrder},
     interface::{Identity, RotatorStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -49,11 +49,7 @@ impl Dialogue for Talk {
             moving,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &RotatorOrder) -> Result<(), Trouble> {
@@ -71,13 +67,8 @@ impl Dialogue for Talk {
     }
 }
 
-/// An angle as this program has them; some drivers count a whole turn on.
 fn angle(member: &str, degrees: f64) -> Result<f64, Trouble> {
-    if (-360.0..=720.0).contains(&degrees) {
-        Ok(degrees.rem_euclid(360.0))
-    } else {
-        Err(Trouble::Garbage(format!("{member} {degrees}")))
-    }
+    RotatorStatus::angle(degrees).ok_or_else(|| Trouble::Garbage(format!("{member} {degrees}")))
 }
 
 /// A connected rotator.
@@ -91,7 +82,7 @@ pub fn connect_rotator(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaRotator> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new("rotator", number, connector.clone()),
         poll,

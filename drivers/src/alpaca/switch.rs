@@ -7,7 +7,7 @@ use super::{
 use crate::{
     handle::{SwitchHandle, SwitchOrder},
     interface::{Identity, SwitchLine, SwitchLines},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -131,7 +131,7 @@ pub fn connect_switch(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<AlpacaSwitch> {
-    let (lines_out, lines) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (lines_out, lines) = unread(&*clock);
     let talk = Talk {
         session: Session::new("switch", number, connector.clone()),
         poll,

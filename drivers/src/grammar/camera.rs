@@ -2,7 +2,7 @@ use super::{Talker, number, whole, words};
 use crate::{
     handle::{CameraHandle, CameraOrder, Sensor},
     interface::{CameraState, CameraStatus, Frame, Identity, OperationId},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -136,7 +136,7 @@ pub type GrammarCamera = CameraHandle<Talk>;
 
 /// Connects; `poll` is the pause between two readings while a frame is being made.
 pub fn connect_camera(id: &str, connector: SharedConnector, clock: Rc<dyn Clock>, poll: Duration) -> Rc<GrammarCamera> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let sensor = Sensor::default();
     let talk = Talk {
         talker: Talker::default(),

@@ -2,7 +2,7 @@ use super::{Talker, whole, words};
 use crate::{
     handle::{WheelHandle, WheelOrder},
     interface::{FilterWheelStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -79,7 +79,7 @@ pub fn connect_filter_wheel(
     poll: Duration,
     filters: Vec<String>,
 ) -> Rc<GrammarFilterWheel> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         talker: Talker::default(),
         poll,

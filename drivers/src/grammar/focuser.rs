@@ -2,7 +2,7 @@ use super::{Talker, number, whole, words};
 use crate::{
     handle::{FocuserHandle, FocuserOrder},
     interface::{FocuserStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -72,7 +72,7 @@ pub fn connect_focuser(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<GrammarFocuser> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let link = Link::open(
         id,
         connector,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     handle::{DomeHandle, RoofOrder},
     interface::{EnclosureStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -83,11 +83,7 @@ impl Dialogue for Talk {
             clock.now(),
         ));
         let moving = rotating || matches!(state, EnclosureState::Opening | EnclosureState::Closing);
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &RoofOrder) -> Result<(), Trouble> {
@@ -136,7 +132,7 @@ pub fn connect_dome(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<IndiDome> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new(device),
         poll,

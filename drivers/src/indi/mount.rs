@@ -8,7 +8,7 @@ use super::{
 use crate::{
     handle::{MountHandle, MountOrder},
     interface::{Identity, MountStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     place::Place,
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -121,11 +121,7 @@ impl Dialogue for Talk {
             now,
         ));
         let moving = matches!(state, MountState::Slewing | MountState::Parking | MountState::Unparking);
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &MountOrder) -> Result<(), Trouble> {
@@ -198,7 +194,7 @@ pub fn connect_mount(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<IndiMount> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new(device),
         place,

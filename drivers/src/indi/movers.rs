@@ -8,7 +8,7 @@ use super::{
 use crate::{
     handle::{FocuserHandle, FocuserOrder, WheelHandle, WheelOrder},
     interface::{FilterWheelStatus, FocuserStatus, Identity},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -59,7 +59,7 @@ impl Dialogue for WheelTalk {
             .cloned();
         self.status
             .send_replace(Reading::good(FilterWheelStatus { filter, moving }, clock.now()));
-        Ok(if moving { Duration::from_millis(250) } else { self.poll })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &WheelOrder) -> Result<(), Trouble> {
@@ -96,7 +96,7 @@ pub fn connect_filter_wheel(
     poll: Duration,
     filters: Vec<String>,
 ) -> Rc<IndiFilterWheel> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = WheelTalk {
         session: Session::new(device),
         poll,
@@ -141,7 +141,7 @@ impl Dialogue for FocuserTalk {
             temperature_c: self.session.value(TEMPERATURE, "TEMPERATURE")?,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if moving { Duration::from_millis(250) } else { self.poll })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &FocuserOrder) -> Result<(), Trouble> {
@@ -175,7 +175,7 @@ pub fn connect_focuser(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<IndiFocuser> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = FocuserTalk {
         session: Session::new(device),
         poll,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     handle::{RotatorHandle, RotatorOrder},
     interface::{Identity, RotatorStatus},
-    link::{Dialogue, Link},
+    link::{Dialogue, Link, pace, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
 };
@@ -45,21 +45,16 @@ impl Dialogue for Talk {
     async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
         self.session.refresh(wire, &[ANGLE]).await?;
         let (state, degrees) = (self.session.need(ANGLE)?.state, self.session.value(ANGLE, "ANGLE")?);
-        if !(-360.0..=720.0).contains(&degrees) {
-            return Err(Trouble::Garbage(format!("rotator angle {degrees}")));
-        }
+        let position_deg =
+            RotatorStatus::angle(degrees).ok_or_else(|| Trouble::Garbage(format!("rotator angle {degrees}")))?;
         let moving = state == State::Busy;
         let status = RotatorStatus {
-            position_deg: degrees.rem_euclid(360.0),
+            position_deg,
             mechanical_deg: None,
             moving,
         };
         self.status.send_replace(Reading::good(status, clock.now()));
-        Ok(if moving {
-            self.poll.min(Duration::from_millis(250))
-        } else {
-            self.poll
-        })
+        Ok(pace(self.poll, moving))
     }
 
     async fn obey(&mut self, wire: &mut Wire, command: &RotatorOrder) -> Result<(), Trouble> {
@@ -94,7 +89,7 @@ pub fn connect_rotator(
     clock: Rc<dyn Clock>,
     poll: Duration,
 ) -> Rc<IndiRotator> {
-    let (status_out, status) = watch::channel(Reading::none(NoData::NeverRead, clock.now()));
+    let (status_out, status) = unread(&*clock);
     let talk = Talk {
         session: Session::new(device),
         poll,

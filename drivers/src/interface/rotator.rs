@@ -12,6 +12,13 @@ pub struct RotatorStatus {
     pub moving: bool,
 }
 
+impl RotatorStatus {
+    /// An angle as these fields have them: some devices count a turn on, or below zero. None for what is no angle of theirs.
+    pub fn angle(told_deg: f64) -> Option<f64> {
+        (-360.0..=720.0).contains(&told_deg).then(|| told_deg.rem_euclid(360.0))
+    }
+}
+
 /// Turns the camera about the optical axis (ASCOM `IRotator`).
 pub trait Rotator: Device {
     fn status(&self) -> Status<RotatorStatus>;

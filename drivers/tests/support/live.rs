@@ -23,13 +23,23 @@ impl Clock for Running {
     }
 }
 
-/// Runs a test with its clock on this thread.
-pub fn live<F: Future<Output = ()>>(test: impl FnOnce(Rc<dyn Clock>) -> F) {
+fn run<F: Future>(time_stands: bool, test: impl FnOnce(Rc<dyn Clock>) -> F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .start_paused(time_stands)
         .build()
         .unwrap();
-    runtime.block_on(LocalSet::new().run_until(async { test(Running::clock()).await }));
+    runtime.block_on(LocalSet::new().run_until(async { test(Running::clock()).await }))
+}
+
+/// Runs a test with its clock on this thread.
+pub fn live<F: Future<Output = ()>>(test: impl FnOnce(Rc<dyn Clock>) -> F) {
+    run(false, test);
+}
+
+/// The same on a clock that goes on only while everybody waits.
+pub fn paused<F: Future>(test: impl FnOnce(Rc<dyn Clock>) -> F) -> F::Output {
+    run(true, test)
 }
 
 /// Waits until the measured state is as wanted.

@@ -85,22 +85,20 @@ pub fn here(wanted: &TargetsArgs, config: &Path, as_json: bool) -> Result<String
         filter: wanted.filter.as_deref(),
         ..FrameFilter::default()
     };
-    let target = observed::target(&mut store, None, name).map_err(failed)?;
-    let mut target = target.ok_or_else(|| unknown(name))?;
     if wanted.light_curve {
-        let frames = store
-            .target_frames(name, &filter, limit.saturating_add(1))
-            .map_err(failed)?;
-        let own = |key: &str| target[key].as_f64().unwrap_or_default();
+        let found = observed::to_measure(&mut store, name, &filter, limit).map_err(failed)?;
+        let subject = found.ok_or_else(|| unknown(name))?;
         let asked = Measurement {
             data_dir: &settings.storage.data_dir,
             settings: Some(&settings),
-            place: place.unwrap_or_else(|| (own("ra_deg"), own("dec_deg"))),
+            place: place.unwrap_or(subject.place),
         };
-        let curve = LightCurves::default().curve(&asked, &frames, limit as usize);
+        let curve = LightCurves::default().curve(&asked, &subject.frames, limit as usize);
         let curve = curve.map_err(|cause| CliError::failed(format!("there is nothing to measure: {cause}")))?;
         return Ok(shown(&json!(curve), as_json, measured));
     }
+    let target = observed::target(&mut store, None, name).map_err(failed)?;
+    let mut target = target.ok_or_else(|| unknown(name))?;
     let frames = observed::frames(&mut store, name, &filter, limit).map_err(failed)?;
     target["newest_frames"] = frames.map_or(Value::Null, |mut page| page["frames"].take());
     Ok(shown(&target, as_json, told))

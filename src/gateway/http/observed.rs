@@ -8,7 +8,7 @@ use super::{
     reply::{document, limited, query},
 };
 use crate::{
-    observed::{self, FRAMES, MOST_FRAMES, Measurement},
+    observed::{self, FRAMES, MOST_FRAMES, Measurement, ToMeasure},
     store::targets::FrameFilter,
 };
 use actix_web::{
@@ -129,17 +129,10 @@ pub async fn light_curve(
             filter: filter.as_deref(),
             before: None,
         };
-        let Some(target) = store.target_sequences(wanted.own, &asked, 1)?.pop() else {
-            return Ok(None);
-        };
-        let place = store.observed_target(wanted.own, &asked)?;
-        let place = place.map_or((target.ra_deg, target.dec_deg), |one| (one.ra_deg, one.dec_deg));
-        // One more than is looked at, to know whether there are more.
-        let frames = store.target_frames(&asked, &wanted, limit.saturating_add(1))?;
-        Ok(Some((place, frames)))
+        observed::to_measure(store, &asked, &wanted, limit)
     });
-    let (own_place, frames) = found.await?.ok_or_else(|| unknown(&name))?;
-    let place = (ra_deg.unwrap_or(own_place.0), dec_deg.unwrap_or(own_place.1));
+    let ToMeasure { place, frames } = found.await?.ok_or_else(|| unknown(&name))?;
+    let place = (ra_deg.unwrap_or(place.0), dec_deg.unwrap_or(place.1));
     let turn = actix_web::rt::time::timeout(PATIENCE, shared.measuring.acquire()).await;
     let Ok(Ok(turn)) = turn else {
         let busy = "other light curves are being measured";

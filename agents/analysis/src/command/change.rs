@@ -1,6 +1,6 @@
 //! Commands that make an image of images: cosmic rays removed, a reference subtracted, compressed.
 
-use super::{CommandError, bad, read, write};
+use super::{CommandError, bad, content, read, write};
 use crate::{
     astrometry::Wcs,
     cosmics::{self, CosmicOptions},
@@ -121,7 +121,7 @@ pub fn compress(path: &Path, out: &Path) -> Result<Value, CommandError> {
 
 /// Whether the checksums of a file hold.
 pub fn verify(path: &Path) -> Result<Value, CommandError> {
-    let bytes = std::fs::read(path).map_err(|e| bad(path, e))?;
+    let bytes = content(path)?;
     let units = alidade_fits::verify(&bytes).map_err(|e| bad(path, e))?;
     let name = |c: &Checksum| match c {
         Checksum::Absent => "absent",

@@ -28,8 +28,12 @@ use crate::{
     plot, preview,
 };
 use alidade_fits::{Header, Image};
+use flate2::read::MultiGzDecoder;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 /// Why a command did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,14 +50,33 @@ fn bad(path: &Path, cause: impl std::fmt::Display) -> CommandError {
     CommandError::BadInput(format!("{}: {cause}", path.display()))
 }
 
-/// Reads an image file.
+/// Bytes that a file compressed by gzip may hold; more is taken for a trap.
+const MOST_UNPACKED: u64 = 2 << 30;
+
+/// Reads an image file, plain, compressed by Rice, or as a whole by gzip.
 pub fn read(path: &Path) -> Result<(Header, Image), CommandError> {
+    alidade_fits::read(&content(path)?).map_err(|e| bad(path, e))
+}
+
+/// What is in a file, unpacked if it is compressed by gzip, whatever its name.
+fn content(path: &Path) -> Result<Vec<u8>, CommandError> {
     let size = std::fs::metadata(path).map_err(|e| bad(path, e))?;
     if !size.is_file() {
         return Err(bad(path, "not a file"));
     }
     let bytes = std::fs::read(path).map_err(|e| bad(path, e))?;
-    alidade_fits::read(&bytes).map_err(|e| bad(path, e))
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(bytes.as_slice())
+        .take(MOST_UNPACKED + 1)
+        .read_to_end(&mut plain)
+        .map_err(|e| bad(path, format!("it is compressed by gzip and cannot be unpacked: {e}")))?;
+    if plain.len() as u64 > MOST_UNPACKED {
+        return Err(bad(path, format!("it holds more than {MOST_UNPACKED} bytes unpacked")));
+    }
+    Ok(plain)
 }
 
 /// Where a file is written before it is whole.

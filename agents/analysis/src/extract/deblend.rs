@@ -5,7 +5,10 @@
 //! given to one of them by chance, in proportion to the light expected there; the chance is seeded by the place, so that
 //! the same frame always gives the same catalogue.
 
-use super::shape::{Pixel, Shape};
+use super::{
+    scan,
+    shape::{Pixel, Shape},
+};
 use std::collections::BTreeSet;
 
 /// Pixels that make a branch, unless fewer make a detection.
@@ -197,8 +200,9 @@ fn gather(group: &[Pixel], branches: &[(Vec<usize>, f64)], threshold: f64) -> Ve
     let mut profiles = Vec::new();
     for (indices, level) in branches {
         let mut indices = indices.clone();
-        indices.sort_unstable();
-        let pixels: Vec<Pixel> = indices.iter().map(|at| group[*at]).collect();
+        indices.sort_unstable_by_key(|at| (group[*at].y, group[*at].x));
+        let mut pixels: Vec<Pixel> = indices.iter().map(|at| group[*at]).collect();
+        scan::arrange(&mut pixels);
         let shape = Shape::of(&pixels, *level, None);
         let exponent = shape.count as f64 / (std::f64::consts::TAU * shape.truncation * shape.major * shape.minor);
         let most = 4.0 * shape.smooth_peak;

@@ -1,14 +1,15 @@
 //! Sources: connected pixels above the noise of the matched-filtered image.
 //!
 //! The image is convolved with a 3 x 3 pyramid; pixels above the threshold are joined with their eight neighbours; groups
-//! large enough are split where they hold several sources (`deblend`), measured (`shape`), and freed of what is only
-//! the wing of a neighbour (`clean`). Fluxes are those of apertures (`photometry`). Steps and definitions are those of
+//! large enough, their pixels in the order of a scan (`scan`), are split where they hold several sources (`deblend`),
+//! measured (`shape`), and freed of what is only the wing of a neighbour (`clean`). Fluxes are those of apertures (`photometry`). Steps and definitions are those of
 //! SExtractor (Bertin & Arnouts 1996, A&AS 117, 393), so that catalogues compare.
 
 mod clean;
 mod deblend;
 mod detect;
 mod photometry;
+mod scan;
 mod shape;
 
 use crate::{bad_pixels::BadPixels, parallel};
@@ -120,7 +121,8 @@ pub fn extract_masked(image: &Image, rms: f32, options: &Options, bad: Option<&B
         work,
         image.pixels.len(),
         || (),
-        |(), (group, found)| {
+        |(), (mut group, found)| {
+            scan::arrange(&mut group);
             let split = deblend::split(
                 group,
                 threshold,

@@ -228,7 +228,10 @@ impl AttemptSpec {
         } else {
             self.config.clone()
         };
-        keep(&self.config_file(), format!("{config:#}\n").as_bytes())?;
+        let config_file = self.config_file();
+        fs::write(&config_file, format!("{config:#}\n"))
+            .map_err(ExecutorError::io(format!("cannot write {}", config_file.display())))?;
+        // Kept last: a folder with a specification is a whole one.
         keep(
             &folder.join("control/spec.json"),
             &serde_json::to_vec(self).map_err(|e| ExecutorError::BadSpec(e.to_string()))?,

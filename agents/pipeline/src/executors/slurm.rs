@@ -214,10 +214,7 @@ impl Executor for SlurmExecutor {
         if let Some(ticket) = self.find(&spec.folder)? {
             return Ok(ticket);
         }
-        keep(
-            &spec.folder.join("control/started"),
-            now.unix_micros().to_string().as_bytes(),
-        )?;
+        supervisor::note_start(&spec.folder.join("control"), now)?;
         let job = self.submit(spec)?;
         keep(&spec.folder.join(JOB), format!("{job}\n").as_bytes())?;
         Ok(Ticket {
@@ -276,7 +273,7 @@ impl Executor for SlurmExecutor {
         };
         if let Some(outcome) = over {
             let mut ending = Ending::of(asked.map_or(outcome, |(cause, _)| cause));
-            ending.cpu_s = it.times()?;
+            ending.cpu_s = it.exit()?.and_then(|(_, cpu_s)| cpu_s);
             it.keep_ending(&ending)?;
             return Ok(AttemptState::Ended(ending));
         }

@@ -4,8 +4,9 @@
 //! process number before it starts the command and the exit status after, so whoever comes later finds both. Only one
 //! supervisor can ever win an attempt's folder: the number is written with `noclobber`.
 //!
-//! Files in `control/`: `pid` (number, start time, boot), `started` (microseconds of Unix time), `cgroups` (groups that
-//! the command joins), `pauses`, `end` (who asked for the end, when), `exit`, `times`, `ending.json` (the ending once told).
+//! Files in `control/`: `pid` (number, boot), `started` (microseconds of Unix time; the supervisor's start time in clock
+//! ticks since boot, which we add: a shell needs hundreds of system calls to read it), `cgroups` (groups that the command joins), `pauses`, `end` (who asked for the end, when), `exit` (the shell's `times`, the exit status), `ending.json` (the
+//! ending once told).
 
 use super::{AttemptSpec, Ending, ExecutorError, Handle, Limits, Outcome, Ticket, attempt::keep, cgroup::Groups};
 use alidade_model::time::UtcTime;
@@ -30,9 +31,8 @@ use std::{
 /// command. The redirection of `/proc/self` is opened by the shell itself; writing 0 to a group moves the writer.
 const SCRIPT: &str = r#"
 control=$1; boot=$2; cpu=$3; memory=$4; shift 4
-read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ started _ < /proc/self/stat
 set -C
-printf '%s %s %s\n' $$ "$started" "$boot" > "$control/pid" || exit 125
+printf '%s %s\n' $$ "$boot" > "$control/pid" || exit 125
 set +C
 trap : TERM INT HUP
 (
@@ -45,8 +45,7 @@ trap : TERM INT HUP
   exec "$@"
 ) < /dev/null
 code=$?
-times > "$control/times"
-echo "$code" > "$control/exit"
+{ times; echo "$code"; } > "$control/exit"
 "#;
 
 /// Where the control groups of an attempt are written down, within its folder.
@@ -109,7 +108,7 @@ pub(super) fn start(
         return Ok(ticket);
     }
     let control = spec.folder.join("control");
-    keep(&control.join("started"), now.unix_micros().to_string().as_bytes())?;
+    note_start(&control, now)?;
     if let Some(groups) = &launch.groups {
         let text = serde_json::to_vec(groups).map_err(|e| ExecutorError::BadSpec(e.to_string()))?;
         keep(&spec.folder.join(GROUPS), &text)?;
@@ -142,17 +141,26 @@ pub(super) fn start(
     if let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(number);
     }
-    let started = stat_of(pid).map(|stat| stat.started);
+    let started = stat_of(pid).map_or(0, |stat| stat.started);
+    let file = control.join("started");
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .and_then(|mut file| writeln!(file, "{started}"))
+        .map_err(ExecutorError::io(format!("cannot write {}", file.display())))?;
     Ok(Ticket {
         executor: executor.into(),
         attempt: spec.id.clone(),
         folder: spec.folder.clone(),
-        handle: Handle::Process {
-            pid,
-            started: started.unwrap_or(0),
-            boot,
-        },
+        handle: Handle::Process { pid, started, boot },
     })
+}
+
+/// When it was started. Written plainly: half of it would only be seen by somebody for whom the attempt is lost.
+pub(super) fn note_start(control: &Path, now: UtcTime) -> Result<(), ExecutorError> {
+    let file = control.join("started");
+    fs::write(&file, format!("{}\n", now.unix_micros()))
+        .map_err(ExecutorError::io(format!("cannot write {}", file.display())))
 }
 
 /// Supervisors that this process has started and that have not been seen to end. Nobody else takes their exit status, and
@@ -216,9 +224,18 @@ pub(super) fn find(executor: &'static str, folder: &Path) -> Result<Option<Ticke
         return Ok(None);
     };
     let text = read(&folder.join("control/pid"))?;
-    let Some((pid, started, boot)) = text.as_deref().and_then(pid_line) else {
+    let Some((pid, boot)) = text.as_deref().and_then(pid_line) else {
         return Ok(None);
     };
+    let noted = read(&folder.join("control/started"))?;
+    let noted = noted.as_deref().and_then(|text| text.lines().nth(1)?.parse().ok());
+    // Who started it may have died before it noted this. Another process may have the number by now; none has the marker.
+    let seen = || {
+        stat_of(pid)
+            .filter(|_| is_marked(pid, &spec.id))
+            .map(|stat| stat.started)
+    };
+    let started = noted.or_else(seen).unwrap_or(0);
     Ok(Some(Ticket {
         executor: executor.into(),
         attempt: spec.id,
@@ -228,14 +245,16 @@ pub(super) fn find(executor: &'static str, folder: &Path) -> Result<Option<Ticke
 }
 
 /// A line without its end is still being written.
-fn pid_line(text: &str) -> Option<(u32, u64, String)> {
-    let mut words = text.strip_suffix('\n')?.split(' ');
-    let parsed = (
-        words.next()?.parse().ok()?,
-        words.next()?.parse().ok()?,
-        words.next()?.to_owned(),
-    );
-    Some(parsed)
+fn pid_line(text: &str) -> Option<(u32, String)> {
+    let (pid, boot) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some((pid.parse().ok()?, boot.to_owned()))
+}
+
+/// Whether a process has inherited the marker of an attempt.
+fn is_marked(pid: u32, attempt: &str) -> bool {
+    let marker = format!("{MARKER}={attempt}");
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|text| text.split(|&b| b == 0).any(|variable| variable == marker.as_bytes()))
 }
 
 fn read(file: &Path) -> Result<Option<String>, ExecutorError> {
@@ -268,6 +287,15 @@ pub(super) fn stat_of(pid: u32) -> Option<Stat> {
         started: number(19)?,
         ticks: number(11)? + number(12)?,
     })
+}
+
+/// So many numbers are tried one by one.
+const FEW: u32 = 64;
+
+/// The numbers of all processes there are.
+fn all_processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The numbers that processes may have which began after this one, where they are few: the kernel counts up, and begins
@@ -323,7 +351,7 @@ impl<'a> Supervised<'a> {
         self.ticket.folder.join("control").join(file)
     }
 
-    /// True while the supervisor runs. A start time of 0 was too short-lived to be read.
+    /// True while the supervisor runs. A start time of 0 is that of one that was gone before it could be read.
     pub fn is_alive(&self) -> bool {
         let here = boot().is_ok_and(|boot| boot == self.boot);
         here && stat_of(self.pid).is_some_and(|stat| !stat.zombie && stat.started == self.started)
@@ -336,30 +364,22 @@ impl<'a> Supervised<'a> {
             return groups.processes();
         }
         let alive = self.is_alive();
-        let marker = format!("{MARKER}={}", self.ticket.attempt);
-        let younger = younger_than(self.pid, self.started);
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
-            if pid == self.pid || younger.as_ref().is_some_and(|numbers| !numbers.contains(&pid)) {
-                continue;
-            }
-            let Some(stat) = stat_of(pid) else { continue };
-            if stat.zombie || stat.started < self.started {
-                continue;
-            }
-            let marked = || {
-                fs::read(entry.path().join("environ"))
-                    .is_ok_and(|text| text.split(|&b| b == 0).any(|variable| variable == marker.as_bytes()))
-            };
-            if (alive && stat.group == self.pid) || marked() {
-                found.push(pid);
-            }
+        let ours = |&pid: &u32| {
+            pid != self.pid
+                && stat_of(pid).is_some_and(|stat| {
+                    let younger = !stat.zombie && stat.started >= self.started;
+                    younger && ((alive && stat.group == self.pid) || is_marked(pid, &self.ticket.attempt))
+                })
+        };
+        match younger_than(self.pid, self.started) {
+            // To read the whole list costs more than to try some numbers.
+            Some(numbers) if numbers.end() - numbers.start() < FEW => numbers.filter(ours).collect(),
+            Some(numbers) => all_processes()
+                .filter(|pid| numbers.contains(pid))
+                .filter(ours)
+                .collect(),
+            None => all_processes().filter(ours).collect(),
         }
-        found
     }
 
     pub fn kill(&self, kill: Kill) {
@@ -380,7 +400,8 @@ impl<'a> Supervised<'a> {
     /// Elapsed seconds since the start, pauses not counted.
     pub fn elapsed_s(&self, now: UtcTime) -> Result<f64, ExecutorError> {
         let instant = |text: &str| text.trim().parse().ok().and_then(UtcTime::from_unix_micros);
-        let Some(started) = read(&self.control("started"))?.as_deref().and_then(instant) else {
+        let noted = read(&self.control("started"))?;
+        let Some(started) = noted.as_deref().and_then(|text| instant(text.lines().next()?)) else {
             return Ok(0.0);
         };
         let mut elapsed = now.seconds_since(started);
@@ -453,10 +474,12 @@ impl<'a> Supervised<'a> {
 
     /// The exit status that the supervisor wrote.
     pub fn exit_code(&self) -> Result<Option<i32>, ExecutorError> {
-        let text = read(&self.control("exit"))?;
-        Ok(text
-            .as_deref()
-            .and_then(|text| text.strip_suffix('\n')?.trim().parse().ok()))
+        Ok(self.exit()?.map(|(code, _)| code))
+    }
+
+    /// The exit status, and the processor time by the shell's own count, seconds.
+    pub fn exit(&self) -> Result<Option<(i32, Option<f64>)>, ExecutorError> {
+        Ok(read(&self.control("exit"))?.as_deref().and_then(exit_of))
     }
 
     /// The limit of time that has been passed.
@@ -492,7 +515,7 @@ impl<'a> Supervised<'a> {
         }
         // Life is looked at before the exit status: the other way round, what ends in between would seem lost.
         let alive = self.is_alive();
-        let exit = self.exit_code()?;
+        let (exit, cpu_s) = self.exit()?.unzip();
         if alive && exit.is_none() {
             return Ok(None);
         }
@@ -512,13 +535,8 @@ impl<'a> Supervised<'a> {
             },
         };
         let mut ending = Ending::of(outcome);
-        ending.cpu_s = self.times()?;
+        ending.cpu_s = cpu_s.flatten();
         Ok(Some(ending))
-    }
-
-    /// Processor time by the shell's own count.
-    pub fn times(&self) -> Result<Option<f64>, ExecutorError> {
-        Ok(read(&self.control("times"))?.as_deref().and_then(times_of_children))
     }
 
     /// The ending as it was told before.
@@ -567,6 +585,12 @@ pub(super) fn classify(code: i32, limits: &Limits, out_of_memory: bool) -> Outco
     }
 }
 
+/// Two lines of `times` and one of the exit status; without the last line's end it is still being written.
+fn exit_of(text: &str) -> Option<(i32, Option<f64>)> {
+    let code = text.strip_suffix('\n')?.lines().nth(2)?;
+    Some((code.trim().parse().ok()?, times_of_children(text)))
+}
+
 /// The second line of the shell's `times`: user and system time of its children, as `0m0.010s`.
 fn times_of_children(text: &str) -> Option<f64> {
     let mut words = text.lines().nth(1)?.split_whitespace();
@@ -595,9 +619,18 @@ mod tests {
 
     #[test]
     fn a_number_without_the_end_of_its_line_is_still_being_written() {
-        assert_eq!(pid_line("12 345 abc\n"), Some((12, 345, "abc".into())));
-        assert_eq!(pid_line("12 345 ab"), None);
+        assert_eq!(pid_line("12 abc\n"), Some((12, "abc".into())));
+        assert_eq!(pid_line("12 ab"), None);
         assert_eq!(pid_line("12\n"), None);
+    }
+
+    #[test]
+    fn an_exit_status_counts_when_its_line_is_whole() {
+        let times = "0m0.00s 0m0.00s\n0m0.50s 0m0.25s\n";
+        assert_eq!(exit_of(&format!("{times}143\n")), Some((143, Some(0.75))));
+        for unfinished in ["", "0m0.00s", times, &format!("{times}14")] {
+            assert_eq!(exit_of(unfinished), None, "{unfinished:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! A simulated observatory of which only the mount is asked.
+//! A simulated observatory without cameras, under calm weather.
+
+#![allow(dead_code, reason = "every test file uses its own part of this")]
 
 use alidade_model::clock::Clock;
 use alidade_scheduling::Site;
@@ -9,7 +11,7 @@ use alidade_simulations::{
 };
 use std::{collections::BTreeMap, rc::Rc};
 
-struct Dark;
+pub struct Dark;
 
 impl Renderer for Dark {
     fn render(&mut self, _: &Shot) -> Pixels {
@@ -25,28 +27,27 @@ pub fn site() -> Site {
     Site::new(43.93, 5.71, 650.0)
 }
 
-/// No camera, calm weather, and a mount that slews so fast, degrees a second.
-pub fn observatory(clock: Rc<dyn Clock>, slew_deg_s: f64) -> Rc<Observatory> {
-    with(
-        clock,
-        MountConfig {
-            slew_deg_s,
-            settle_s: 0.5,
-            ..MountConfig::default()
-        },
-    )
-}
-
-/// The same with this mount.
-pub fn with(clock: Rc<dyn Clock>, mount: MountConfig) -> Rc<Observatory> {
-    let config = ObservatoryConfig {
+pub fn config() -> ObservatoryConfig {
+    ObservatoryConfig {
         site: site(),
         plc: Default::default(),
-        mount,
+        mount: Default::default(),
         channels: BTreeMap::new(),
         slit_half_width_deg: 8.0,
         best_focus: (20_000.0, -40.0),
-    };
+    }
+}
+
+/// A mount that slews so fast, degrees a second.
+pub fn quick(slew_deg_s: f64) -> MountConfig {
+    MountConfig {
+        slew_deg_s,
+        settle_s: 0.5,
+        ..MountConfig::default()
+    }
+}
+
+pub fn observatory(clock: Rc<dyn Clock>, config: ObservatoryConfig) -> Rc<Observatory> {
     let weather = alidade_simulations::weather::Table::calm(clock.now());
     Observatory::new(config, clock, Box::new(weather), Box::new(Dark), 1)
 }
