@@ -350,6 +350,10 @@ fn questions_have_the_same_answers_everywhere() {
             of_sequences,
             store.requests(Some("ada"), 3).unwrap(),
             store.packets_since(first, "act").unwrap(),
+            (
+                store.events_of_packets(0).unwrap(),
+                store.followed_events(first).unwrap(),
+            ),
         )
     };
     let seen = std::cell::RefCell::new(Vec::new());
@@ -357,7 +361,8 @@ fn questions_have_the_same_answers_everywhere() {
     let seen = seen.into_inner();
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
-    let (answer, of_sequences, ..) = &seen[0];
+    let (answer, of_sequences, _, _, (events, followed)) = &seen[0];
+    assert!(!events.is_empty() && !followed.is_empty(), "{events:?} {followed:?}");
     assert_eq!(answer.1.len(), end.book.requests().count());
     assert!(
         answer

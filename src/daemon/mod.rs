@@ -403,7 +403,7 @@ fn cool(settings: &Settings, devices: &Devices) {
 
 /// Where an event is believed to be now: its position may have been refined since the telescope was sent there.
 fn error_circle(alerts: &AlertsStatus, event: &str) -> Option<ErrorCircle> {
-    let event = alerts.events.get(event)?;
+    let event = alerts.event(event)?;
     Some(ErrorCircle {
         ra_deg: event.ra_deg?,
         dec_deg: event.dec_deg?,

@@ -476,6 +476,7 @@ impl Store {
         self.read(|c| {
             let rows: Vec<(String, String)> = links::table
                 .filter(links::seq.ge(from))
+                .order((links::seq, links::event_id))
                 .select((links::packet, links::event_id))
                 .load(c)?;
             let mut events: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -171,6 +171,9 @@ impl Alerts {
                 .flatten()
                 .collect();
             self.packets.entry(event).or_default().extend(theirs);
+            let now = |id: &EventId| (event_name(*id), event_name(self.events.resolve(*id)));
+            let became: Vec<(String, String)> = absorbed.iter().map(now).collect();
+            self.tell(|status| status.became.extend(became));
         }
         if outcome.verdict == Verdict::Act {
             self.packets.entry(event).or_default().push(packet.to_owned());
@@ -253,6 +256,7 @@ impl Alerts {
         self.tell(|status| {
             let young = |event: &EventSummary| now.chrono() - event.received_at.chrono() <= keep;
             status.events.retain(|name, event| names.contains(name) || young(event));
+            status.became.retain(|_, now| names.contains(now));
         });
     }
 

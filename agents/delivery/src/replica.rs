@@ -22,13 +22,14 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt, fs,
     fs::File,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
-    time::SystemTime,
+    time::{Duration, Instant},
 };
 
 pub const KIND: &str = "replica";
@@ -268,10 +269,26 @@ fn make(folder: &Path) -> Result<(), Unsound> {
     fs::create_dir_all(folder).map_err(|e| Unsound::io(folder, e))
 }
 
-/// Size and time: a file that still has them is the one that was read.
-fn look(path: &Path) -> Option<(u64, SystemTime)> {
-    let meta = fs::symlink_metadata(path).ok()?;
-    meta.is_file().then_some((meta.len(), meta.modified().ok()?))
+/// What a file is known by: number, size, times of the last change of its content and of itself. The last one nobody can
+/// set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Look {
+    fn at(path: &Path) -> Option<Self> {
+        let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+        Some(Self {
+            inode: meta.ino(),
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
 }
 
 /// Transfers a group into staging; files are read again while the next ones come.
@@ -295,8 +312,8 @@ fn arrive(transfer: &dyn Transfer, from: &str, digest: &str, folders: &Folders) 
     let done = |file: &FileSum| {
         seen.get(&file.path).is_some_and(|heard| {
             heard.sha256 == file.sha256
-                && heard.before.0 == file.size
-                && look(&place.join(&file.path)) == Some(heard.before)
+                && heard.before.size == file.size
+                && Look::at(&place.join(&file.path)) == Some(heard.before)
         })
     };
     match manifest::verify(&staging, digest, &done, &mut |_| ()) {
@@ -314,30 +331,71 @@ fn arrive(transfer: &dyn Transfer, from: &str, digest: &str, folders: &Folders) 
 /// What was read of a file: its digest, and by what it is known to be the same file still.
 struct Heard {
     sha256: String,
-    before: (u64, SystemTime),
+    before: Look,
 }
 
-/// Reads each file as soon as it is there. The manifest may come last; what it says is looked at in the end.
+/// A file that is said to be there, and since when it looks as it does.
+struct Arrival {
+    path: String,
+    look: Option<Look>,
+    since: Instant,
+    looks: u32,
+}
+
+/// The kernel's times go on in steps of up to ten milliseconds. A file is read when it has looked the same for longer, so
+/// that whatever changes it from then on changes its look as well.
+const SETTLED: Duration = Duration::from_millis(20);
+
+/// A file that has not settled after so many looks is read in the end.
+const MOST_LOOKS: u32 = 50;
+
+/// Reads each file soon after it is there. The manifest may come last; what it says is looked at in the end.
 fn read_arrivals(place: &Path, arrivals: &mpsc::Receiver<String>) -> BTreeMap<String, Heard> {
-    let (mut heard, mut waiting): (BTreeMap<_, _>, Vec<String>) = Default::default();
-    let mut read = |path: &str| -> bool {
-        let Ok(file) = manifest::member(place, path) else {
-            return true;
-        };
-        let Some(before) = look(&file) else {
-            return false;
-        };
-        if let Ok((sha256, _)) = manifest::sha256_file(&file, &mut |_| ()) {
-            heard.insert(path.to_owned(), Heard { sha256, before });
-        }
-        true
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the file system's time is not the observatory's"
+    )]
+    let now = Instant::now;
+    let (mut heard, mut waiting, mut more) = (BTreeMap::new(), VecDeque::<Arrival>::new(), true);
+    let arrived = |path: String, looks: u32| {
+        // A name may be told just before the file gets it.
+        let look = Look::at(&manifest::member(place, &path).ok()?);
+        let since = now();
+        (looks < MOST_LOOKS).then_some(Arrival {
+            path,
+            look,
+            since,
+            looks,
+        })
     };
-    for path in arrivals {
-        waiting.push(path);
-        // A name may be told just before the file gets it; then it is looked at with the next one.
-        waiting.retain(|path| !read(path));
+    while more || !waiting.is_empty() {
+        let left = waiting.front().map(|next| SETTLED.saturating_sub(next.since.elapsed()));
+        match left {
+            Some(left) if !left.is_zero() && !more => thread::sleep(left),
+            Some(left) if !left.is_zero() => match arrivals.recv_timeout(left) {
+                Ok(path) => waiting.extend(arrived(path, 0)),
+                Err(error) => more = error == mpsc::RecvTimeoutError::Timeout,
+            },
+            None => match arrivals.recv() {
+                Ok(path) => waiting.extend(arrived(path, 0)),
+                Err(mpsc::RecvError) => more = false,
+            },
+            Some(_) => {
+                let Some(Arrival { path, look, looks, .. }) = waiting.pop_front() else {
+                    continue;
+                };
+                let file = place.join(&path);
+                match Look::at(&file) {
+                    Some(before) if look == Some(before) => {
+                        if let Ok((sha256, _)) = manifest::sha256_file(&file, &mut |_| ()) {
+                            heard.insert(path, Heard { sha256, before });
+                        }
+                    }
+                    _ => waiting.extend(arrived(path, looks + 1)),
+                }
+            }
+        }
     }
-    waiting.retain(|path| !read(path));
     heard
 }
 

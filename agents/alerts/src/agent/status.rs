@@ -33,6 +33,9 @@ pub struct EventSummary {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct AlertsStatus {
     pub events: BTreeMap<String, EventSummary>,
+    /// Numbers of events that have turned out to be others, and whose they are now.
+    #[serde(skip)]
+    pub became: BTreeMap<String, String>,
     /// The event that was touched last.
     pub latest: Option<String>,
     pub packets: u64,
@@ -40,6 +43,18 @@ pub struct AlertsStatus {
     /// By which it decides from now on.
     #[serde(skip)]
     pub strategies: Rc<Vec<Strategy>>,
+}
+
+impl AlertsStatus {
+    /// The event of a number, also of one that it was first known by.
+    pub fn event(&self, number: &str) -> Option<&EventSummary> {
+        let mut number = number;
+        // A number that was given up is never given again, so the way has an end.
+        while let Some(now) = self.became.get(number) {
+            number = now;
+        }
+        self.events.get(number)
+    }
 }
 
 impl Alerts {
@@ -117,5 +132,38 @@ fn moved(state: EventState) -> Moved {
         EventState::Updated => Moved::Updated,
         EventState::Merged => Moved::Merged,
         EventState::Retracted => Moved::Retracted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_found_under_the_numbers_that_it_gave_up() {
+        let at: UtcTime = "2026-02-25T22:00:00Z".parse().unwrap();
+        let standing = EventSummary {
+            event: "AL3".into(),
+            name: "GRB 260225A".into(),
+            state: Moved::Merged,
+            ra_deg: Some(10.0),
+            dec_deg: Some(20.0),
+            r90_deg: Some(0.001),
+            followed: true,
+            strategy: None,
+            decision: String::new(),
+            outlook: None,
+            received_at: at,
+            stages: BTreeMap::new(),
+            packets: Vec::new(),
+        };
+        let mut status = AlertsStatus::default();
+        status.events.insert("AL3".into(), standing.clone());
+        status.became.insert("AL9".into(), "AL7".into());
+        status.became.insert("AL7".into(), "AL3".into());
+        for number in ["AL3", "AL7", "AL9"] {
+            assert_eq!(status.event(number), Some(&standing), "{number}");
+        }
+        assert_eq!(status.event("AL8"), None);
     }
 }
