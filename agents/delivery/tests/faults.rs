@@ -5,8 +5,10 @@
 mod support;
 
 use alidade_delivery::{
-    manifest,
+    manifest::{self, Manifest},
+    products::Folders,
     recipes::Mock,
+    replica::{self, Cached, PullError},
     review::Verdict,
     scrub::{self, Scrubbed},
     transfer::{Rsync, Transfer, TransferError},
@@ -14,12 +16,14 @@ use alidade_delivery::{
 use alidade_model::states::UnitState;
 use serde_json::json;
 use std::{
+    collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use support::{HOME, Observatory, content, states};
 
@@ -81,7 +85,6 @@ impl Faulty {
             return;
         }
         let path = to.join(&files[self.random() as usize % files.len()]);
-        let time = fs::metadata(&path).unwrap().modified().unwrap();
         let mut bytes = fs::read(&path).unwrap();
         match how {
             0 => bytes.truncate(bytes.len() / 2),
@@ -93,14 +96,20 @@ impl Faulty {
             }
             _ => bytes.clear(),
         }
-        fs::write(&path, bytes).unwrap();
-        fs::File::options()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(time)
-            .unwrap();
+        rewrite(&path, &bytes);
     }
+}
+
+/// Writes a file anew that keeps the time it had.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    let time = fs::metadata(path).unwrap().modified().unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::File::options()
+        .append(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 impl Transfer for Faulty {
@@ -152,7 +161,7 @@ fn under_many_transfer_faults_no_byte_is_lost_and_nobody_sees_an_unverified_grou
             of_ten: 4,
         })
     });
-    let mut units = 0;
+    let (mut units, mut known) = (0, BTreeSet::new());
     while faults.load(Ordering::Relaxed) < wanted_faults() {
         for exec in ["EA", "EU"] {
             let uid = format!("uid://X1/X1/X{units}");
@@ -171,7 +180,7 @@ fn under_many_transfer_faults_no_byte_is_lost_and_nobody_sees_an_unverified_grou
                 observatory.at(name).settle();
             }
             if round % 4 == 0 {
-                whole(&observatory);
+                whole(&observatory, &mut known);
             }
             let waiting: Vec<String> = states(observatory.at(HOME))
                 .into_iter()
@@ -189,7 +198,7 @@ fn under_many_transfer_faults_no_byte_is_lost_and_nobody_sees_an_unverified_grou
                 break;
             }
         }
-        whole(&observatory);
+        whole(&observatory, &mut known);
         // What is settled at both ends is not needed any more.
         for name in ["EA", "EU", "JAO"] {
             observatory
@@ -199,6 +208,7 @@ fn under_many_transfer_faults_no_byte_is_lost_and_nobody_sees_an_unverified_grou
     }
     observatory.advance(301);
     observatory.settle();
+    whole(&observatory, &mut BTreeSet::new());
     let log = observatory.at(HOME).log();
     assert!(
         states(observatory.at(HOME))
@@ -219,11 +229,14 @@ fn under_many_transfer_faults_no_byte_is_lost_and_nobody_sees_an_unverified_grou
     );
 }
 
-/// Every group that can be seen is whole.
-fn whole(observatory: &Observatory) {
+/// Every group that can be seen and is not among those looked at already is whole.
+fn whole(observatory: &Observatory, known: &mut BTreeSet<PathBuf>) {
     for site in ["EA", "EU", "JAO"] {
         for entry in fs::read_dir(observatory.cache(site)).unwrap() {
             let path = entry.unwrap().path();
+            if !known.insert(path.clone()) {
+                continue;
+            }
             if path.join(manifest::NAME).exists() {
                 let digest = manifest::sha256(&fs::read(path.join(manifest::NAME)).unwrap());
                 manifest::verify(&path, &digest, &|_| false, &mut |_| ()).unwrap();
@@ -253,16 +266,9 @@ fn rot_in_a_replica_is_found_by_the_scrubber_and_repaired_from_a_good_copy() {
     let before = content(&group);
     let victim = before.keys().find(|path| path.contains("product-3")).unwrap();
     let path = group.join(victim);
-    let time = fs::metadata(&path).unwrap().modified().unwrap();
     let mut bytes = fs::read(&path).unwrap();
     bytes[100] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    fs::File::options()
-        .append(true)
-        .open(&path)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
+    rewrite(&path, &bytes);
     observatory.advance(8 * 86_400);
     let site = observatory.at(HOME);
     let (mut bad, mut read) = (Vec::new(), 0);
@@ -341,6 +347,50 @@ fn an_interrupted_transfer_goes_on_and_a_missing_source_is_told() {
         none.pull(&source, &to, &mut |_| ()),
         Err(TransferError::Cut(_))
     ));
+}
+
+#[test]
+fn a_file_that_changes_after_it_has_landed_is_not_taken_for_the_one_that_was_read() {
+    /// Copies and says so; so many milliseconds later a bit falls over, and neither size nor time tell.
+    struct Flipping(u64);
+    impl Transfer for Flipping {
+        fn pull(&self, from: &str, to: &Path, landed: &mut dyn FnMut(&str)) -> Result<(), TransferError> {
+            Faulty::copy(Path::new(from.trim_end_matches('/')), to, landed, usize::MAX)?;
+            std::thread::park_timeout(Duration::from_millis(self.0));
+            let mut bytes = fs::read(to.join("f1")).unwrap();
+            bytes[5] ^= 4;
+            rewrite(&to.join("f1"), &bytes);
+            Ok(())
+        }
+    }
+    let folder = support::Folder::new();
+    let group = folder.0.join("from/cache/g");
+    fs::create_dir_all(&group).unwrap();
+    for index in 0..3 {
+        fs::write(group.join(format!("f{index}")), vec![index; 1000]).unwrap();
+    }
+    let digest = Manifest::of(&group, "g", "u", "r").unwrap().write(&group).unwrap();
+    let cached = Cached {
+        file_type: "productsdir".into(),
+        cached_at: "OHP".into(),
+        name: "g".into(),
+        digest,
+        bytes: 0,
+        unit: "u".into(),
+    };
+    let folders = Folders::at(&folder.0.join("to"));
+    folders.make().unwrap();
+    let from = folder.0.join("from").display().to_string();
+    for wait_ms in [0, 3, 15, 25, 40, 100] {
+        let pulled = replica::pull(&Flipping(wait_ms), &from, &cached, &folders);
+        assert!(
+            matches!(&pulled, Err(PullError::Unsound(unsound)) if unsound.is_corruption()),
+            "after {wait_ms} ms: {pulled:?}"
+        );
+        assert!(!folders.cache().join("g").exists());
+    }
+    replica::pull(&Rsync::default(), &from, &cached, &folders).unwrap();
+    assert_eq!(fs::read(folders.cache().join("g/f1")).unwrap(), vec![1; 1000]);
 }
 
 #[test]
