@@ -4,9 +4,17 @@
 //! process number before it starts the command and the exit status after, so whoever comes later finds both. Only one
 //! supervisor can ever win an attempt's folder: the number is written with `noclobber`.
 //!
-//! Files in `control/`: `pid` (number, boot), `started` (microseconds of Unix time; the supervisor's start time in clock
-//! ticks since boot, which we add: a shell needs hundreds of system calls to read it), `cgroups` (groups that the command joins), `pauses`, `end` (who asked for the end, when), `exit` (the shell's `times`, the exit status), `ending.json` (the
-//! ending once told).
+//! Files in `control/`:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `pid` | the supervisor's number, and the boot |
+//! | `started` | microseconds of Unix time; then its start time in clock ticks since boot, which we add: to read it takes a shell hundreds of system calls |
+//! | `cgroups` | the groups that the command joins |
+//! | `pauses` | when it was paused and resumed |
+//! | `end` | who asked for the end, when |
+//! | `exit` | the shell's `times`, and the exit status |
+//! | `ending.json` | the ending once told |
 
 use super::{AttemptSpec, Ending, ExecutorError, Handle, Limits, Outcome, Ticket, attempt::keep, cgroup::Groups};
 use alidade_model::time::UtcTime;
