@@ -318,7 +318,7 @@ impl Walker {
             followed: n.is_multiple_of(2),
             strategy: (n.is_multiple_of(2)).then(|| "grb".into()),
             reason: "it is bright".into(),
-            request: None,
+            request: (n.is_multiple_of(2)).then(|| format!("for-{event}")),
             outlook: None,
             coverage: None,
             others: BTreeMap::new(),
