@@ -17,10 +17,7 @@ use alidade_drivers::{
 };
 use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
-use alidade_simulations::{
-    devices::mount::MountConfig,
-    observatory::{Observatory, ObservatoryConfig},
-};
+use alidade_simulations::{devices::mount::MountConfig, observatory::Observatory};
 use indi::Server;
 use std::{rc::Rc, time::Duration};
 use support::{Running, live, paused, seen};
@@ -49,14 +46,7 @@ fn indis_own_lx200_driver_connects_slews_and_stops_our_mount() {
             .unwrap();
         LocalSet::new().block_on(&runtime, async move {
             let clock = Running::clock();
-            let mount = bare::quick(20.0);
-            let observatory = bare::observatory(
-                clock,
-                ObservatoryConfig {
-                    mount,
-                    ..bare::config()
-                },
-            );
+            let observatory = bare::with_mount(clock, bare::quick(20.0));
             // The basic driver knows no parking: somebody wakes the mount beside it, on a line of its own.
             let mut line = observatory.connector("mount").connect().await.unwrap();
             line.write_all(b":hW#").await.unwrap();
@@ -114,13 +104,7 @@ fn meade(clock: Rc<dyn Clock>) -> Rc<Observatory> {
         meade: true,
         ..bare::quick(40.0)
     };
-    bare::observatory(
-        clock,
-        ObservatoryConfig {
-            mount,
-            ..bare::config()
-        },
-    )
+    bare::with_mount(clock, mount)
 }
 
 /// Wakes, slews, stops, parks and refuses, over any line.

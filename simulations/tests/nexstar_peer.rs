@@ -20,7 +20,7 @@ use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
 use alidade_simulations::{
     faults::{Fault, FaultKind},
-    observatory::{HardwareTruth, Observatory, ObservatoryConfig},
+    observatory::{HardwareTruth, Observatory},
 };
 use indi::Server;
 use std::{rc::Rc, time::Duration};
@@ -28,14 +28,7 @@ use support::{Running, live, lost, paused, seen};
 use tokio::task::LocalSet;
 
 fn observatory(clock: Rc<dyn Clock>) -> Rc<Observatory> {
-    let mount = bare::quick(40.0);
-    bare::observatory(
-        clock,
-        ObservatoryConfig {
-            mount,
-            ..bare::config()
-        },
-    )
+    bare::with_mount(clock, bare::quick(40.0))
 }
 
 /// Right ascension that stands one hour east of the meridian, degrees.

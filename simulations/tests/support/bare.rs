@@ -11,7 +11,7 @@ use alidade_simulations::{
 };
 use std::{collections::BTreeMap, rc::Rc};
 
-pub struct Dark;
+struct Dark;
 
 impl Renderer for Dark {
     fn render(&mut self, _: &Shot) -> Pixels {
@@ -45,6 +45,11 @@ pub fn quick(slew_deg_s: f64) -> MountConfig {
         settle_s: 0.5,
         ..MountConfig::default()
     }
+}
+
+/// With this mount.
+pub fn with_mount(clock: Rc<dyn Clock>, mount: MountConfig) -> Rc<Observatory> {
+    observatory(clock, ObservatoryConfig { mount, ..config() })
 }
 
 pub fn observatory(clock: Rc<dyn Clock>, config: ObservatoryConfig) -> Rc<Observatory> {

@@ -61,7 +61,8 @@ fn root(parents: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-/// Groups of at least `least` pixels above `level`, each joined with its eight neighbours, pixels row by row; `scan` arranges them further.
+/// Groups of at least `least` pixels above `level`, each joined with its eight neighbours, pixels row by row; `scan`
+/// arranges them further.
 pub(super) fn groups(image: &Image, smooth: &[f32], level: f32, least: usize) -> Vec<Vec<Pixel>> {
     let width = image.width;
     let mut runs: Vec<Run> = Vec::new();

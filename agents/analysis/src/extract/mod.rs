@@ -2,8 +2,9 @@
 //!
 //! The image is convolved with a 3 x 3 pyramid; pixels above the threshold are joined with their eight neighbours; groups
 //! large enough, their pixels in the order of a scan (`scan`), are split where they hold several sources (`deblend`),
-//! measured (`shape`), and freed of what is only the wing of a neighbour (`clean`). Fluxes are those of apertures (`photometry`). Steps and definitions are those of
-//! SExtractor (Bertin & Arnouts 1996, A&AS 117, 393), so that catalogues compare.
+//! measured (`shape`), and freed of what is only the wing of a neighbour (`clean`). Fluxes are those of apertures
+//! (`photometry`). Steps and definitions are those of SExtractor (Bertin & Arnouts 1996, A&AS 117, 393), so that catalogues
+//! compare.
 
 mod clean;
 mod deblend;

@@ -29,12 +29,12 @@ enum Below {
 }
 
 /// Pixels strung together: the first and the last one.
-type String = Option<(usize, usize)>;
+type Chain = Option<(usize, usize)>;
 
 /// An object that the present row has reached: its pixels so far, where its first run of this row begins, and where the last
 /// one ended.
 struct Open {
-    pixels: String,
+    pixels: Chain,
     begins: Option<usize>,
     ends: usize,
 }
@@ -44,17 +44,17 @@ struct Scan {
     next: Vec<Option<usize>>,
     markers: Vec<Marker>,
     /// Objects of the row below, by the column in which they begin.
-    kept: Vec<String>,
+    kept: Vec<Chain>,
     open: Vec<Open>,
     outer: Vec<Below>,
     below: Below,
     inside: bool,
     /// Pixels of the object that has been over at last.
-    whole: String,
+    whole: Chain,
 }
 
 impl Scan {
-    fn join(next: &mut [Option<usize>], to: &mut String, more: String) {
+    fn join(next: &mut [Option<usize>], to: &mut Chain, more: Chain) {
         *to = match (*to, more) {
             (Some((first, last)), Some((head, tail))) => {
                 next[last] = Some(head);
