@@ -1,7 +1,5 @@
 //! `alidade user` as an administrator at the machine types it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
 use diesel::{Connection, connection::SimpleConnection};
 use serde_json::Value;
 use std::{

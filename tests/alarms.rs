@@ -1,19 +1,13 @@
 //! Alarms on their way to people: a mail server, a web hook and a program that the test plays, and acknowledgement over
 //! HTTP. Overrides and aborts beside them, because they are what a person does about alarms.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/hardware.rs"]
-mod hardware;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-
+use crate::support::{
+    command::{Folder, alidade, say},
+    hardware::{Hardware, Process, config_with, eventually, night_daemon},
+    mosquitto,
+};
 use alidade::settings::Settings;
 use alidade_scheduling::{Site, ephemeris};
-use command::{Folder, alidade, say};
-use hardware::{Hardware, Process, config_with, eventually, night_daemon};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -1,15 +1,10 @@
 //! What becomes of alerts, night by night: a better position, a retraction, a region larger than the field, a place that
 //! rises later, one that has set; and what is told of it afterwards.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/journal.rs"]
-mod journal;
-
-use command::{Folder, copy_of_night, say};
-use journal::{Journal, at, seconds, text};
+use crate::support::{
+    command::{Folder, copy_of_night, say},
+    journal::{Journal, at, seconds, text},
+};
 use serde_json::Value;
 use std::{fs, path::Path};
 

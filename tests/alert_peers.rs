@@ -1,21 +1,16 @@
 //! VOEvents to and from Comet, the broker that observatories run: as broker, as author, as subscriber; and what we write
 //! against the IVOA's schemas, which come with it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/python.rs"]
-mod python;
-
+use crate::support::{
+    command::{Folder, alidade, say},
+    python::{Running, program, wait_for},
+};
 use alidade_alerts::{
     format::written::{Packet, Seen, WrittenRole},
     notice::CiteKind,
     transport::vtp::message::TransportMessage,
 };
 use chrono::{DateTime, Utc};
-use command::{Folder, alidade, say};
-use python::{Running, program, wait_for};
 use std::{
     fs,
     net::{TcpListener, TcpStream},

@@ -1,7 +1,5 @@
 //! What ARCHITECTURE.md says of dependencies, held against the manifests and the sources.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

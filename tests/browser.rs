@@ -1,15 +1,11 @@
 //! The dashboard in a real browser: what it shows, that it can be used by keyboard, phone and in the dark, and that it
 //! tells stale from live.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/observatory.rs"]
-mod observatory;
-
+use crate::support::{
+    browser,
+    observatory::{Observatory, busy},
+};
 use alidade::gateway::command::GatewayCommand;
-use observatory::{Observatory, busy};
 use std::{
     sync::{
         Arc,

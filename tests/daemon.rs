@@ -1,13 +1,9 @@
 //! `alidade run` as a service: the live clock, a real broker, a supervisor, `kill -9`.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-
-use command::{Folder, Said, alidade, said, say};
+use crate::support::{
+    command::{Folder, Said, alidade, said, say},
+    mosquitto,
+};
 use serde_json::Value;
 use std::{
     fs,

@@ -1,10 +1,6 @@
 //! Units that real pipelines process, stations that wait for room, and what the observatory's journal hears of it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-
+use crate::support::command::{Folder, Said, alidade, say};
 use alidade::{
     daemon::delivery::{Moved, Opened, StationFile, run},
     processing::Workshop,
@@ -13,7 +9,6 @@ use alidade::{
 use alidade_delivery::launcher::{Launch, launch};
 use alidade_model::{journal::Fact, states::UnitState};
 use alidade_pipeline::port::{RunFilter, RunRecord};
-use command::{Folder, Said, alidade, say};
 use serde_json::{Value, json};
 use std::{
     fs,

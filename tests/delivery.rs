@@ -1,14 +1,10 @@
 //! The life of the data on real databases, in real processes, before the judges of its formats.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/observatory.rs"]
-mod observatory;
-#[path = "support/postgres.rs"]
-mod postgres;
-
+use crate::support::{
+    command::{Folder, say},
+    observatory::Observatory,
+    postgres::Postgres,
+};
 use alidade::{
     daemon::delivery::system_now,
     gateway::http::{DataDesk, HttpPorts, serve},
@@ -25,9 +21,6 @@ use alidade_delivery::{
     transfer::Rsync,
 };
 use alidade_model::states::UnitState;
-use command::{Folder, say};
-use observatory::Observatory;
-use postgres::Postgres;
 use serde_json::{Value, json};
 use std::{
     fs,

@@ -1,20 +1,12 @@
 //! `alidade device`: the PYROS language through a running daemon, and straight on the lines of served simulators and of
 //! servers that nobody here wrote (Debian's `indi-bin`, alpaca-simulators).
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/hardware.rs"]
-mod hardware;
-#[path = "../drivers/tests/support/indi.rs"]
-mod indi;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-
-use command::{Folder, Said, say};
-use hardware::{Hardware, Process, config_with, eventually};
-use indi::Server;
+use crate::support::{
+    command::{self, Folder, Said, say},
+    hardware::{Hardware, Process, config_with, eventually},
+    indi::Server,
+    mosquitto,
+};
 use serde_json::Value;
 use std::{fs, net::TcpStream, path::Path, process::Command};
 

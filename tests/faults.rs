@@ -3,18 +3,11 @@
 //! Every case runs on the paused clock; the worst also over live sockets and pseudo-terminals. A case is worth something
 //! only if the same hour without its fault does not meet what it expects, and that is asserted as well.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/journal.rs"]
-mod journal;
-#[path = "support/matrix.rs"]
-mod matrix;
-
-use command::{Folder, say};
-use journal::Journal;
-use matrix::{Case, matrix};
+use crate::support::{
+    command::{Folder, say},
+    journal::Journal,
+    matrix::{Case, matrix},
+};
 use std::{fs, path::Path, sync::Mutex, thread};
 
 /// Simulates one case; `Err` with what is wrong.
@@ -54,7 +47,9 @@ fn all(cases: Vec<Case>, jobs: usize, pace: &str, name: &str) -> Vec<String> {
                         Ok(journal) => case.misses(&journal),
                         Err(fault) => vec![fault],
                     };
-                    let told = misses.into_iter().map(|miss| format!("{}: {miss}", case.name));
+                    let told = misses
+                        .into_iter()
+                        .map(|miss| format!("{} ({}): {miss}", case.name, case.story));
                     complaints.lock().unwrap().extend(told);
                 }
             });

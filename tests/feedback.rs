@@ -1,14 +1,9 @@
 //! What frames say is done, in a simulated hour: the target comes to the middle, the focus is found, and nothing runs away.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/journal.rs"]
-mod journal;
-
-use command::{Folder, say};
-use journal::{Journal, text};
+use crate::support::{
+    command::{Folder, say},
+    journal::{Journal, text},
+};
 use serde_json::Value;
 use std::{fs, path::Path};
 

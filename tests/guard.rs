@@ -1,17 +1,10 @@
 //! The guard as a process of its own: the daemon killed with -9 while open, a guard without a daemon, a daemon without a
 //! guard, and the controller's own dead-man beside them.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/hardware.rs"]
-mod hardware;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-
-use command::{Folder, alidade, said};
-use hardware::{Hardware, Process, config_with, eventually};
+use crate::support::{
+    command::{Folder, alidade, said},
+    hardware::{self, Hardware, Process, config_with, eventually},
+};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},

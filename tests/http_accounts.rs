@@ -1,14 +1,10 @@
 //! Accounts as their owners see them, over real sockets: first start, sign-up, login, roles, tokens, recovery.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-#[path = "support/shots.rs"]
-mod shots;
-
+use crate::support::{
+    http::{Answer, send},
+    observatory::{self, Observatory},
+    shots::Shot,
+};
 use alidade::{
     gateway::{
         command::{CommandReply, GatewayCommand},
@@ -18,10 +14,7 @@ use alidade::{
 };
 use alidade_accounts::{Permission, Role};
 use alidade_model::journal::{Entry, Fact};
-use http::{Answer, send};
-use observatory::Observatory;
 use serde_json::{Value, json};
-use shots::Shot;
 use std::net::SocketAddr;
 
 const PHRASE: &str = "seven sisters over Chiran";

@@ -1,18 +1,13 @@
 //! The HTTP gateway as its clients see it, over real sockets.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-
+use crate::support::{
+    http::{get, head, open, post, send},
+    observatory::{Observatory, busy},
+};
 use alidade::gateway::{
     command::{CommandReply, GatewayCommand},
     http::GatewayError,
 };
-use http::{get, head, open, post, send};
-use observatory::{Observatory, busy};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,15 +1,10 @@
 //! The interface against its own description, judged by schemathesis: whatever fits the description is answered as it
 //! says, and whatever does not is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-
-use http::send;
-use observatory::{Observatory, busy};
+use crate::support::{
+    http::send,
+    observatory::{Observatory, busy},
+};
 use serde_json::json;
 use std::{
     path::Path,

@@ -1,22 +1,13 @@
 //! A short night on Debian's INDI simulators: telescope, camera, wheel, focuser, dome and weather behind one `indiserver`,
 //! the controller beside them; a driver is killed under an exposure, and rain ends it all.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/hardware.rs"]
-mod hardware;
-#[path = "../drivers/tests/support/indi.rs"]
-mod indi;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-
+use crate::support::{
+    command::{Folder, say},
+    hardware::{Hardware, config_with, eventually, night_daemon},
+    indi::Server,
+};
 use alidade::settings::Settings;
 use alidade_scheduling::{Site, ephemeris};
-use command::{Folder, say};
-use hardware::{Hardware, config_with, eventually, night_daemon};
-use indi::Server;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,18 +1,11 @@
 //! The whole house as its people use it, in one evening: a simulated night with accounts, packages and the life of the data,
 //! and a real browser before it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-#[path = "support/served_night.rs"]
-mod served_night;
-
-use command::{Folder, say};
+use crate::support::{
+    browser,
+    command::{self, Folder, say},
+    mosquitto, served_night,
+};
 use serde_json::Value;
 use std::{fs, path::Path};
 

@@ -1,17 +1,10 @@
 //! A night at a pace, as `make night` shows it: devices on real sockets and pseudo-terminals, the page in a real browser.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-#[path = "support/served_night.rs"]
-mod served_night;
-
-use command::{Folder, say};
+use crate::support::{
+    browser,
+    command::{self, Folder, say},
+    mosquitto, served_night,
+};
 use std::{fs, path::Path};
 
 #[test]

@@ -1,15 +1,10 @@
 //! The MQTT feed against a real Mosquitto, read by `mosquitto_sub`.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/mosquitto.rs"]
-mod mosquitto;
-#[path = "support/observatory.rs"]
-mod observatory;
-
+use crate::support::{
+    mosquitto::{Broker, free_port},
+    observatory::{self, Observatory, busy},
+};
 use alidade::gateway::mqtt::{MqttHandle, MqttLink, MqttPorts, MqttStatus, start};
-use mosquitto::{Broker, free_port};
-use observatory::{Observatory, busy};
 use std::{
     io::{Read, Write},
     net::TcpListener,

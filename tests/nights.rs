@@ -1,14 +1,9 @@
 //! Whole nights, as `alidade simulate` runs them: the one of the README event by event, and others by their outcome.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/journal.rs"]
-mod journal;
-
-use command::{Folder, say};
-use journal::{Journal, at, seconds, text};
+use crate::support::{
+    command::{self, Folder, say},
+    journal::{Journal, at, seconds, text},
+};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, path::Path, thread};
 

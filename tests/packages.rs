@@ -1,24 +1,15 @@
 //! Packages over HTTP: uploads by the protocol and by its reference clients, installation, runs, logs.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "upload/clients.rs"]
 mod clients;
-#[path = "upload/command_line.rs"]
 mod command_line;
-#[path = "support/observatory.rs"]
-mod observatory;
-#[path = "upload/owners.rs"]
 mod owners;
 
+use crate::support::{browser, observatory::Observatory};
 use alidade::{
     daemon::packages::{self, DrivenDesk},
     gateway::http::{HttpHandle, serve},
     store::{Durability, OpenOptions, Store},
 };
-use observatory::Observatory;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{

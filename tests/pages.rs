@@ -1,18 +1,12 @@
 //! The pages of nights, of requests and of the daemon, and what they are made of: over HTTP, and in a real browser.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/browser.rs"]
-mod browser;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-#[path = "support/shots.rs"]
-mod shots;
-#[path = "support/target_pages.rs"]
 mod targets;
 
+use crate::support::{
+    browser,
+    http::{self, get, post},
+    observatory::{Observatory, at, busy},
+};
 use alidade::{
     daemon::pipelines::conduct,
     gateway::{
@@ -33,8 +27,6 @@ use alidade_model::{
     states::{NightState, SequenceState},
     time::{Night, UtcTime},
 };
-use http::{get, post};
-use observatory::{Observatory, at, busy};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

@@ -1,19 +1,11 @@
 //! `alidade pipeline` as its users call it, on both databases, and killed at random while it runs.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-#[path = "support/postgres.rs"]
-mod postgres;
-
-use command::{Folder, Said, alidade, said};
-use observatory::Observatory;
-use postgres::Postgres;
+use crate::support::{
+    command::{Folder, Said, alidade, said},
+    http,
+    observatory::Observatory,
+    postgres::Postgres,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -1,15 +1,11 @@
 //! The command line as a client of the interface: every command either asks the daemon that `--server` names, or says that
 //! it cannot and what to do instead, or has no daemon to ask.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
-#[path = "support/command.rs"]
-mod command;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/observatory.rs"]
-mod observatory;
-
+use crate::support::{
+    command::{Folder, Said, alidade, said},
+    http::send,
+    observatory::{Observatory, at},
+};
 use alidade::{
     cli::Cli,
     gateway::command::GatewayCommand,
@@ -21,9 +17,6 @@ use alidade_model::{
     schedule::{Schedule, Unplaced},
 };
 use clap::CommandFactory;
-use command::{Folder, Said, alidade, said};
-use http::send;
-use observatory::{Observatory, at};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, net::SocketAddr};
 

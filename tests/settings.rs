@@ -1,7 +1,5 @@
 //! The configuration files of the repository, good and bad.
 
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
-
 use alidade::settings::{Link, Settings};
 use std::{
     collections::BTreeMap,

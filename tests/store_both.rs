@@ -1,18 +1,12 @@
 //! The store on an SQLite file, on SQLite in memory and on a real PostgreSQL: the same facts, the same answers.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/facts.rs"]
-mod facts;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/store_schema.rs"]
 mod schema;
-#[path = "support/shots.rs"]
-mod shots;
-#[path = "support/store_targets.rs"]
 mod targets;
 
+use crate::support::{
+    facts::{self, walk},
+    postgres::Postgres,
+};
 use alidade::store::{
     Durability, OpenOptions, Store, StoreError,
     installation::{Channel, StrategyText, Telescope},
@@ -28,8 +22,6 @@ use alidade_model::{
     journal::{Entry, Fact},
     time::{Night, UtcTime},
 };
-use facts::walk;
-use postgres::Postgres;
 use proptest::prelude::*;
 use std::{
     io::{BufRead, BufReader},
@@ -560,7 +552,7 @@ fn a_killed_writer_loses_nothing_it_has_accepted() {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args([
                     "--exact",
-                    "a_killed_writer_loses_nothing_it_has_accepted",
+                    "store_both::a_killed_writer_loses_nothing_it_has_accepted",
                     "--nocapture",
                 ])
                 .env(CHILD, url)

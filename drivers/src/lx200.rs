@@ -212,6 +212,11 @@ impl Talk {
                 parking.moved = true;
                 MountState::Parking
             }
+            // A parked mount stands: one that still follows the sky did not do what it was told.
+            Some(parking) if parking.is_over() && tracks => {
+                self.parking = None;
+                MountState::Tracking
+            }
             Some(parking) if parking.is_over() => MountState::Parked,
             Some(_) => MountState::Parking,
             None if moves => MountState::Slewing,

@@ -17,7 +17,11 @@ use alidade_drivers::{
 };
 use alidade_model::{clock::Clock, states::MountState};
 use alidade_scheduling::ephemeris;
-use alidade_simulations::{devices::mount::MountConfig, observatory::Observatory};
+use alidade_simulations::{
+    devices::mount::MountConfig,
+    faults::{Fault, FaultKind},
+    observatory::Observatory,
+};
 use indi::Server;
 use std::{rc::Rc, time::Duration};
 use support::{Running, live, paused, seen};
@@ -142,6 +146,18 @@ async fn drive_meade(way: SharedConnector, observatory: Rc<Observatory>, clock: 
     mount.park().await.unwrap();
     seen(&mut status, 5, "parking", |s| s.state == MountState::Parking).await;
     seen(&mut status, 20, "parked", |s| s.state == MountState::Parked).await;
+    mount.unpark().await.unwrap();
+    seen(&mut status, 5, "tracking", |s| s.state == MountState::Tracking).await;
+    observatory.inject(Fault {
+        at: clock.now(),
+        device: "mount".into(),
+        kind: FaultKind::Refuse,
+        for_s: 60.0,
+    });
+    // It has no word for a park that it does not begin: the driver sees that it goes on tracking.
+    mount.park().await.unwrap();
+    seen(&mut status, 5, "asked to park", |s| s.state == MountState::Parking).await;
+    seen(&mut status, 15, "not parked", |s| s.state == MountState::Tracking).await;
     assert_eq!(mount.garbage_count(), 0);
 }
 

@@ -1,7 +1,5 @@
 //! Runs a script of `tests/browser` in node, with the test as the daemon's hand.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},

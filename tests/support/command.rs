@@ -1,7 +1,5 @@
 //! The built binary as a user calls it, in folders of its own.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,8 +1,6 @@
 //! Simulated hardware as a process of its own, and daemons on it.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
-use crate::command::{Folder, alidade};
+use crate::support::command::{Folder, alidade};
 use serde_json::Value;
 use std::{
     fs,
@@ -148,7 +146,7 @@ pub fn config_with(folder: &Folder, name: &str, hardware: &Hardware, more: &str,
         .replace("path = \"var/alerts\"", &format!("path = \"{var}/alerts\""))
         .replace(
             "127.0.0.1:8080",
-            &format!("127.0.0.1:{}", crate::mosquitto::free_port()),
+            &format!("127.0.0.1:{}", crate::support::mosquitto::free_port()),
         );
     for (device, there) in [
         ("plc", "plc"),

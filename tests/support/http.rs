@@ -1,7 +1,5 @@
 //! HTTP as a client speaks it, byte by byte over a socket: what the gateway says is not made nicer by a library.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,7 +1,5 @@
 //! A journal file, asked as a reader would.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-
 use serde_json::Value;
 use std::{fs, path::Path};
 

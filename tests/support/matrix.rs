@@ -1,8 +1,6 @@
 //! The fault matrix of `simulations/nights/faults/matrix.toml`: cases, the nights made of them, and what is expected.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
-use crate::journal::Journal;
+use crate::support::journal::Journal;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
@@ -88,7 +86,7 @@ fn clock(seconds: f64) -> String {
 impl Case {
     /// Writes the night of this case into `folder`: the calm hour with its faults and its weather.
     pub fn write(&self, folder: &Path) {
-        crate::command::copy_of_night("faults", folder);
+        crate::support::command::copy_of_night("faults", folder);
         let mut script = String::new();
         for fault in &self.faults {
             let mut table = fault.kind.clone();

@@ -1,7 +1,5 @@
 //! A real Mosquitto on a private port, and a real client of it.
 
-#![allow(dead_code, reason = "every test file uses its own part of this")]
-
 use std::{
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},

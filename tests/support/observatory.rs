@@ -1,8 +1,6 @@
 //! A gateway with an observatory behind it that the test plays: it publishes snapshots and journal lines and answers
 //! commands.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 use alidade::{
     daemon::pipelines::conduct,
     gateway::{

@@ -1,6 +1,6 @@
 //! A simulated night with its page, as a process of its own.
 
-use crate::command::alidade;
+use crate::support::command::alidade;
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStderr, Stdio},

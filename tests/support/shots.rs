@@ -1,7 +1,5 @@
 //! Frames as the journal tells of them.
 
-#![allow(dead_code, reason = "each test uses its part")]
-
 use alidade_model::{
     exposure::{Exposure, ExposureOutcome, FrameKind, Product, ProductKind},
     journal::Fact,

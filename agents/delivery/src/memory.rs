@@ -12,8 +12,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// Takes one change back.
+type Undo = Box<dyn FnOnce(&mut Shelf) + Send>;
+
 /// Everything that is kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 struct Shelf {
     next: i64,
     epoch: String,
@@ -25,10 +28,31 @@ struct Shelf {
     records: BTreeMap<(String, String), Record>,
     products: BTreeMap<String, ObsCore>,
     log: Vec<LogLine>,
+    /// What takes the changes of this transaction back, the last one last.
+    undo: Vec<Undo>,
+}
+
+impl Shelf {
+    fn undo_by(&mut self, undo: impl FnOnce(&mut Shelf) + Send + 'static) {
+        self.undo.push(Box::new(undo));
+    }
+
+    /// A message that is about to change.
+    fn touch(&mut self, number: i64) {
+        let before = self.messages.get(&number).cloned();
+        self.undo_by(move |shelf| put_back(&mut shelf.messages, number, before));
+    }
+}
+
+fn put_back<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
+    match before {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
 }
 
 /// A connection to books in memory; clones share them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MemoryLedger(Arc<Mutex<Shelf>>);
 
 impl MemoryLedger {
@@ -44,10 +68,13 @@ impl MemoryLedger {
 impl Ledger for MemoryLedger {
     fn transact(&mut self, work: &mut dyn FnMut(&mut dyn Books) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = shelf.clone();
+        shelf.undo.clear();
         let done = work(&mut *shelf);
+        let undo = std::mem::take(&mut shelf.undo);
         if done.is_err() {
-            *shelf = before;
+            for step in undo.into_iter().rev() {
+                step(&mut shelf);
+            }
         }
         done
     }
@@ -71,7 +98,9 @@ impl Books for Shelf {
     }
 
     fn put_unit(&mut self, unit: &Unit) -> Result<(), Fault> {
-        self.units.insert(unit.uid.clone(), unit.clone());
+        let uid = unit.uid.clone();
+        let before = self.units.insert(uid.clone(), unit.clone());
+        self.undo_by(move |shelf| put_back(&mut shelf.units, uid, before));
         Ok(())
     }
 
@@ -88,6 +117,10 @@ impl Books for Shelf {
             return Err(Fault(format!("event {} of {} exists", event.number, event.uid)));
         }
         events.push(event.clone());
+        let uid = event.uid.clone();
+        self.undo_by(move |shelf| {
+            shelf.events.get_mut(&uid).map(Vec::pop);
+        });
         Ok(())
     }
 
@@ -101,6 +134,7 @@ impl Books for Shelf {
 
     fn next_number(&mut self) -> Result<(i64, String), Fault> {
         self.next += 1;
+        self.undo_by(|shelf| shelf.next -= 1);
         Ok((self.next - 1, self.epoch.clone()))
     }
 
@@ -108,7 +142,12 @@ impl Books for Shelf {
         if self.numbers.contains_key(&message.id) {
             return Ok(false);
         }
-        self.numbers.insert(message.id.clone(), message.number);
+        self.touch(message.number);
+        let id = message.id.clone();
+        self.numbers.insert(id.clone(), message.number);
+        self.undo_by(move |shelf| {
+            shelf.numbers.remove(&id);
+        });
         self.messages.insert(message.number, message.clone());
         Ok(true)
     }
@@ -125,8 +164,14 @@ impl Books for Shelf {
     }
 
     fn take(&mut self, id: &str, token: &str, now: UtcTime, until: UtcTime) -> Result<bool, Fault> {
-        let message = self.numbers.get(id).and_then(|n| self.messages.get_mut(n));
-        let Some(message) = message.filter(|m| is_free(m, now)) else {
+        let Some(&number) = self.numbers.get(id) else {
+            return Ok(false);
+        };
+        if !self.messages.get(&number).is_some_and(|m| is_free(m, now)) {
+            return Ok(false);
+        }
+        self.touch(number);
+        let Some(message) = self.messages.get_mut(&number) else {
             return Ok(false);
         };
         message.state = MessageState::Received;
@@ -136,12 +181,18 @@ impl Books for Shelf {
     }
 
     fn settle(&mut self, id: &str, token: Option<&str>, end: &Settlement) -> Result<bool, Fault> {
-        let message = self.numbers.get(id).and_then(|n| self.messages.get_mut(n));
-        let mine = |m: &&mut Message| match token {
+        let Some(&number) = self.numbers.get(id) else {
+            return Ok(false);
+        };
+        let mine = |m: &Message| match token {
             None => matches!(m.state, MessageState::Sent | MessageState::Received),
             Some(token) => m.state == MessageState::Received && m.token.as_deref() == Some(token),
         };
-        let Some(message) = message.filter(mine) else {
+        if !self.messages.get(&number).is_some_and(mine) {
+            return Ok(false);
+        }
+        self.touch(number);
+        let Some(message) = self.messages.get_mut(&number) else {
             return Ok(false);
         };
         (message.state, message.reason) = (end.state, end.reason.clone());
@@ -160,13 +211,25 @@ impl Books for Shelf {
     }
 
     fn join(&mut self, group: &str, member: &str) -> Result<(), Fault> {
-        self.groups.entry(group.into()).or_default().insert(member.into());
+        let (group, member) = (group.to_owned(), member.to_owned());
+        if self.groups.entry(group.clone()).or_default().insert(member.clone()) {
+            self.undo_by(move |shelf| {
+                shelf.groups.get_mut(&group).map(|members| members.remove(&member));
+            });
+        }
         Ok(())
     }
 
     fn leave(&mut self, group: &str, member: &str) -> Result<(), Fault> {
-        if let Some(members) = self.groups.get_mut(group) {
-            members.remove(member);
+        let (group, member) = (group.to_owned(), member.to_owned());
+        if self
+            .groups
+            .get_mut(&group)
+            .is_some_and(|members| members.remove(&member))
+        {
+            self.undo_by(move |shelf| {
+                shelf.groups.entry(group).or_default().insert(member);
+            });
         }
         Ok(())
     }
@@ -176,15 +239,20 @@ impl Books for Shelf {
     }
 
     fn forget_messages(&mut self, before: UtcTime) -> Result<usize, Fault> {
-        let count = self.messages.len();
         let open = |m: &Message| matches!(m.state, MessageState::Sent | MessageState::Received);
-        self.messages.retain(|_, m| open(m) || m.created >= before);
-        Ok(count - self.messages.len())
+        let forgotten: Vec<(i64, Message)> = self
+            .messages
+            .extract_if(.., |_, m| !open(m) && m.created < before)
+            .collect();
+        let count = forgotten.len();
+        self.undo_by(move |shelf| shelf.messages.extend(forgotten));
+        Ok(count)
     }
 
     fn put_record(&mut self, record: &Record) -> Result<(), Fault> {
         let key = (record.kind.clone(), record.id.clone());
-        self.records.insert(key, record.clone());
+        let before = self.records.insert(key.clone(), record.clone());
+        self.undo_by(move |shelf| put_back(&mut shelf.records, key, before));
         Ok(())
     }
 
@@ -193,7 +261,9 @@ impl Books for Shelf {
     }
 
     fn remove_record(&mut self, kind: &str, id: &str) -> Result<(), Fault> {
-        self.records.remove(&(kind.into(), id.into()));
+        let key = (kind.to_owned(), id.to_owned());
+        let before = self.records.remove(&key);
+        self.undo_by(move |shelf| put_back(&mut shelf.records, key, before));
         Ok(())
     }
 
@@ -241,7 +311,9 @@ impl Books for Shelf {
     }
 
     fn put_product(&mut self, product: &ObsCore) -> Result<(), Fault> {
-        self.products.insert(product.obs_publisher_did.clone(), product.clone());
+        let key = product.obs_publisher_did.clone();
+        let before = self.products.insert(key.clone(), product.clone());
+        self.undo_by(move |shelf| put_back(&mut shelf.products, key, before));
         Ok(())
     }
 
@@ -252,6 +324,9 @@ impl Books for Shelf {
 
     fn add_log(&mut self, line: &LogLine) -> Result<(), Fault> {
         self.log.push(line.clone());
+        self.undo_by(|shelf| {
+            shelf.log.pop();
+        });
         Ok(())
     }
 
@@ -260,12 +335,145 @@ impl Books for Shelf {
     }
 
     fn clear(&mut self) -> Result<(), Fault> {
-        *self = Shelf {
+        let undo = std::mem::take(&mut self.undo);
+        let emptied = Shelf {
             next: self.next,
             epoch: self.epoch.clone(),
-            groups: std::mem::take(&mut self.groups),
+            groups: self.groups.clone(),
+            undo,
             ..Shelf::default()
         };
+        let before = std::mem::replace(self, emptied);
+        self.undo_by(move |shelf| *shelf = before);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+
+    use super::*;
+
+    const EARLY: &str = "2026-03-14T20:00:00Z";
+    const LATE: &str = "2026-03-14T21:00:00Z";
+
+    fn at(text: &str) -> UtcTime {
+        text.parse().unwrap()
+    }
+
+    fn event(uid: &str, number: i64) -> UnitEvent {
+        UnitEvent {
+            uid: uid.into(),
+            number,
+            at: at(EARLY),
+            what: "state".into(),
+            from: None,
+            to: None,
+            author: "test".into(),
+            cause: "test".into(),
+        }
+    }
+
+    fn message(books: &mut dyn Books, text: &str) -> String {
+        let (number, epoch) = books.next_number().unwrap();
+        let message = Message {
+            id: format!("JAO-{epoch}-{number}"),
+            number,
+            from: "JAO".into(),
+            to: "JAO".into(),
+            selector: "xtss".into(),
+            body: text.into(),
+            reply_to: None,
+            answers: None,
+            author: "test".into(),
+            created: at(EARLY),
+            expires: None,
+            state: MessageState::Sent,
+            token: None,
+            lease_until: None,
+            attempts: 0,
+            reason: None,
+        };
+        assert!(books.add_message(&message).unwrap());
+        message.id
+    }
+
+    fn record(id: &str, state: &str) -> Record {
+        Record {
+            kind: "replica".into(),
+            id: id.into(),
+            unit: String::new(),
+            state: state.into(),
+            at: at(EARLY),
+            body: serde_json::Value::Null,
+        }
+    }
+
+    fn line(number: i64) -> LogLine {
+        LogLine {
+            number,
+            at: at(EARLY),
+            kind: "audit".into(),
+            subject: "test".into(),
+            author: "test".into(),
+            text: "test".into(),
+        }
+    }
+
+    /// Everything that is kept, to be compared.
+    fn picture(ledger: &MemoryLedger) -> String {
+        let s = ledger.0.lock().unwrap();
+        let lists = (&s.units, &s.events, &s.messages, &s.numbers, &s.groups);
+        format!("{} {lists:?} {:?} {:?} {:?}", s.next, s.records, s.products, s.log)
+    }
+
+    #[test]
+    fn a_transaction_that_fails_leaves_nothing_of_any_change() {
+        let mut ledger = MemoryLedger::new("e");
+        let mut sent = Vec::new();
+        let filled = ledger.transact(&mut |books| {
+            books.put_record(&record("kept", "available"))?;
+            books.put_record(&record("gone", "available"))?;
+            books.add_event(&event("u1", 1))?;
+            books.join("processors", "EA")?;
+            books.add_log(&line(1))?;
+            sent = vec![message(books, "one"), message(books, "two"), message(books, "three")];
+            let end = Settlement {
+                state: MessageState::Consumed,
+                reason: None,
+            };
+            assert!(books.settle(&sent[2], None, &end)?);
+            Ok(())
+        });
+        filled.unwrap();
+        let before = picture(&ledger);
+        for cleared in [false, true] {
+            let failed = ledger.transact(&mut |books| {
+                books.put_record(&record("kept", "bad"))?;
+                books.put_record(&record("new", "queued"))?;
+                books.remove_record("replica", "gone")?;
+                books.add_event(&event("u1", 2))?;
+                books.join("processors", "EU")?;
+                books.leave("processors", "EA")?;
+                books.add_log(&line(2))?;
+                assert!(books.take(&sent[0], "t", at(EARLY), at(LATE))?);
+                let end = Settlement {
+                    state: MessageState::Consumed,
+                    reason: Some("done".into()),
+                };
+                assert!(books.settle(&sent[1], None, &end)?);
+                message(books, "four");
+                assert_eq!(books.forget_messages(at(LATE))?, 2);
+                if cleared {
+                    books.clear()?;
+                    books.put_record(&record("kept", "lost"))?;
+                    message(books, "five");
+                }
+                Err(Fault("no more".into()))
+            });
+            assert_eq!(failed.unwrap_err().to_string(), "no more");
+            assert_eq!(picture(&ledger), before, "cleared: {cleared}");
+        }
     }
 }

@@ -376,7 +376,12 @@ impl Responder for MountModel {
     }
 
     fn refusal(&self, question: &[u8]) -> Option<Vec<u8>> {
-        question.starts_with(b":MS").then(|| b"4Position unreachable#".to_vec())
+        match question.get(..3) {
+            Some(b":MS") => Some(b"4Position unreachable#".to_vec()),
+            // A mount has no word for a park that it does not begin.
+            Some(b":hP") => Some(Vec::new()),
+            _ => None,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{
     House,
     http::{get, post, send},
+};
+use crate::support::{
     observatory::at,
     shots::{EXPOSURE_S, Shot},
 };

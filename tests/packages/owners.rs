@@ -1,6 +1,7 @@
 //! Uploads, input files, runs of packages and of pipelines belong to accounts, seen over HTTP by several of them.
 
-use super::{Answer, House, OCTETS, base64, observatory::Observatory, until, waiting};
+use super::{Answer, House, OCTETS, base64, until, waiting};
+use crate::support::observatory::Observatory;
 use serde_json::{Value, json};
 
 const PHRASE: &str = "seven sisters over Chiran";

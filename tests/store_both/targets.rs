@@ -1,6 +1,7 @@
 //! Targets and their frames on both databases.
 
-use super::{on_each, on_each_kept, open, shots::Shot};
+use super::{on_each, on_each_kept, open};
+use crate::support::shots::Shot;
 use alidade::store::{migrations::Migrations, targets::FrameFilter};
 use alidade_model::{
     exposure::{Exposure, ExposureOutcome, FrameKind, ProductKind},

@@ -1,0 +1,17 @@
+//! What several of these tests need: a daemon and its peers, started on ports and in folders of their own and stopped again.
+
+pub mod browser;
+pub mod command;
+pub mod facts;
+pub mod hardware;
+pub mod http;
+#[path = "../../drivers/tests/support/indi.rs"]
+pub mod indi;
+pub mod journal;
+pub mod matrix;
+pub mod mosquitto;
+pub mod observatory;
+pub mod postgres;
+pub mod python;
+pub mod served_night;
+pub mod shots;
