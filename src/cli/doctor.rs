@@ -2,6 +2,7 @@
 
 use super::CliError;
 use crate::{
+    daemon::resident,
     settings::Settings,
     store::{Durability, OpenOptions, Store},
 };
@@ -35,6 +36,7 @@ pub fn run(args: &DoctorArgs, stdout: &mut dyn Write) -> Result<u8, CliError> {
         Ok(_) => finding("configuration", true, args.config.display().to_string(), Value::Null),
         Err(cause) => finding("configuration", false, cause.to_string(), Value::Null),
     }];
+    findings.push(memory());
     findings.extend(executors());
     if let Ok(settings) = &settings {
         findings.push(disk(&settings.storage.data_dir, settings.storage.min_free_mb));
@@ -112,6 +114,20 @@ fn executors() -> Vec<Finding> {
         sandbox,
         slurm,
     ]
+}
+
+/// Whether the daemon's program can be kept in memory.
+fn memory() -> Finding {
+    match resident::keep_program() {
+        Ok(bytes) => {
+            let text = format!("what is used of the program's {} MB stays in memory", bytes / 1_000_000);
+            finding("memory", true, text, Value::Null)
+        }
+        Err(cause) => {
+            let text = format!("the program may be paged out: {cause}; raise the limit of locked memory (ulimit -l)");
+            finding("memory", false, text, Value::Null)
+        }
+    }
 }
 
 fn disk(folder: &std::path::Path, wanted_mb: u64) -> Finding {

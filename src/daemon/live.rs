@@ -13,6 +13,7 @@ use super::{
     panorama::{self, Chronicle},
     people,
     report::{self, Gatherer},
+    resident,
 };
 use crate::{
     clock::SystemClock,
@@ -305,6 +306,11 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     };
     listeners::listen(&settings, &daemon, &gathered)?;
     tokio::task::spawn_local(hearing::watch(hears, recorder.clone()));
+    resident::rehearse_alert(&settings, &strategies, SystemClock.now());
+    // Not vital: in a container without the permission an alert after a quiet day is some tens of milliseconds later.
+    if let Err(cause) = resident::keep_program() {
+        eprintln!("the program may be paged out ({cause}): raise the limit of locked memory (LimitMEMLOCK, ulimit -l)");
+    }
     follow_strategies(&settings, &daemon, strategies);
     tokio::task::spawn_local(escalate(desk, settings.clone(), recorder.clone(), offload));
     supervisor.tell("READY=1");

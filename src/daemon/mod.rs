@@ -16,6 +16,7 @@
 //! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
 //! | [`alarms`] | alarms on their way to people |
 //! | [`consult`] | the PYROS language spoken to the connected devices |
+//! | [`resident`] | the program stays in memory, and an alert is rehearsed |
 //! | [`guard`] | the second process, which owns the line to the enclosure |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
 
@@ -39,6 +40,7 @@ pub mod panorama;
 pub(crate) mod people;
 pub mod pipelines;
 pub mod report;
+pub mod resident;
 pub mod strategies;
 pub mod telemetry;
 pub mod translate;
