@@ -42,6 +42,16 @@ impl Shelf {
         let before = self.messages.get(&number).cloned();
         self.undo_by(move |shelf| put_back(&mut shelf.messages, number, before));
     }
+
+    /// The message with this identifier to be changed, if it is there and may be.
+    fn changing(&mut self, id: &str, may: impl Fn(&Message) -> bool) -> Option<&mut Message> {
+        let number = *self.numbers.get(id)?;
+        if !may(self.messages.get(&number)?) {
+            return None;
+        }
+        self.touch(number);
+        self.messages.get_mut(&number)
+    }
 }
 
 fn put_back<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, before: Option<V>) {
@@ -164,14 +174,7 @@ impl Books for Shelf {
     }
 
     fn take(&mut self, id: &str, token: &str, now: UtcTime, until: UtcTime) -> Result<bool, Fault> {
-        let Some(&number) = self.numbers.get(id) else {
-            return Ok(false);
-        };
-        if !self.messages.get(&number).is_some_and(|m| is_free(m, now)) {
-            return Ok(false);
-        }
-        self.touch(number);
-        let Some(message) = self.messages.get_mut(&number) else {
+        let Some(message) = self.changing(id, |m| is_free(m, now)) else {
             return Ok(false);
         };
         message.state = MessageState::Received;
@@ -181,18 +184,11 @@ impl Books for Shelf {
     }
 
     fn settle(&mut self, id: &str, token: Option<&str>, end: &Settlement) -> Result<bool, Fault> {
-        let Some(&number) = self.numbers.get(id) else {
-            return Ok(false);
-        };
         let mine = |m: &Message| match token {
             None => matches!(m.state, MessageState::Sent | MessageState::Received),
             Some(token) => m.state == MessageState::Received && m.token.as_deref() == Some(token),
         };
-        if !self.messages.get(&number).is_some_and(mine) {
-            return Ok(false);
-        }
-        self.touch(number);
-        let Some(message) = self.messages.get_mut(&number) else {
+        let Some(message) = self.changing(id, mine) else {
             return Ok(false);
         };
         (message.state, message.reason) = (end.state, end.reason.clone());
