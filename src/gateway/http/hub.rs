@@ -92,6 +92,21 @@ impl Hub {
         self.state.borrow().published.elapsed().as_secs_f64()
     }
 
+    /// Who watches is told only what is new: the first snapshot is there before the feed has said it.
+    fn publish(&self, latest: &Snapshot) {
+        self.telemetry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(latest);
+        let json = text(latest);
+        self.state.send_if_modified(|state| {
+            state.published = Instant::now();
+            let news = state.json != json;
+            state.json = json;
+            news
+        });
+    }
+
     fn append(&self, line: JournalLine) {
         let Some(head) = LineHead::of(&line) else {
             tracing::error!(%line, "a journal line without a number");
@@ -166,9 +181,7 @@ pub async fn feed(shared: Arc<Shared>, mut lines: broadcast::Receiver<JournalLin
                 if publishing {
                     let latest = snapshot.borrow_and_update().clone();
                     next = Instant::now() + STATE_PERIOD;
-                    let state = StateText { json: text(&latest), published: Instant::now() };
-                    shared.hub.telemetry.lock().unwrap_or_else(PoisonError::into_inner).take(&latest);
-                    shared.hub.state.send_replace(state);
+                    shared.hub.publish(&latest);
                 }
             }
         }
