@@ -68,10 +68,9 @@ bench: tools-build ## the figures, as JSON below target/bench
 	[ $$found = 1 ] || { echo "there is no benchmark below benches/*/run"; exit 1; }
 
 NIGHTS ?= 10000
-SEED ?= 1
 campaign: tools-build ## nights with random weather and faults, hours of them: make campaign NIGHTS=10000 SEED=1
 	cargo build --release --locked -j $(JOBS)
-	benches/campaign/run --nights $(NIGHTS) --seed $(SEED)
+	benches/campaign/run --nights $(NIGHTS) $(if $(SEED),--seed $(SEED))
 
 deb: tools-build ## the Debian package
 	cargo build --release --locked -j $(JOBS)
