@@ -221,3 +221,76 @@ link = "tcp://127.0.0.1:{port}"
         assert!(needs.code == 1 && needs.stderr.contains("needs"), "{}", needs.stderr);
     }
 }
+
+/// The same by the grammar, on our own simulators: on TCP and on the serial line, and a camera that hangs gets its current
+/// switched off and on again.
+#[test]
+fn a_camera_that_hangs_comes_back_when_its_socket_was_off() {
+    let folder = Folder::new("device-power");
+    let script = folder.join("faults.toml");
+    let now = alidade::clock::utc_now().format("%Y-%m-%dT%H:%M:%SZ");
+    let hang = format!("[[faults]]\nat = \"{now}\"\ndevice = \"camera_vis\"\nkind = \"hang\"\nfor_s = 100000.0\n");
+    fs::write(&script, hang).unwrap();
+    let hardware = Hardware::with(&folder, "", &["--faults", &script]);
+    let more = format!(
+        r#"
+[devices.rotator]
+kind = "rotator"
+protocol = "grammar"
+link = "tcp://{}"
+
+[devices.power]
+kind = "switch"
+protocol = "grammar"
+link = "serial://{}?baud=9600"
+"#,
+        hardware.tcp("rotator"),
+        hardware.pty("power")
+    );
+    config_with(&folder, "alidade.toml", &hardware, &more, |text| text);
+    let place = Place {
+        config: folder.join("alidade.toml"),
+        hardware,
+        _folder: folder,
+    };
+    let set = ["--direct", "set", "rotator", "ROTATOR_ANGLE", "200", ",", "do", "START"];
+    assert_eq!(place.json(&set)["accepted"], "START");
+    eventually("the field has turned", || {
+        let now = place.json(&["--direct", "get", "rotator", "STATUS"]);
+        now["value"]["moving"] == false && now["value"]["position_deg"] == 200.0
+    });
+    let dead = place.device(&["--direct", "get", "camera_vis", "STATUS"]);
+    assert_ne!(dead.code, 0, "{}", dead.stdout);
+    for value in ["OFF", "ON"] {
+        let socket = [
+            "--direct",
+            "set",
+            "power",
+            "LINE",
+            "camera_vis",
+            value,
+            ",",
+            "do",
+            "START",
+        ];
+        assert_eq!(place.json(&socket)["accepted"], "START");
+    }
+    let back = place.json(&["--direct", "get", "camera_vis", "STATUS"]);
+    assert_eq!(back["value"]["state"], "idle", "{back}");
+    let volts = place.device(&[
+        "--direct",
+        "set",
+        "power",
+        "LINE",
+        "supply volts",
+        "12",
+        ",",
+        "do",
+        "START",
+    ]);
+    assert!(
+        volts.code == 1 && volts.stderr.contains("only read"),
+        "{}",
+        volts.stderr
+    );
+}

@@ -31,6 +31,10 @@ fn evening(folder: &Folder) -> String {
         ],
     );
     own("events.toml", &[("2026-03-14T23:3", "2026-03-14T21:1")]);
+    let file = scenario.join("observatory.toml");
+    let strip =
+        "\n[devices.power]\nkind = \"switch\"\nprotocol = \"grammar\"\nlink = \"simulated\"\nblocking = false\n";
+    fs::write(&file, fs::read_to_string(&file).unwrap() + strip).unwrap();
     scenario.display().to_string()
 }
 

@@ -34,7 +34,8 @@ async function command(body, told) {
 function tile(device) {
   const open = h("button", { type: "button", class: "linkish", "data-device": device.device }, device.device);
   open.addEventListener("click", () => choose(device.device));
-  const main = device.fields.state ?? device.fields.filter ?? device.fields.position_steps;
+  const main = device.kind === "switch" ? `${Object.values(device.fields).filter((value) => value === 1).length} lines on`
+    : device.fields.state ?? device.fields.filter ?? device.fields.position_steps ?? device.fields.position_deg;
   const told = device.up ? (main === undefined || main === null ? "answers" : field(main)) : "does not answer";
   return h("article", { class: "tile", "aria-current": device.device === chosen ? "true" : null },
     h("h3", {}, open, ` ${words(device.kind)}`),
@@ -68,8 +69,27 @@ function fields() {
   byId("one").hidden = !device;
   if (!device) return;
   setText(byId("one-title"), `${device.device}: ${device.up ? "up" : "down"} since ${stamp(device.since)} UTC`);
-  show(byId("fields"), device.fields, () => Object.entries(device.fields).flatMap(([name, value]) => [h("dt", {}, words(name)), h("dd", {}, field(value))]));
+  // Lines have names that somebody gave them, and that must be said as they are.
+  const lines = device.kind === "switch";
+  const turned = (value) => lines && may("devices") && (value === 0 || value === 1);
+  show(byId("fields"), [device.device, device.fields, may("devices")], () => Object.entries(device.fields).flatMap(([name, value]) =>
+    [h("dt", {}, lines ? name : words(name)), h("dd", {}, field(value), turned(value) ? turn(device.device, name, value) : null)]));
   byId("speak").hidden = !may("devices");
+}
+
+// A line that is on or off; one that is only read says so when it is told.
+function turn(device, line, value) {
+  const to = value === 1 ? "off" : "on";
+  const button = h("button", { type: "button", class: "small", "aria-label": `Switch ${to}: ${line}` }, `Switch ${to}`);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    const told = { command: "device", device };
+    const set = await command({ ...told, verb: "set", words: ["LINE", line, to.toUpperCase()] }, `${line} ${to}`);
+    if (set !== null) await command({ ...told, verb: "do", words: ["START"] }, `${device}: ${line} ${to}`);
+    button.disabled = false;
+    past();
+  });
+  return button;
 }
 
 function offered() {
@@ -107,7 +127,7 @@ function curve(name, points, limit) {
 async function speak(event) {
   event.preventDefault();
   const { verb, words: said } = Object.fromEntries(new FormData(byId("speak")));
-  const parts = said.trim().split(/\s+/);
+  const parts = Array.from(said.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, bare]) => quoted ?? bare);
   const answer = await command({ command: "device", device: chosen, verb, words: parts }, `${chosen} ${verb.toUpperCase()} ${parts.join(" ")}`);
   const node = byId("answer");
   node.hidden = answer === null;

@@ -12,7 +12,7 @@
 //! | `modbus` | the observatory's controller behind Modbus TCP or RTU, with a register map |
 //! | `lx200` | mounts that speak LX200 (Meade, Losmandy Gemini) |
 //! | `nexstar` | mounts behind a Celestron NexStar hand control |
-//! | `grammar` | cameras, wheels and focusers that speak the PYROS SET / GET / DO grammar |
+//! | `grammar` | cameras, wheels, focusers, rotators and switches that speak the PYROS SET / GET / DO grammar |
 //! | `alpaca` | mounts, cameras, wheels, focusers, rotators, switches, domes, weather and safety monitors behind an ASCOM Alpaca server |
 //! | `indi` | mounts, cameras, wheels, focusers, rotators, domes and weather behind an INDI server |
 //! | [`split`] | a roof with a driver of its own, and the controller beside it, as one |

@@ -9,7 +9,7 @@ mod support;
 
 use alidade_drivers::{
     alpaca, grammar, indi,
-    interface::{Camera, Device, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions},
+    interface::{Camera, Device, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Rotator, Switch},
     lx200,
     modbus::{
         self,
@@ -110,9 +110,9 @@ fn scrap() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "plc", "lx200", "camera", "wheel", "focuser", "station", "modbus", "rtu", "indi", "nexstar", "monitor", "dome",
-    "eye",
+    "eye", "rotator", "power",
 ];
 
 /// Connects one driver of every kind, lets them be babbled at for three minutes, and asks what they believe.
@@ -143,6 +143,8 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
         let monitor = alpaca::connect_safety_monitor("monitor", 0, way(10), clock.clone(), poll, poll * 3);
         let dome = alpaca::connect_dome("dome", 0, way(11), clock.clone(), poll);
         let eye = indi::connect_camera("eye", "CCD Simulator", way(12), clock.clone(), poll);
+        let rotator = grammar::connect_rotator("rotator", way(13), clock.clone(), poll);
+        let power = grammar::connect_switch("power", way(14), clock.clone(), poll);
         tokio::time::sleep(Duration::from_secs(180)).await;
         // Commands into the babble end as well, each within its deadline.
         for outcome in [
@@ -150,6 +152,8 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
             mount.park().await,
             wheel.select("r").await,
             tcp.close().await,
+            rotator.turn_to(10.0).await,
+            power.set("lamp", 1.0).await,
         ] {
             drop(outcome);
         }
@@ -168,6 +172,8 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
             monitor.readings().borrow().values().any(|r| r.value.is_ok()),
             dome.enclosure_status().borrow().value.is_ok(),
             eye.status().borrow().value.is_ok(),
+            rotator.status().borrow().value.is_ok(),
+            power.lines().borrow().value.is_ok(),
         ];
         let garbage = [
             plc.garbage_count(),
@@ -183,6 +189,8 @@ fn babble(scraps: Vec<Vec<u8>>) -> Vec<(&'static str, bool, u64, u32)> {
             monitor.garbage_count(),
             dome.garbage_count(),
             eye.garbage_count(),
+            rotator.garbage_count(),
+            power.garbage_count(),
         ];
         (0..NAMES.len())
             .map(|at| (NAMES[at], believes[at], garbage[at], counters[at].get()))

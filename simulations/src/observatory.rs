@@ -15,6 +15,8 @@ use crate::{
         movers::{FocuserModel, WheelModel},
         nexstar::{self, HandControl},
         plc::{Influence, PlcConfig, PlcModel},
+        power::PowerModel,
+        rotator::RotatorModel,
         station::StationModel,
     },
     distortion::{Tape, distort},
@@ -63,6 +65,21 @@ pub struct ObservatoryConfig {
     /// Best focus at 10 degrees Celsius, and steps per degree.
     #[serde(default = "focus")]
     pub best_focus: (f64, f64),
+}
+
+impl ObservatoryConfig {
+    fn cameras_and_wheels(&self) -> impl Iterator<Item = String> {
+        self.channels.iter().flat_map(|(name, channel)| {
+            let wheel = (!channel.filters.is_empty()).then(|| format!("wheel_{name}"));
+            std::iter::once(format!("camera_{name}")).chain(wheel)
+        })
+    }
+
+    /// What hangs on the power strip. Roof and weather have a supply of their own.
+    fn instruments(&self) -> impl Iterator<Item = String> {
+        let single = ["mount", "focuser", "rotator"].map(String::from);
+        single.into_iter().chain(self.cameras_and_wheels())
+    }
 }
 
 /// The mount's name behind its hand control.
@@ -116,6 +133,8 @@ struct Models {
     hand_control: HandControl,
     station: StationModel,
     focuser: FocuserModel,
+    rotator: RotatorModel,
+    power: PowerModel,
     cameras: BTreeMap<String, CameraModel>,
     wheels: BTreeMap<String, WheelModel>,
 }
@@ -158,6 +177,8 @@ impl Observatory {
             hand_control: HandControl::default(),
             station: StationModel::new(sample, seed ^ 1),
             focuser: FocuserModel::new(now),
+            rotator: RotatorModel::new(now),
+            power: PowerModel::new(config.instruments()),
             cameras: config
                 .channels
                 .iter()
@@ -192,12 +213,8 @@ impl Observatory {
     /// Names of all devices, as in the configuration of the daemon.
     pub fn devices(&self) -> Vec<String> {
         let mut all: Vec<String> = ["plc", "mount", "focuser", "station"].map(String::from).to_vec();
-        for (name, channel) in &self.config.channels {
-            all.push(format!("camera_{name}"));
-            if !channel.filters.is_empty() {
-                all.push(format!("wheel_{name}"));
-            }
-        }
+        all.extend(self.config.cameras_and_wheels());
+        all.extend(["rotator", "power"].map(String::from));
         all
     }
 
@@ -262,6 +279,7 @@ impl Observatory {
                     self.weather.at(now).temperature_c + 0.5,
                 );
             }
+            None if device == "rotator" => models.rotator.advance(now, self.stuck("rotator", now)),
             Some(("wheel", channel)) => {
                 if let Some(wheel) = models.wheels.get_mut(channel) {
                     wheel.advance(now, self.stuck(device, now));
@@ -379,6 +397,8 @@ impl Observatory {
             None if device == "mount" => &mut models.mount,
             None if device == "station" => &mut models.station,
             None if device == "focuser" => &mut models.focuser,
+            None if device == "rotator" => &mut models.rotator,
+            None if device == "power" => &mut models.power,
             Some(("wheel", channel)) => models.wheels.get_mut(channel)?,
             Some(("camera", channel)) => models.cameras.get_mut(channel)?,
             _ => return None,
@@ -391,7 +411,7 @@ impl Observatory {
         let now = self.clock.now();
         // Most nights, and most devices in the others, have none.
         let (holds, taped) = self.holding(device, now);
-        if holds.contains(&FaultKind::DropLink) {
+        if holds.contains(&FaultKind::DropLink) || self.is_dark(device) {
             return Said::Gone;
         }
         if holds.contains(&FaultKind::Hang) {
@@ -419,6 +439,9 @@ impl Observatory {
             // What was just commanded begins now, not when somebody looks next.
             self.told();
             self.advance(device);
+            if device == "power" {
+                self.cut_off(now);
+            }
         }
         let Some(mut answer) = answer else { return Said::Gone };
         if holds.contains(&FaultKind::Mute) {

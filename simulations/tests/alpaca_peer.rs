@@ -218,7 +218,7 @@ fn our_own_discovery_finds_it_and_what_it_serves() {
             assert_eq!(found.unwrap(), [server]);
             let offered = discovery::server(server).await.unwrap();
             assert_eq!(offered.name, "Alidade simulated devices");
-            assert_eq!(offered.devices.len(), 7);
+            assert_eq!(offered.devices.len(), 9);
         });
     });
 }

@@ -45,7 +45,8 @@ pub struct DeviceArgs {
 enum What {
     /// Every device, whether it answers, and who it says it is
     List,
-    /// Say what shall be: SET COORD_RADEC 12:05:17.3 +45:30, SET EXPOSURE 30, SET FILTER r
+    /// Say what shall be: SET COORD_RADEC 12:05:17.3 +45:30, SET EXPOSURE 30, SET FILTER r, SET ROTATOR_ANGLE 90,
+    /// SET LINE camera_vis OFF
     Set(Words),
     /// Ask: GET STATUS, GET COORD_ALTAZ (azimuth 0 is south), GET IDENTITY
     Get(Words),

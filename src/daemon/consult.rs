@@ -373,7 +373,16 @@ mod tests {
 
     #[test]
     fn every_word_that_is_offered_is_of_the_language() {
-        for kind in ["mount", "camera", "filter_wheel", "focuser", "plc", "station"] {
+        for kind in [
+            "mount",
+            "camera",
+            "filter_wheel",
+            "focuser",
+            "rotator",
+            "switch",
+            "plc",
+            "station",
+        ] {
             let words = vocabulary(kind);
             for noun in words.get {
                 assert!(parse(Verb::Get, &[noun]).is_ok(), "{kind} GET {noun}");

@@ -100,9 +100,10 @@ fn speaks(kind: DeviceKind) -> &'static [Protocol] {
         DeviceKind::Plc => &[Protocol::Plc, Protocol::Modbus],
         DeviceKind::Mount => &[Protocol::Lx200, Protocol::Nexstar, Protocol::Indi, Protocol::Alpaca],
         DeviceKind::Station => &[Protocol::Station, Protocol::Indi, Protocol::Alpaca],
-        DeviceKind::Enclosure | DeviceKind::Rotator => &[Protocol::Indi, Protocol::Alpaca],
-        DeviceKind::SafetyMonitor | DeviceKind::Switch => &[Protocol::Alpaca],
-        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser => {
+        DeviceKind::Enclosure => &[Protocol::Indi, Protocol::Alpaca],
+        DeviceKind::SafetyMonitor => &[Protocol::Alpaca],
+        DeviceKind::Switch => &[Protocol::Grammar, Protocol::Alpaca],
+        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser | DeviceKind::Rotator => {
             &[Protocol::Grammar, Protocol::Indi, Protocol::Alpaca]
         }
     }

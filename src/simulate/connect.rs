@@ -103,13 +103,17 @@ impl Named<'_> {
         let (name, clock, number) = (self.name, self.clock.clone(), self.number());
         match self.device.protocol {
             Protocol::Indi => indi::connect_rotator(name, self.there(), self.way.clone(), clock, self.poll),
-            _ => alpaca::connect_rotator(name, number, self.way, clock, self.poll),
+            Protocol::Alpaca => alpaca::connect_rotator(name, number, self.way, clock, self.poll),
+            _ => grammar::connect_rotator(name, self.way, clock, self.poll),
         }
     }
 
     fn switch(self) -> Rc<dyn Switch> {
-        let number = self.number();
-        alpaca::connect_switch(self.name, number, self.way, self.clock.clone(), self.poll)
+        let (name, clock, number) = (self.name, self.clock.clone(), self.number());
+        match self.device.protocol {
+            Protocol::Alpaca => alpaca::connect_switch(name, number, self.way, clock, self.poll),
+            _ => grammar::connect_switch(name, self.way, clock, self.poll),
+        }
     }
 
     fn station(self) -> Rc<dyn ObservingConditions> {
@@ -255,6 +259,8 @@ pub fn simulated_name(kind: DeviceKind, channel: Option<&str>) -> String {
         (DeviceKind::Mount, _) => "mount".into(),
         (DeviceKind::Focuser, _) => "focuser".into(),
         (DeviceKind::Station, _) => "station".into(),
+        (DeviceKind::Rotator, _) => "rotator".into(),
+        (DeviceKind::Switch, _) => "power".into(),
         _ => "plc".into(),
     }
 }

@@ -172,6 +172,32 @@ async function roof() {
   await isDecent(page, "journey-now");
 }
 
+// While the site is latched nobody else uses the instruments.
+async function power() {
+  await go("/devices");
+  await page.click('#devices [data-device="power"]');
+  const row = (line) => page.locator(`#fields dt:text-is("${line}") + dd`);
+  const told = (line, text) => row(line).filter({ hasText: text }).waitFor({ timeout: 15000 });
+  check("what is only measured has no button", (await row("supply volts").locator("button").count()) === 0);
+  await page.focus('[aria-label="Switch off: focuser"]');
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('[aria-label="Switch on: focuser"]', { timeout: 15000 });
+  await page.waitForFunction(() => /does not answer/.test(document.querySelector('[data-device="focuser"]').closest(".tile").textContent), null, { timeout: 15000 });
+  await page.click('[aria-label="Switch on: focuser"]');
+  await page.waitForFunction(() => !/does not answer/.test(document.querySelector('[data-device="focuser"]').closest(".tile").textContent), null, { timeout: 30000 });
+  check("a device without its current is down, and is back with it", true);
+  await page.selectOption('#speak [name="verb"]', "set");
+  await page.fill('#speak [name="words"]', 'LINE "dew heater" 120');
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("#answer:not([hidden])");
+  await page.selectOption('#speak [name="verb"]', "do");
+  await page.fill('#speak [name="words"]', "START");
+  await page.keyboard.press("Enter");
+  await told("dew heater", "120");
+  await picture("power");
+  await isDecent(page, "journey-power");
+}
+
 async function review() {
   await page.goto(`${address}/data`);
   const waiting = page.locator('#units tr:has(td.here) [data-unit]').first();
@@ -243,6 +269,7 @@ try {
   await alert();
   await roof();
   await devices();
+  await power();
   await visitor();
   await review();
   await upload();

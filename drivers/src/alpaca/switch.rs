@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     handle::{SwitchHandle, SwitchOrder},
-    interface::{Identity, SwitchLine, SwitchLines},
+    interface::{Identity, MOST_LINES, SwitchLine, SwitchLines},
     link::{Dialogue, Link, unread},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -18,9 +18,6 @@ use alidade_model::{
 };
 use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
-
-/// More lines than this are no bank of switches, and could not be asked within a reading's deadline.
-const MOST_LINES: i64 = 64;
 
 /// How it is spoken to.
 pub struct Talk {
@@ -72,16 +69,15 @@ impl Dialogue for Talk {
     async fn greet(&mut self, wire: &mut Wire) -> Result<Identity, Trouble> {
         let identity = self.session.attach(wire).await?;
         let count = self.session.whole(wire, "maxswitch").await?;
-        if !(0..=MOST_LINES).contains(&count) {
-            return Err(Trouble::Absent(format!("it says that it has {count} lines")));
-        }
+        let absent = || Trouble::Absent(format!("it says that it has {count} lines"));
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= MOST_LINES)
+            .ok_or_else(absent)?;
         self.known.clear();
-        for line in 0..count as usize {
-            let (mut name, described) = self.describe(wire, line).await?;
-            // Two lines of one name are told apart by their numbers.
-            if self.known.iter().any(|(other, _)| *other == name) {
-                name = format!("{name} ({line})");
-            }
+        for line in 0..count {
+            let (name, described) = self.describe(wire, line).await?;
+            let name = SwitchLine::unlike(name, line, self.known.iter().map(|(other, _)| other.as_str()));
             self.known.push((name, described));
         }
         Ok(identity)

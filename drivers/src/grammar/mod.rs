@@ -12,15 +12,21 @@
 //! | camera | `GET STATUS` -> `OK state operation temperature setpoint` (operation `-` when none), `GET SENSOR` -> `OK width height`, `SET EXPOSURE operation seconds light binning`, `DO EXPOSE`, `GET FRAME operation` -> `OK operation width height started_us exposure_us bytes`, `SET TEMPERATURE degrees` |
 //! | filter wheel | `GET STATUS` -> `OK position moving` (1 the first, 0 between), `DO GOTO position` |
 //! | focuser | `GET STATUS` -> `OK steps moving temperature`, `DO GOTO steps` |
+//! | rotator | `GET STATUS` -> `OK position mechanical moving` (on the sky from north through east, and of the mechanism, degrees), `DO GOTO position` |
+//! | switch | `GET LINES` -> `OK count`, `GET LINE number` (from 1) -> `OK writable least most step name` (the name may have blanks), `GET STATUS` -> `OK value value ...`, `SET LINE number value` |
 
 mod camera;
 mod filter_wheel;
 mod focuser;
 pub mod language;
+mod rotator;
+mod switch;
 
 pub use camera::{GrammarCamera, connect_camera};
 pub use filter_wheel::{GrammarFilterWheel, connect_filter_wheel};
 pub use focuser::{GrammarFocuser, connect_focuser};
+pub use rotator::{GrammarRotator, connect_rotator};
+pub use switch::{GrammarSwitch, connect_switch};
 
 use crate::{
     interface::Identity,

@@ -6,8 +6,8 @@
 //! | [`Camera`] | exposes and reads out | `ICamera` | grammar, INDI, Alpaca |
 //! | [`FilterWheel`] | brings a filter into the beam | `IFilterWheel` | grammar, INDI, Alpaca |
 //! | [`Focuser`] | moves the focus | `IFocuser` | grammar, INDI, Alpaca |
-//! | [`Rotator`] | turns the field | `IRotator` | INDI, Alpaca |
-//! | [`Switch`] | power, heaters, lamps | `ISwitch` | Alpaca |
+//! | [`Rotator`] | turns the field | `IRotator` | grammar, INDI, Alpaca |
+//! | [`Switch`] | power, heaters, lamps | `ISwitch` | grammar, Alpaca |
 //! | [`Enclosure`] | dome or roll-off roof | `IDome` | controller's dialect, Modbus, INDI, Alpaca |
 //! | [`ObservingConditions`] | measures weather | `IObservingConditions` | NMEA, controller's dialect, Modbus, INDI, Alpaca |
 //! | [`ObservingConditions`] with [`Quantity::MonitorUnsafe`] | says safe or unsafe | `ISafetyMonitor` | Alpaca |
@@ -41,7 +41,7 @@ pub use focuser::{Focuser, FocuserStatus};
 pub use mount::{Mount, MountStatus};
 pub use plc::{KeySwitch, ObservingConditions, Plc, PlcStatus, Quantity};
 pub use rotator::{Rotator, RotatorStatus};
-pub use switch::{Switch, SwitchLine, SwitchLines};
+pub use switch::{MOST_LINES, Switch, SwitchLine, SwitchLines};
 
 use alidade_model::{reading::Reading, time::UtcTime};
 use serde::{Deserialize, Serialize};

@@ -16,7 +16,18 @@ pub struct SwitchLine {
     pub step: f64,
 }
 
+/// More lines than this are no bank of switches, and could not be asked within a reading's deadline.
+pub const MOST_LINES: usize = 64;
+
 impl SwitchLine {
+    /// The name of line `number`, made unlike those before it: two lines of one name are told apart by their numbers.
+    pub fn unlike<'a>(name: String, number: usize, mut before: impl Iterator<Item = &'a str>) -> String {
+        match before.any(|other| other == name) {
+            true => format!("{name} ({number})"),
+            false => name,
+        }
+    }
+
     /// Refuses what the line cannot be set to, before anything is sent.
     pub fn accepts(&self, device: &str, line: &str, value: f64) -> Result<(), DeviceError> {
         if !self.writable {

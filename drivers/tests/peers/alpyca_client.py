@@ -22,7 +22,9 @@ from alpaca.exceptions import (
 from alpaca.filterwheel import FilterWheel
 from alpaca.focuser import Focuser
 from alpaca.observingconditions import ObservingConditions
+from alpaca.rotator import Rotator
 from alpaca.safetymonitor import SafetyMonitor
+from alpaca.switch import Switch
 from alpaca.telescope import Telescope
 
 ADDRESS, DISCOVERY_PORT = sys.argv[1], int(sys.argv[2])
@@ -56,8 +58,8 @@ def found():
     assert management.apiversions(ADDRESS) == [1]
     assert management.description(ADDRESS)["Manufacturer"] == "Alidade"
     kinds = [device["DeviceType"] for device in management.configureddevices(ADDRESS)]
-    for kind in ["Telescope", "Camera", "Dome", "FilterWheel", "Focuser", "ObservingConditions", "SafetyMonitor"]:
-        assert kind in kinds, kinds
+    wanted = ["Telescope", "Camera", "Dome", "FilterWheel", "Focuser", "ObservingConditions", "Rotator", "SafetyMonitor", "Switch"]
+    assert set(wanted) <= set(kinds), kinds
 
 
 def telescope():
@@ -171,10 +173,64 @@ def weather():
     refused(InvalidValueException, lambda: mast.SensorDescription("nonsense"))
 
 
+def rotator():
+    field = Rotator(ADDRESS, 0)
+    field.Connected = True
+    begun = field.Position
+    assert field.CanReverse and not field.Reverse and 0 <= begun < 360
+    field.MoveAbsolute((begun + 3.0) % 360.0)
+    assert field.IsMoving and abs(field.TargetPosition - (begun + 3.0) % 360.0) < 1e-6
+    until("turned", lambda: not field.IsMoving)
+    assert abs(field.Position - (begun + 3.0) % 360.0) < 0.01
+    mechanism = field.MechanicalPosition
+    field.Sync(10.0)
+    assert abs(field.Position - 10.0) < 0.01 and abs(field.MechanicalPosition - mechanism) < 0.01
+    field.Move(-2.0)
+    until("turned back", lambda: not field.IsMoving)
+    assert abs(field.Position - 8.0) < 0.01 and abs(field.MechanicalPosition - mechanism + 2.0) < 0.01
+    field.Reverse = True
+    at = field.Position
+    field.Move(1.0)
+    until("turned the other way", lambda: not field.IsMoving)
+    assert abs(field.Position - at - 1.0) < 0.01 and abs(field.MechanicalPosition - mechanism + 3.0) < 0.01
+    field.MoveMechanical(mechanism)
+    field.Halt()
+    until("halted", lambda: not field.IsMoving)
+    assert field.MechanicalPosition < mechanism
+    refused(InvalidValueException, lambda: field.MoveAbsolute(400.0))
+    refused(InvalidValueException, lambda: field.Sync(-1.0))
+    refused(NotImplementedException, lambda: field.StepSize)
+    assert {"IsMoving", "MechanicalPosition", "Position"} <= {state["Name"] for state in field.DeviceState}
+
+
+def switch():
+    strip = Switch(ADDRESS, 0)
+    strip.Connected = True
+    names = [strip.GetSwitchName(at) for at in range(strip.MaxSwitch)]
+    lamp, heater, volts = names.index("focuser"), names.index("dew heater"), names.index("supply volts")
+    assert strip.CanWrite(lamp) and not strip.CanWrite(volts) and not strip.CanAsync(lamp)
+    assert strip.MaxSwitchValue(heater) == 255 and strip.SwitchStep(heater) == 1 and strip.MinSwitchValue(heater) == 0
+    strip.SetSwitchValue(heater, 100.0)
+    assert strip.GetSwitchValue(heater) == 100.0 and strip.GetSwitch(heater)
+    before = strip.GetSwitchValue(volts)
+    focuser = Focuser(ADDRESS, 0)
+    strip.SetSwitch(lamp, False)
+    assert not strip.GetSwitch(lamp) and strip.GetSwitchValue(volts) > before
+    refused(NotConnectedException, lambda: focuser.Position)
+    strip.SetSwitch(lamp, True)
+    assert focuser.Position > 0
+    refused(InvalidValueException, lambda: strip.GetSwitch(strip.MaxSwitch))
+    refused(InvalidValueException, lambda: strip.SetSwitchValue(heater, 256.0))
+    refused(NotImplementedException, lambda: strip.SetSwitchValue(volts, 12.0))
+    refused(NotImplementedException, lambda: strip.SetSwitchName(lamp, "lamp"))
+
+
 found()
 telescope()
 camera()
 dome()
 wheel_and_focuser()
 weather()
+rotator()
+switch()
 print("passed")

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `http` | as much of HTTP/1.1 as is needed |
 //! | `call` | transactions, parameters, errors: what every member shares |
-//! | `telescope`, `camera`, `others` | the members of each interface |
+//! | `telescope`, `camera`, `rotator`, `switch`, `others` | the members of each interface |
 //!
 //! A device here is what an ASCOM driver is: a client of the device's own wire protocol. So the faults of the simulation
 //! show as they would there: a device that does not answer is a driver error (0x500), one whose line is cut is not
@@ -15,6 +15,8 @@ mod call;
 mod camera;
 mod http;
 mod others;
+mod rotator;
+mod switch;
 mod telescope;
 
 use crate::observatory::Observatory;
@@ -40,6 +42,8 @@ enum Kind {
     Focuser,
     ObservingConditions,
     SafetyMonitor,
+    Rotator,
+    Switch,
 }
 
 impl Kind {
@@ -53,6 +57,8 @@ impl Kind {
             Kind::Focuser => ("focuser", "Focuser", 4),
             Kind::ObservingConditions => ("observingconditions", "ObservingConditions", 2),
             Kind::SafetyMonitor => ("safetymonitor", "SafetyMonitor", 3),
+            Kind::Rotator => ("rotator", "Rotator", 4),
+            Kind::Switch => ("switch", "Switch", 3),
         }
     }
 }
@@ -71,6 +77,7 @@ struct Offer {
 struct Memory {
     connected: BTreeSet<(Kind, u32)>,
     target: telescope::Target,
+    rotator: rotator::Setup,
     cameras: BTreeMap<u32, camera::Setup>,
 }
 
@@ -97,6 +104,8 @@ impl Server {
                 Some("station") => offer(Kind::ObservingConditions, &device),
                 Some("camera") => offer(Kind::Camera, &device),
                 Some("wheel") => offer(Kind::FilterWheel, &device),
+                Some("rotator") => offer(Kind::Rotator, &device),
+                Some("power") => offer(Kind::Switch, &device),
                 _ => {
                     offer(Kind::Dome, &device);
                     offer(Kind::SafetyMonitor, &device);
@@ -196,6 +205,8 @@ impl Server {
             Kind::Focuser => others::focuser(self, member, call).await,
             Kind::ObservingConditions => others::weather(self, member, call).await,
             Kind::SafetyMonitor => others::monitor(self, member, call).await,
+            Kind::Rotator => rotator::member(self, member, call).await,
+            Kind::Switch => switch::member(self, member, call).await,
         }
     }
 
@@ -242,6 +253,9 @@ impl Server {
             Kind::Focuser => &["IsMoving", "Position", "Temperature"],
             Kind::ObservingConditions => &others::SENSORS,
             Kind::SafetyMonitor => &["IsSafe"],
+            Kind::Rotator => &rotator::STATE,
+            // Its values are members with a number, which nobody asks for without one.
+            Kind::Switch => &[],
         };
         let mut state = Vec::new();
         for named in members {
@@ -264,7 +278,7 @@ impl Server {
         }
     }
 
-    /// The values of an answer in the grammar of cameras, wheels and focusers.
+    /// The values of an answer in the grammar of cameras, wheels, focusers, rotators and switches.
     async fn grammar(&self, device: &str, words: &str) -> Result<String, Fault> {
         let answer = self.ask(device, &format!("00010000{words}")).await?;
         let text = String::from_utf8_lossy(answer.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
@@ -278,6 +292,12 @@ impl Server {
             None => Fault::ascom(0x500, "the device's answer is not understood"),
         })
     }
+}
+
+/// The words of an answer as numbers.
+fn numbers<const N: usize>(answer: &str) -> Result<[f64; N], Fault> {
+    let found: Vec<f64> = answer.split(' ').filter_map(|word| word.parse().ok()).collect();
+    <[f64; N]>::try_from(found).map_err(|_| Fault::ascom(0x500, format!("{answer:?} is not understood")))
 }
 
 fn name(offer: &Offer) -> String {

@@ -3,6 +3,7 @@
 use super::{
     Offer, Server,
     call::{Call, Fault, invalid_value, not_implemented},
+    numbers,
 };
 use alidade_drivers::{
     interface::{EnclosureStatus, KeySwitch, PlcStatus},
@@ -124,12 +125,6 @@ pub async fn monitor(server: &Server, member: &str, call: &Call) -> Result<Value
         status.key_switch == KeySwitch::Remote && !people && !status.must_be_closed
     });
     Ok(json!(safe))
-}
-
-/// The words of an answer as numbers.
-fn numbers<const N: usize>(answer: &str) -> Result<[f64; N], Fault> {
-    let found: Vec<f64> = answer.split(' ').filter_map(|word| word.parse().ok()).collect();
-    <[f64; N]>::try_from(found).map_err(|_| Fault::ascom(0x500, format!("{answer:?} is not understood")))
 }
 
 pub async fn wheel(server: &Server, offer: &Offer, member: &str, call: &Call) -> Result<Value, Fault> {

@@ -9,16 +9,22 @@
 //! | [`nexstar`] | the same mount | NexStar hand control |
 //! | [`camera`] | exposes, reads out, cools | PYROS grammar |
 //! | [`movers`] | filter wheel, focuser | PYROS grammar |
+//! | [`rotator`] | turns the field, and not across the end of its cables | PYROS grammar |
+//! | [`power`] | switches the others' current | PYROS grammar |
 //! | [`station`] | weather station | NMEA-0183 |
 //!
 //! `words` writes their numbers.
 
+#[cfg(test)]
+pub(crate) mod asking;
 pub mod camera;
 pub mod meade;
 pub mod mount;
 pub mod movers;
 pub mod nexstar;
 pub mod plc;
+pub mod power;
+pub mod rotator;
 pub mod sphere;
 pub mod station;
 pub mod words;

@@ -168,20 +168,10 @@ impl Responder for FocuserModel {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn at(second: f64) -> UtcTime {
-        UtcTime::from_unix_micros(0).unwrap().plus_seconds(second)
-    }
-
-    fn say(device: &mut impl Responder, words: &str) -> String {
-        let answer = device.answer(format!("00010000{words}").as_bytes());
-        String::from_utf8(answer)
-            .unwrap()
-            .trim_end_matches('\0')
-            .trim_start_matches("00010000")
-            .to_owned()
-    }
+    use super::{
+        super::asking::{at, say},
+        *,
+    };
 
     #[test]
     fn a_wheel_goes_the_short_way_and_says_nothing_in_between() {

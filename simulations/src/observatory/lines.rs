@@ -67,7 +67,7 @@ impl Observatory {
     }
 
     fn refuses_connections(&self, device: &str) -> bool {
-        self.fault(device, self.clock.now(), |k| *k == FaultKind::DropLink)
+        self.fault(device, self.clock.now(), |k| *k == FaultKind::DropLink) || self.is_dark(device)
     }
 
     /// A connector over memory; each connection is a new conversation with the same hardware.

@@ -1,6 +1,6 @@
 //! What goes wrong with which device now, what that makes of it, and which cameras can be told anything.
 
-use super::Observatory;
+use super::{HAND_CONTROL, Observatory};
 use crate::{
     devices::plc::Influence,
     distortion::needs_tape,
@@ -142,6 +142,35 @@ impl Observatory {
             }
         }
         (holds, taped)
+    }
+
+    /// Whether a device has no current. The mount is one, whichever language it is spoken to in.
+    pub(super) fn is_dark(&self, device: &str) -> bool {
+        let device = if device == HAND_CONTROL { "mount" } else { device };
+        self.models.borrow().power.dark().any(|dark| dark == device)
+    }
+
+    /// What has no current stops where it is and forgets what it was doing, and does not hang any more when it comes back.
+    pub(super) fn cut_off(&self, now: UtcTime) {
+        let dark: Vec<String> = self.models.borrow().power.dark().map(str::to_owned).collect();
+        for device in &dark {
+            self.advance(device);
+            let mut models = self.models.borrow_mut();
+            if device == "mount" {
+                models.mount.stop();
+                models.mount.track(false);
+            } else {
+                drop(models);
+                let _unheard = self.respond(device, |r| r.answer(b"99990000DO STOP"));
+            }
+        }
+        for fault in self.faults.borrow_mut().iter_mut() {
+            let hangs = matches!(fault.kind, FaultKind::Hang | FaultKind::Mute) && dark.contains(&fault.device);
+            if hangs && fault.at <= now {
+                fault.for_s = fault.for_s.min(now.seconds_since(fault.at));
+            }
+        }
+        self.told();
     }
 
     /// Lets other clients say what they are to have said by now.

@@ -57,9 +57,11 @@ impl Names {
 
     /// The devices that faults can name.
     pub fn devices(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["plc", "mount", "focuser", "station", "alerts", "daemon", "clock"]
-            .map(String::from)
-            .into();
+        let mut names: Vec<String> = [
+            "plc", "mount", "focuser", "station", "rotator", "power", "alerts", "daemon", "clock",
+        ]
+        .map(String::from)
+        .into();
         for (channel, filters) in &self.channels {
             names.push(format!("camera_{channel}"));
             if !filters.is_empty() {
