@@ -145,6 +145,7 @@ impl<D: Dialogue> Link<D> {
             identity: identity_out,
             garbage: garbage.clone(),
             epoch: 0,
+            owed: None,
         };
         tokio::task::spawn_local(task.run());
         Self {
@@ -197,6 +198,8 @@ struct Task<D: Dialogue> {
     identity: watch::Sender<Option<Identity>>,
     garbage: Rc<Cell<u64>>,
     epoch: u32,
+    /// The last urgent order that was refused for want of a connection.
+    owed: Option<D::Command>,
 }
 
 /// Why a conversation ended.
@@ -237,25 +240,35 @@ impl<D: Dialogue> Task<D> {
     async fn wait_refusing(&mut self, pause: Duration, cause: &str) -> bool {
         let until = Instant::now() + pause;
         loop {
-            let ask = tokio::select! {
+            let (ask, urgent) = tokio::select! {
                 biased;
-                ask = self.urgents.recv() => ask,
-                ask = self.asks.recv() => ask,
+                ask = self.urgents.recv() => (ask, true),
+                ask = self.asks.recv() => (ask, false),
                 () = tokio::time::sleep_until(until) => return true,
             };
-            let Some(ask) = ask else { return false };
+            let Some(Ask { command, answer }) = ask else {
+                return false;
+            };
+            if urgent {
+                self.owed = Some(command);
+            }
             let error = DeviceError::Disconnected {
                 device: self.id.clone(),
                 cause: cause.to_owned(),
             };
-            drop(ask.answer.send(Err(error)));
+            drop(answer.send(Err(error)));
         }
     }
 
     async fn converse(&mut self, mut wire: Wire, failures: &mut u32) -> End {
         let greeting = answered(self.poll_deadline, self.dialogue.greet(&mut wire)).await;
+        if !matches!(greeting, Ok(Ok(_))) {
+            self.say_unheard(&mut wire).await;
+        }
         match greeting {
             Ok(Ok(identity)) => {
+                // Whoever wanted it reads the state now, and decides anew.
+                self.owed = None;
                 if self.identity.borrow().as_ref() != Some(&identity) {
                     self.identity.send_replace(Some(identity));
                 }
@@ -344,6 +357,17 @@ impl<D: Dialogue> Task<D> {
                     }
                 }
             }
+        }
+    }
+
+    /// A device that cannot be understood may still hear: it is told to stop, park or close as it was to be, whatever it
+    /// answers. It has been refused to the caller, so nobody believes that it was done.
+    async fn say_unheard(&mut self, wire: &mut Wire) {
+        let Some(command) = &self.owed else { return };
+        let deadline = self.dialogue.deadline(command);
+        wire.discard();
+        if let Ok(Err(trouble)) = answered(deadline, self.dialogue.obey(wire, command)).await {
+            tracing::debug!(device = %self.id, %trouble, "an order to a device that is not understood");
         }
     }
 

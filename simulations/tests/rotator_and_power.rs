@@ -164,3 +164,31 @@ fn a_stuck_rotator_never_arrives_and_a_strip_that_refuses_says_so() {
         assert!(matches!(refused, DeviceError::Rejected { .. }), "{refused}");
     });
 }
+
+/// Found by the campaign of nights (seed 1209): a camera that babbled was given up, and went on exposing under a closing roof.
+#[test]
+fn an_order_to_stop_reaches_a_device_that_cannot_be_understood() {
+    paused(|clock| async move {
+        let observatory = hardware(&clock);
+        let rotator = grammar::connect_rotator("rotator", observatory.connector("rotator"), clock.clone(), POLL);
+        let mut field = rotator.status();
+        let begun = seen(&mut field, 15, "the angle is read", |_| true).await;
+        let aim = begun.position_deg + 120.0;
+        rotator.turn_to(aim).await.unwrap();
+        seen(&mut field, 15, "it turns", |s| s.moving).await;
+        observatory.inject(Fault {
+            at: clock.now(),
+            device: "rotator".into(),
+            kind: FaultKind::Garbage,
+            for_s: 30.0,
+        });
+        assert!(lost(&mut field, 15).await);
+        let refused = rotator.stop().await.unwrap_err();
+        assert!(matches!(refused, DeviceError::Disconnected { .. }), "{refused}");
+        let back = seen(&mut field, 90, "it is understood again", |_| true).await;
+        assert!(!back.moving && back.position_deg < aim - 20.0, "{back:?}");
+        // What was owed is not said to one that answers again.
+        rotator.turn_to(aim).await.unwrap();
+        seen(&mut field, 60, "it is there", |s| !s.moving && s.position_deg == aim).await;
+    });
+}
