@@ -67,13 +67,12 @@ fn angle(call: &Call) -> Result<f64, Fault> {
     }
 }
 
-/// Sends the mechanism to where it shows this angle of its own.
-async fn turn(server: &Server, mechanical_deg: f64, now: &Measured) -> Result<Value, Fault> {
+/// Sends the mechanism to where it shows this angle of its own, which is this one on the sky.
+async fn turn(server: &Server, now: &Measured, mechanical_deg: f64, on_sky_deg: f64) -> Result<Value, Fault> {
     let told = (mechanical_deg + now.mounted_deg).rem_euclid(360.0);
-    server
-        .grammar(DEVICE, &format!("DO GOTO {told}"))
-        .await
-        .map(|_| Value::Null)
+    server.grammar(DEVICE, &format!("DO GOTO {told}")).await?;
+    server.memory.borrow_mut().rotator.target_deg = Some(on_sky_deg);
+    Ok(Value::Null)
 }
 
 pub async fn member(server: &Server, member: &str, call: &Call) -> Result<Value, Fault> {
@@ -90,30 +89,32 @@ pub async fn member(server: &Server, member: &str, call: &Call) -> Result<Value,
         _ => {}
     }
     let now = measured(server, setup).await?;
-    let send = async |on_sky_deg: f64| {
-        let told = turn(server, setup.of_mechanism(on_sky_deg, now.mounted_deg), &now).await?;
-        server.memory.borrow_mut().rotator.target_deg = Some(on_sky_deg);
-        Ok(told)
+    let to_sky = async |on_sky_deg: f64| {
+        let mechanical_deg = setup.of_mechanism(on_sky_deg, now.mounted_deg);
+        turn(server, &now, mechanical_deg, on_sky_deg).await
     };
     match (member, call.put) {
         ("position", false) => Ok(json!(now.position_deg)),
         ("mechanicalposition", false) => Ok(json!(now.mechanical_deg)),
         ("ismoving", false) => Ok(json!(now.moving)),
         ("targetposition", false) => Ok(json!(setup.target_deg.unwrap_or(now.position_deg))),
-        ("moveabsolute", true) => send(angle(call)?).await,
+        ("moveabsolute", true) => to_sky(angle(call)?).await,
         ("move", true) => {
             let by = call.number("Position")?;
             if by.abs() >= 360.0 {
                 return Err(invalid_value(format!("position {by}")));
             }
-            send((now.position_deg + by).rem_euclid(360.0)).await
+            to_sky((now.position_deg + by).rem_euclid(360.0)).await
         }
         ("movemechanical", true) => {
             let mechanical_deg = angle(call)?;
-            let told = turn(server, mechanical_deg, &now).await?;
-            let on_sky_deg = setup.on_sky(mechanical_deg, now.mounted_deg);
-            server.memory.borrow_mut().rotator.target_deg = Some(on_sky_deg);
-            Ok(told)
+            turn(
+                server,
+                &now,
+                mechanical_deg,
+                setup.on_sky(mechanical_deg, now.mounted_deg),
+            )
+            .await
         }
         ("sync", true) => {
             let shift = angle(call)? - now.position_deg;

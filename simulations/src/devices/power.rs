@@ -75,12 +75,16 @@ impl PowerModel {
         }
     }
 
+    /// Where the line with this number, counted from 1, stands.
+    fn place(&self, number: &str) -> Result<usize, (i32, &'static str)> {
+        let known = 1..=self.lines.len();
+        let number = number.parse().ok().filter(|number| known.contains(number));
+        number.map(|number| number - 1).ok_or((2, "no such line"))
+    }
+
     fn set(&mut self, number: &str, value: &str) -> Result<(), (i32, &'static str)> {
-        let line = number
-            .parse::<usize>()
-            .ok()
-            .and_then(|number| self.lines.get_mut(number.checked_sub(1)?))
-            .ok_or((2, "no such line"))?;
+        let at = self.place(number)?;
+        let line = &mut self.lines[at];
         if !line.writable {
             return Err((3, "this line is only read"));
         }
@@ -104,9 +108,7 @@ impl Responder for PowerModel {
                 ["GET", "IDENTITY"] => "Alidade simulated power strip;1.0".to_owned(),
                 ["GET", "LINES"] => self.lines.len().to_string(),
                 ["GET", "LINE", number] => {
-                    let number: Option<usize> = number.parse().ok();
-                    let line = number.and_then(|number| self.lines.get(number.checked_sub(1)?));
-                    let line = line.ok_or((2, "no such line"))?;
+                    let line = &self.lines[self.place(number)?];
                     format!(
                         "{} 0 {} {} {}",
                         u8::from(line.writable),
