@@ -3,7 +3,8 @@
 //! ```text
 //!            connected, greeted
 //!   down ----------------------> up: commands first, polls between them
-//!    ^  \___ backoff 1..15 s        |
+//!    ^  \___ backoff 1..15 s,       |
+//!    |       1 s when it is urgent  |
 //!    |                              | silence beyond the deadline, stream closed, third garbage in a row
 //!    +------------------------------+
 //! ```
@@ -238,7 +239,8 @@ impl<D: Dialogue> Task<D> {
 
     /// Refuses commands while there is no connection; false when the handle is gone.
     async fn wait_refusing(&mut self, pause: Duration, cause: &str) -> bool {
-        let until = Instant::now() + pause;
+        let begun = Instant::now();
+        let mut until = begun + pause;
         loop {
             let (ask, urgent) = tokio::select! {
                 biased;
@@ -251,6 +253,8 @@ impl<D: Dialogue> Task<D> {
             };
             if urgent {
                 self.owed = Some(command);
+                // A roof that is to close does not wait until a backoff is over.
+                until = until.min(begun + Duration::from_secs(1));
             }
             let error = DeviceError::Disconnected {
                 device: self.id.clone(),

@@ -145,8 +145,8 @@ impl Fault {
 
 /// A night's worth of bad luck: up to eight faults and up to three spells of bad weather. Equal seeds, equal nights.
 ///
-/// The roof itself is never blocked and at most one weather source fails at a time: what no observatory could survive
-/// belongs into scripts with their own expectations.
+/// Not among them is what no observatory could survive, which belongs into scripts with their own expectations: the roof
+/// itself is never blocked or stopped by hand, and its controller neither hangs nor repeats itself for longer than a minute.
 pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) -> (Vec<Fault>, Vec<Spell>) {
     let mut random = Random::new(seed ^ 0xfa017);
     let length = end.seconds_since(start);
@@ -157,24 +157,7 @@ pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) 
             .get(random.below(devices.len()))
             .cloned()
             .unwrap_or_else(|| "mount".into());
-        let roll = random.below(11);
-        let (device, kind, for_s) = match roll {
-            0 | 1 => (device, FaultKind::Mute, random.between(2.0, 240.0)),
-            2 => (
-                device,
-                FaultKind::Delay {
-                    seconds: random.between(0.5, 12.0),
-                },
-                random.between(5.0, 300.0),
-            ),
-            3 | 4 => (device, FaultKind::Garbage, random.between(1.0, 120.0)),
-            5 | 6 => (device, FaultKind::DropLink, random.between(1.0, 600.0)),
-            7 if device != "plc" => (device, FaultKind::Stuck, random.between(10.0, 900.0)),
-            7 => (device, FaultKind::DeadSensor, random.between(30.0, 900.0)),
-            8 => ("alerts".to_owned(), FaultKind::DuplicatePacket, 0.0),
-            9 => ("alerts".to_owned(), FaultKind::MalformedPacket, 0.0),
-            _ => ("daemon".to_owned(), FaultKind::KillDaemon, random.between(3.0, 120.0)),
-        };
+        let (device, kind, for_s) = mishap(&mut random, device);
         faults.push(Fault {
             at,
             device,
@@ -203,6 +186,83 @@ pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) 
         });
     }
     (faults, spells)
+}
+
+/// What happens, to whom (to this device, or to something that is not one), and for how many seconds.
+fn mishap(random: &mut Random, device: String) -> (String, FaultKind, f64) {
+    let longest = |seconds: f64| if device == "plc" { 60.0 } else { seconds };
+    let (kind, for_s) = match random.below(20) {
+        0 | 1 => (FaultKind::Mute, random.between(2.0, 240.0)),
+        2 => {
+            let seconds = random.between(0.5, 12.0);
+            (FaultKind::Delay { seconds }, random.between(5.0, 300.0))
+        }
+        3 => (FaultKind::Garbage, random.between(1.0, 120.0)),
+        4 => {
+            let kind = match random.below(5) {
+                0 => FaultKind::HalfMessage,
+                1 => FaultKind::Oversized,
+                2 => FaultKind::WrongEncoding,
+                3 => FaultKind::WrongChecksum,
+                _ => FaultKind::OtherReply,
+            };
+            (kind, random.between(1.0, longest(120.0)))
+        }
+        5 | 6 => (FaultKind::DropLink, random.between(1.0, 600.0)),
+        7 => (FaultKind::Hang, random.between(5.0, longest(300.0))),
+        8 => (FaultKind::Refuse, random.between(5.0, 300.0)),
+        9 => (FaultKind::StaleReplies, random.between(5.0, longest(240.0))),
+        10 | 11 if device == "plc" => (FaultKind::DeadSensor, random.between(30.0, 900.0)),
+        10 | 11 => (FaultKind::Stuck, random.between(10.0, 900.0)),
+        12 | 13 => of_its_own(random, &device),
+        14 => {
+            let seconds = random.between(-3600.0, 3600.0);
+            let kind = FaultKind::ClockStep { seconds };
+            return ("clock".into(), kind, random.between(10.0, 900.0));
+        }
+        15 => return ("alerts".into(), FaultKind::DuplicatePacket, 0.0),
+        16 => return ("alerts".into(), FaultKind::MalformedPacket, 0.0),
+        _ => return ("daemon".into(), FaultKind::KillDaemon, random.between(3.0, 120.0)),
+    };
+    (device, kind, for_s)
+}
+
+/// What can happen to a device of this kind only, and for how many seconds.
+fn of_its_own(random: &mut Random, device: &str) -> (FaultKind, f64) {
+    let foreign = |says: &str| FaultKind::Foreign { says: says.to_owned() };
+    let while_s = random.between(30.0, 900.0);
+    match (device, random.below(7)) {
+        ("plc", 0) => {
+            let charge_pct = random.between(5.0, 100.0);
+            (FaultKind::OnBattery { charge_pct }, while_s)
+        }
+        ("plc", 1) => {
+            let shows = if random.unit() < 0.5 {
+                ShutterShown::Both
+            } else {
+                ShutterShown::Neither
+            };
+            (FaultKind::ShutterShows { shows }, random.between(5.0, 120.0))
+        }
+        ("plc", 2) => (FaultKind::KeyLocal, while_s),
+        ("plc", 3) => (FaultKind::AccessRequest, 5.0),
+        ("plc", 4) => (FaultKind::Intrusion, while_s),
+        ("plc", 5) => (foreign("Dome{OPEN}"), 1.0),
+        ("plc" | "station", 6) => {
+            let kelvin = random.between(5.0, 25.0);
+            (FaultKind::ThermometerOffset { kelvin }, while_s)
+        }
+        ("station", _) => (FaultKind::FrozenSensor, while_s),
+        ("mount", _) => {
+            let arcmin = random.between(1.0, 60.0);
+            (FaultKind::LandsOff { arcmin }, while_s)
+        }
+        ("focuser", _) => (foreign("DO GOTO 12000"), 1.0),
+        (wheel, 0..=3) if wheel.starts_with("wheel_") => (FaultKind::WrongPlace, while_s),
+        (wheel, _) if wheel.starts_with("wheel_") => (foreign("DO GOTO 1"), 1.0),
+        (camera, _) if camera.starts_with("camera_") => (FaultKind::GhostFrame, while_s),
+        _ => (FaultKind::Refuse, while_s),
+    }
 }
 
 #[cfg(test)]
@@ -247,8 +307,18 @@ mod tests {
             "Mute",
             "Delay",
             "Garbage",
+            "HalfMessage",
+            "OtherReply",
             "DropLink",
+            "Hang",
+            "Refuse",
+            "StaleReplies",
             "Stuck",
+            "DeadSensor",
+            "ShutterShows",
+            "LandsOff",
+            "GhostFrame",
+            "ClockStep",
             "DuplicatePacket",
             "MalformedPacket",
             "KillDaemon",

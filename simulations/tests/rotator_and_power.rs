@@ -192,3 +192,31 @@ fn an_order_to_stop_reaches_a_device_that_cannot_be_understood() {
         seen(&mut field, 60, "it is there", |s| !s.moving && s.position_deg == aim).await;
     });
 }
+
+#[test]
+fn an_order_to_stop_cuts_the_wait_for_the_next_connection_short() {
+    paused(|clock| async move {
+        let observatory = hardware(&clock);
+        let rotator = grammar::connect_rotator("rotator", observatory.connector("rotator"), clock.clone(), POLL);
+        let mut field = rotator.status();
+        seen(&mut field, 15, "the angle is read", |_| true).await;
+        // In vain after 1, 4, 9 and 15 seconds: when the line is whole again, 11 seconds are left of the last wait.
+        observatory.inject(Fault {
+            at: clock.now(),
+            device: "rotator".into(),
+            kind: FaultKind::DropLink,
+            for_s: 33.0,
+        });
+        assert!(lost(&mut field, 15).await);
+        tokio::time::sleep(Duration::from_secs(33)).await;
+        let asked = clock.now();
+        // What is not urgent waits on.
+        rotator.turn_to(10.0).await.unwrap_err();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!rotator.link().borrow().is_up());
+        rotator.stop().await.unwrap_err();
+        seen(&mut field, 15, "it is reached again", |_| true).await;
+        let waited_s = clock.now().seconds_since(asked);
+        assert!((2.0..3.5).contains(&waited_s), "{waited_s} s");
+    });
+}

@@ -79,6 +79,8 @@ struct RunReport {
     scenario: String,
     seed: u64,
     nights: u64,
+    /// Less than `nights` when somebody ended the run at the keyboard; the last one is then not over.
+    nights_begun: u64,
     /// The fault script that was given, or `random`.
     faults: Option<String>,
     pixels: bool,
@@ -132,6 +134,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         scenario: args.scenario.display().to_string(),
         seed: args.seed,
         nights: args.nights,
+        nights_begun: 0,
         faults: args.faults.as_ref().map(FaultSource::to_string),
         pixels,
         broken: Vec::new(),
@@ -153,9 +156,13 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             accounts: args.accounts,
         });
         let outcome = night::run(plan, args.pace, serving, !args.json && args.nights == 1)?;
+        report.nights_begun = number + 1;
         add(&mut report, &outcome, faults);
         let NightOutcome {
-            facts, broken, tail, ..
+            facts,
+            broken,
+            tail,
+            interrupted,
         } = outcome;
         if let Some(broken) = broken {
             eprintln!("seed {seed}: {broken}");
@@ -184,6 +191,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
                 report.broken.len()
             );
         }
+        if interrupted {
+            break;
+        }
     }
     (report.wall_s, report.processor_s) = started.read();
     let document = serde_json::to_string_pretty(&report).map_err(|e| CliError::failed(e.to_string()))?;
@@ -195,9 +205,16 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         println!("{document}");
     } else {
         let totals = &report.totals;
+        let begun = if report.nights_begun < args.nights {
+            format!(
+                "ended at the keyboard in night {} of {}",
+                report.nights_begun, args.nights
+            )
+        } else {
+            format!("{} night(s)", args.nights)
+        };
         println!(
-            "{} night(s): {} sequences executed, {} exposures, {} alerts followed, {} journal entries, {} broken invariants; {:.2} s processor time",
-            args.nights,
+            "{begun}: {} sequences executed, {} exposures, {} alerts followed, {} journal entries, {} broken invariants; {:.2} s processor time",
             totals.sequences_executed,
             totals.exposures_written,
             totals.alerts_followed,

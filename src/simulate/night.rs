@@ -71,6 +71,8 @@ pub struct NightOutcome {
     pub facts: NightFacts,
     pub broken: Option<Broken>,
     pub tail: Vec<String>,
+    /// Somebody ended it before its time.
+    pub interrupted: bool,
 }
 
 /// Runs one night to its end.
@@ -80,8 +82,13 @@ pub fn run(
     serving: Option<Serving<'_>>,
     talkative: bool,
 ) -> Result<NightOutcome, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // At full speed nothing comes from outside, and to ask the kernel whether it does costs more than most instants do.
+    match pace {
+        Pace::Max => builder.enable_time(),
+        Pace::Times(_) => builder.enable_all(),
+    };
+    let runtime = builder
         .start_paused(true)
         .build()
         .map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
@@ -374,7 +381,7 @@ async fn incarnations(
                     biased;
                     () = stage.judge.broken() => End::Broken,
                     fault = &mut journal => return Err(CliError::failed(fault.map_or_else(|e| e.to_string(), |f| f.to_string()))),
-                    _ = tokio::signal::ctrl_c() => End::Interrupted,
+                    () = interrupted(stage.pace) => End::Interrupted,
                     end = killed => end,
                     () = sleep_until(stage, end) => End::NightOver,
                     () = beside => End::Interrupted,
@@ -407,14 +414,28 @@ async fn incarnations(
                 drop(set);
                 // Lets the journal commit what the last turn recorded.
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                let (broken, tail) = if matches!(ending, End::Interrupted) {
+                let interrupted = matches!(ending, End::Interrupted);
+                let (broken, tail) = if interrupted {
                     (None, Vec::new())
                 } else {
                     stage.judge.finish(&events)
                 };
-                return Ok(NightOutcome { facts, broken, tail });
+                return Ok(NightOutcome {
+                    facts,
+                    broken,
+                    tail,
+                    interrupted,
+                });
             }
         }
+    }
+}
+
+/// Somebody at the keyboard ends the night. At full speed that ends the process, as of any command that computes.
+async fn interrupted(pace: Pace) {
+    match pace {
+        Pace::Times(_) => drop(tokio::signal::ctrl_c().await),
+        Pace::Max => std::future::pending().await,
     }
 }
 
