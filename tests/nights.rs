@@ -5,7 +5,14 @@ use crate::support::{
     journal::{Journal, at, seconds, text},
 };
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, path::Path, thread};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 const GRB: &str = "simulations/nights/grb-over-ohp";
 
@@ -329,6 +336,35 @@ fn two_hundred_nights_of_random_faults_break_no_invariant() {
         "{}",
         total("sequences_executed")
     );
+}
+
+#[test]
+fn whoever_interrupts_ends_all_the_nights_and_is_told_how_far_they_came() {
+    let folder = Folder::new("interrupted");
+    let out = folder.join("out");
+    let arguments = [
+        "simulate", GRB, "--nights", "3", "--pace", "60x", "--frames", "none", "--json", "--out", &out,
+    ];
+    let running = command::alidade()
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let journal = Path::new(&out).join("seed-1/journal.ndjson");
+    while !fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() > 5) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let said = command::said(running.wait_with_output().unwrap());
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    let told: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert!(told["nights"] == 3 && told["nights_begun"] == 1, "{told}");
+    assert_eq!(told, report(&out));
 }
 
 #[test]

@@ -308,6 +308,10 @@ impl<D: Dialogue> Task<D> {
                 ask = self.asks.recv() => Some(ask),
                 () = tokio::time::sleep_until(next_poll) => None,
             };
+            if garbage_in_a_row > 0 {
+                // It may have been an answer too many: with it gone, the next one belongs to the next question.
+                wire.catch_up().await;
+            }
             let trouble = match ask {
                 Some(None) => return End::HandleGone,
                 Some(Some(ask)) => {
@@ -351,7 +355,6 @@ impl<D: Dialogue> Task<D> {
                 Err(Trouble::Garbage(what)) => {
                     tracing::debug!(device = %self.id, %what, "garbage");
                     self.garbage.set(self.garbage.get() + 1);
-                    wire.discard();
                     garbage_in_a_row += 1;
                     if garbage_in_a_row >= 3 {
                         return End::Lost {

@@ -1,7 +1,8 @@
 //! Messages over a byte stream: framed reads with a bound on their size.
 
 use crate::transport::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{future::poll_fn, pin::Pin, task::Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 /// What goes wrong in a conversation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -133,6 +134,21 @@ impl Wire {
     pub fn discard(&mut self) {
         self.ahead.clear();
         self.start = 0;
+    }
+
+    /// Throws away everything that has come so far, also what nobody has read yet, and waits for nothing: what comes from
+    /// now on answers what is asked from now on.
+    pub async fn catch_up(&mut self) {
+        self.discard();
+        let mut chunk = [0; 1024];
+        // One that never stops talking is none of this function's business.
+        for _ in 0..64 {
+            let mut come = ReadBuf::new(&mut chunk);
+            let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut come))).await;
+            if !matches!(read, Poll::Ready(Ok(()))) || come.filled().is_empty() {
+                return;
+            }
+        }
     }
 
     /// Number of bytes that were read ahead.

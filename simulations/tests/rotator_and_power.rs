@@ -20,6 +20,7 @@ use alidade_simulations::{
 };
 use std::{net::SocketAddr, rc::Rc, time::Duration};
 use support::{live, lost, paused, seen};
+use tokio::io::AsyncWriteExt;
 
 const POLL: Duration = Duration::from_millis(200);
 
@@ -101,6 +102,32 @@ fn over_a_serial_line() {
             Rc::new(SerialConnector { path, baud: 9600 }) as SharedConnector
         };
         drive(way("rotator"), way("power"), &observatory, clock).await;
+    });
+}
+
+#[test]
+fn what_the_last_user_of_a_serial_line_asked_does_not_answer_the_next_one() {
+    live(|clock| async move {
+        let observatory = hardware(&clock);
+        let path = observatory.serve_pty("rotator").unwrap();
+        let way: SharedConnector = Rc::new(SerialConnector { path, baud: 9600 });
+        // Answered while nobody has the line open, and while the next one opens it.
+        for pause_ms in [300, 0] {
+            let mut before = way.connect().await.unwrap();
+            before
+                .write_all(b"00140000GET STATUS\000150000GET IDENTITY\0")
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            drop(before);
+            let rotator = grammar::connect_rotator("rotator", way.clone(), clock.clone(), POLL);
+            seen(&mut rotator.status(), 6, "the angle is read", |_| true).await;
+            tokio::time::sleep(POLL * 5).await;
+            assert!(rotator.link().borrow().is_up());
+            assert!(rotator.garbage_count() <= 2, "{}", rotator.garbage_count());
+            drop(rotator);
+            tokio::time::sleep(POLL).await;
+        }
     });
 }
 

@@ -6,6 +6,13 @@
 //!
 //! Relative paths are relative to the working folder. Secrets are not in the file but in files that it names; a
 //! leading `$CREDENTIALS_DIRECTORY` is replaced, for systemd's `LoadCredential=`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `sections` | every key with its unit and default, grouped: hardware, safety, observing, alerts, services |
+//! | `check` | what is wrong with their values, in the same groups |
+//! | `accounts`, `link` | who may use the doors; how a device is reached |
+//! | `load` | reads file and environment, and puts a line to every fault |
 
 mod accounts;
 mod check;

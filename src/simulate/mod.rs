@@ -223,7 +223,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             report.processor_s
         );
     }
-    Ok(u8::from(!report.broken.is_empty()))
+    // Who asked for ten nights and ended the third has not got what was asked for.
+    Ok(u8::from(!report.broken.is_empty() || report.nights_begun < args.nights))
 }
 
 /// One of many nights has a folder of its own.

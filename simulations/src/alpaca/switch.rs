@@ -66,45 +66,33 @@ async fn set(server: &Server, line: &Line, value: f64) -> Result<Value, Fault> {
 }
 
 pub async fn member(server: &Server, member: &str, call: &Call) -> Result<Value, Fault> {
-    const LATER: [&str; 4] = ["setasync", "setasyncvalue", "cancelasync", "statechangecomplete"];
     if (member, call.put) == ("maxswitch", false) {
         return count(server).await.map(|count| json!(count));
     }
-    let known = [
-        "canasync",
-        "canwrite",
-        "getswitch",
-        "getswitchdescription",
-        "getswitchname",
-        "getswitchvalue",
-        "maxswitchvalue",
-        "minswitchvalue",
-        "setswitch",
-        "setswitchname",
-        "setswitchvalue",
-        "switchstep",
-    ];
-    if !known.contains(&member) && !LATER.contains(&member) {
-        return Err(Fault::Unknown);
-    }
-    let line = line(server, call).await?;
+    // An unknown member is told before a line that does not exist.
+    let line = line(server, call).await;
     Ok(match (member, call.put) {
-        ("canwrite", false) => json!(line.writable),
-        ("canasync", false) => json!(false),
-        ("getswitch", false) => json!(line.value > line.least),
-        ("getswitchvalue", false) => json!(line.value),
-        ("getswitchname", false) => json!(line.name),
-        ("getswitchdescription", false) => json!(format!("Line {} of the simulated power strip", line.number)),
-        ("minswitchvalue", false) => json!(line.least),
-        ("maxswitchvalue", false) => json!(line.most),
-        ("switchstep", false) => json!(line.step),
+        ("canwrite", false) => json!(line?.writable),
+        ("canasync", false) => line.map(|_| json!(false))?,
+        ("getswitch", false) => {
+            let line = line?;
+            json!(line.value > line.least)
+        }
+        ("getswitchvalue", false) => json!(line?.value),
+        ("getswitchname", false) => json!(line?.name),
+        ("getswitchdescription", false) => json!(format!("Line {} of the simulated power strip", line?.number)),
+        ("minswitchvalue", false) => json!(line?.least),
+        ("maxswitchvalue", false) => json!(line?.most),
+        ("switchstep", false) => json!(line?.step),
         ("setswitch", true) => {
+            let line = line?;
             let value = if call.truth("State")? { line.most } else { line.least };
             return set(server, &line, value).await;
         }
-        ("setswitchvalue", true) => return set(server, &line, call.number("Value")?).await,
-        ("setswitchname", true) => return Err(not_implemented(member)),
-        _ if LATER.contains(&member) => return Err(not_implemented(member)),
+        ("setswitchvalue", true) => return set(server, &line?, call.number("Value")?).await,
+        ("setswitchname" | "setasync" | "setasyncvalue" | "cancelasync", true) | ("statechangecomplete", false) => {
+            return line.and(Err(not_implemented(member)));
+        }
         _ => return Err(Fault::Unknown),
     })
 }
