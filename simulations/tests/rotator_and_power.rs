@@ -115,7 +115,7 @@ fn what_the_last_user_of_a_serial_line_asked_does_not_answer_the_next_one() {
         for pause_ms in [300, 0] {
             let mut before = way.connect().await.unwrap();
             before
-                .write_all(b"00140000GET STATUS\000150000GET IDENTITY\0")
+                .write_all(b"00140000GET STATUS\x0000150000GET IDENTITY\x00")
                 .await
                 .unwrap();
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
