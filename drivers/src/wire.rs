@@ -32,6 +32,7 @@ pub struct Wire {
     stream: Box<dyn Stream>,
     ahead: Vec<u8>,
     start: usize,
+    unasked: bool,
 }
 
 impl Wire {
@@ -40,7 +41,13 @@ impl Wire {
             stream,
             ahead: Vec::with_capacity(256),
             start: 0,
+            unasked: false,
         }
+    }
+
+    /// For a protocol in which the other side speaks without being asked: what has come is news, and not an answer too many.
+    pub fn hears_news(&mut self) {
+        self.unasked = true;
     }
 
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
@@ -136,10 +143,13 @@ impl Wire {
         self.start = 0;
     }
 
-    /// Throws away everything that has come so far, also what nobody has read yet, and waits for nothing: what comes from
-    /// now on answers what is asked from now on.
+    /// Throws away everything that has come so far, news excepted, also what nobody has read yet, and waits for nothing: what
+    /// comes from now on answers what is asked from now on.
     pub async fn catch_up(&mut self) {
         self.discard();
+        if self.unasked {
+            return;
+        }
         let mut chunk = [0; 1024];
         // One that never stops talking is none of this function's business.
         for _ in 0..64 {

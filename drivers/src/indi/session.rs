@@ -151,6 +151,7 @@ impl Session {
     pub async fn attach(&mut self, wire: &mut Wire, needed: &[&str]) -> Result<(String, String), Trouble> {
         (self.attached, self.image) = (false, None);
         self.properties.clear();
+        wire.hears_news();
         // Without its version this line makes every driver of the server exit.
         let hello = format!("<getProperties version=\"1.7\" device=\"{}\"/>\n", escape(&self.device));
         wire.send(hello.as_bytes()).await?;
