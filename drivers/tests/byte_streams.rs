@@ -9,7 +9,9 @@ mod support;
 
 use alidade_drivers::{
     alpaca, grammar, indi,
-    interface::{Camera, Device, Enclosure, FilterWheel, Focuser, Mount, ObservingConditions, Rotator, Switch},
+    interface::{
+        Camera, Device, Enclosure, FilterWheel, Focuser, LinkState, Mount, ObservingConditions, Rotator, Switch,
+    },
     lx200,
     modbus::{
         self,
@@ -218,4 +220,43 @@ fn text_of_another_device_is_counted_as_garbage_by_every_protocol() {
         assert!(!believes, "{name}");
         assert!(garbage > 0, "{name} did not count it");
     }
+}
+
+/// A focuser that answers its fourth question twice.
+fn stammerer() -> SharedConnector {
+    Rc::new(MemoryConnector::new(|| {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        tokio::task::spawn_local(async move {
+            let mut question = [0; 512];
+            for number in 1.. {
+                let asked = match theirs.read(&mut question).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => String::from_utf8_lossy(&question[..count]).into_owned(),
+                };
+                let said = if asked.contains("IDENTITY") {
+                    "stammerer;1"
+                } else {
+                    "1000 0 12.5"
+                };
+                let answer = format!("{}OK {said}\0", &asked[..8]);
+                let times = if number == 4 { 2 } else { 1 };
+                if theirs.write_all(answer.repeat(times).as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Box::new(ours) as Box<dyn Stream>)
+    }))
+}
+
+#[test]
+fn an_answer_too_many_costs_one_question_and_not_the_connection() {
+    support::paused(|clock| async move {
+        let focuser = grammar::connect_focuser("focuser", stammerer(), clock.clone(), Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(focuser.garbage_count(), 1);
+        let link = focuser.link().borrow().clone();
+        assert!(matches!(link, LinkState::Up { epoch: 1, .. }), "{link:?}");
+        assert!(focuser.status().borrow().fresh(clock.now(), 2.0).is_ok());
+    });
 }
