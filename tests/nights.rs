@@ -2,6 +2,7 @@
 
 use crate::support::{
     command::{self, Folder, say},
+    hardware::eventually,
     journal::{Journal, at, seconds, text},
 };
 use serde_json::Value;
@@ -11,7 +12,6 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     thread,
-    time::Duration,
 };
 
 const GRB: &str = "simulations/nights/grb-over-ohp";
@@ -352,9 +352,8 @@ fn whoever_interrupts_ends_all_the_nights_and_is_told_how_far_they_came() {
         .spawn()
         .unwrap();
     let journal = Path::new(&out).join("seed-1/journal.ndjson");
-    while !fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() > 5) {
-        thread::sleep(Duration::from_millis(50));
-    }
+    let begun = || fs::read_to_string(&journal).is_ok_and(|text| text.lines().count() > 5);
+    eventually("the first night has begun", begun);
     let sent = Command::new("kill")
         .args(["-INT", &running.id().to_string()])
         .status()
