@@ -28,6 +28,15 @@ fn hardware(clock: &Rc<dyn Clock>) -> Rc<Observatory> {
     bare::observatory(clock.clone(), bare::config())
 }
 
+fn from_now(clock: &Rc<dyn Clock>, device: &str, kind: FaultKind, for_s: f64) -> Fault {
+    Fault {
+        at: clock.now(),
+        device: device.into(),
+        kind,
+        for_s,
+    }
+}
+
 /// Turns the field a little and back, and switches the focuser off and on.
 async fn drive(turns: SharedConnector, strip: SharedConnector, observatory: &Rc<Observatory>, clock: Rc<dyn Clock>) {
     let rotator = grammar::connect_rotator("rotator", turns, clock.clone(), POLL);
@@ -135,12 +144,7 @@ fn what_the_last_user_of_a_serial_line_asked_does_not_answer_the_next_one() {
 fn what_hangs_comes_back_with_its_current_and_a_mount_without_it_stands() {
     paused(|clock| async move {
         let observatory = hardware(&clock);
-        let fault = |device: &str, kind| Fault {
-            at: clock.now(),
-            device: device.into(),
-            kind,
-            for_s: 1e6,
-        };
+        let fault = |device: &str, kind| from_now(&clock, device, kind, 1e6);
         let power = grammar::connect_switch("power", observatory.connector("power"), clock.clone(), POLL);
         let rotator = grammar::connect_rotator("rotator", observatory.connector("rotator"), clock.clone(), POLL);
         let (mut lines, mut field) = (power.lines(), rotator.status());
@@ -203,12 +207,7 @@ fn an_order_to_stop_reaches_a_device_that_cannot_be_understood() {
         let aim = begun.position_deg + 120.0;
         rotator.turn_to(aim).await.unwrap();
         seen(&mut field, 15, "it turns", |s| s.moving).await;
-        observatory.inject(Fault {
-            at: clock.now(),
-            device: "rotator".into(),
-            kind: FaultKind::Garbage,
-            for_s: 30.0,
-        });
+        observatory.inject(from_now(&clock, "rotator", FaultKind::Garbage, 30.0));
         assert!(lost(&mut field, 15).await);
         let refused = rotator.stop().await.unwrap_err();
         assert!(matches!(refused, DeviceError::Disconnected { .. }), "{refused}");
@@ -228,12 +227,7 @@ fn an_order_to_stop_cuts_the_wait_for_the_next_connection_short() {
         let mut field = rotator.status();
         seen(&mut field, 15, "the angle is read", |_| true).await;
         // In vain after 1, 4, 9 and 15 seconds: when the line is whole again, 11 seconds are left of the last wait.
-        observatory.inject(Fault {
-            at: clock.now(),
-            device: "rotator".into(),
-            kind: FaultKind::DropLink,
-            for_s: 33.0,
-        });
+        observatory.inject(from_now(&clock, "rotator", FaultKind::DropLink, 33.0));
         assert!(lost(&mut field, 15).await);
         tokio::time::sleep(Duration::from_secs(33)).await;
         let asked = clock.now();
