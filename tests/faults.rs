@@ -30,10 +30,13 @@ fn simulate(case: &Case, folder: &Path, pace: &str) -> Result<Journal, String> {
     Ok(Journal::read(&out.join("journal.ndjson")))
 }
 
-/// Runs cases side by side, `jobs` at a time, and returns every complaint.
-fn all(cases: Vec<Case>, jobs: usize, pace: &str, name: &str) -> Vec<String> {
+/// A case that did not end as it should, with its complaints.
+type Missed = (Case, Vec<String>);
+
+/// Runs cases side by side, `jobs` at a time, and returns those with complaints.
+fn all(cases: Vec<Case>, jobs: usize, pace: &str, name: &str) -> Vec<Missed> {
     let folder = Folder::new(name);
-    let (waiting, complaints) = (Mutex::new(cases), Mutex::new(Vec::new()));
+    let (waiting, missed) = (Mutex::new(cases), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -47,21 +50,29 @@ fn all(cases: Vec<Case>, jobs: usize, pace: &str, name: &str) -> Vec<String> {
                         Ok(journal) => case.misses(&journal),
                         Err(fault) => vec![fault],
                     };
-                    let told = misses
-                        .into_iter()
-                        .map(|miss| format!("{} ({}): {miss}", case.name, case.story));
-                    complaints.lock().unwrap().extend(told);
+                    if !misses.is_empty() {
+                        missed.lock().unwrap().push((case, misses));
+                    }
                 }
             });
         }
     });
-    complaints.into_inner().unwrap()
+    missed.into_inner().unwrap()
+}
+
+fn told(missed: &[Missed]) -> String {
+    let lines = missed.iter().flat_map(|(case, complaints)| {
+        complaints
+            .iter()
+            .map(move |complaint| format!("{} ({}): {complaint}", case.name, case.story))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn every_fault_ends_in_its_safe_outcome() {
-    let complaints = all(matrix().cases, 2, "max", "faults");
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let missed = all(matrix().cases, 2, "max", "faults");
+    assert!(missed.is_empty(), "{}", told(&missed));
 }
 
 #[test]
@@ -92,6 +103,17 @@ fn the_ten_worst_end_as_safely_over_live_sockets() {
     let worst: Vec<Case> = matrix().cases.into_iter().filter(|case| case.live).collect();
     assert_eq!(worst.len(), 10);
     // They wait for their clock most of the time; quicker, and a busy machine would be taken for a late reaction.
-    let complaints = all(worst, 5, "80x", "live-faults");
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    let missed = all(worst, 5, "80x", "live-faults");
+    if missed.is_empty() {
+        return;
+    }
+    // Faults come by the second. On a machine that is busy with something else a plan is late by seconds of this clock, and
+    // the fault meets another moment of the night than the case tells of: what counts is each of them alone with more time.
+    eprintln!(
+        "again, more slowly and one at a time, for they missed:\n{}",
+        told(&missed)
+    );
+    let alone = missed.into_iter().map(|(case, _)| case).collect();
+    let missed = all(alone, 1, "30x", "live-faults-alone");
+    assert!(missed.is_empty(), "{}", told(&missed));
 }

@@ -90,26 +90,45 @@ pub struct Talk {
 /// `HH:MM:SS.ss` from degrees.
 pub fn right_ascension(ra_deg: f64) -> String {
     let centis = (ra_deg.rem_euclid(360.0) / 15.0 * 360_000.0).round() as u64 % (24 * 360_000);
-    format!(
-        "{:02}:{:02}:{:02}.{:02}",
-        centis / 360_000,
-        centis / 6000 % 60,
-        centis / 100 % 60,
-        centis % 100
-    )
+    let mut text = String::with_capacity(12);
+    two_digits(&mut text, centis / 360_000);
+    text.push(':');
+    two_digits(&mut text, centis / 6000 % 60);
+    text.push(':');
+    two_digits(&mut text, centis / 100 % 60);
+    text.push('.');
+    two_digits(&mut text, centis % 100);
+    text
 }
 
 /// `sDD*MM:SS.s` from degrees.
 pub fn angle(degrees: f64) -> String {
     let sign = if degrees < 0.0 { '-' } else { '+' };
     let tenths = (degrees.abs() * 36_000.0).round() as u64;
-    format!(
-        "{sign}{:02}*{:02}:{:02}.{}",
-        tenths / 36_000,
-        tenths / 600 % 60,
-        tenths / 10 % 60,
-        tenths % 10
-    )
+    let mut text = String::with_capacity(12);
+    text.push(sign);
+    two_digits(&mut text, tenths / 36_000);
+    text.push('*');
+    two_digits(&mut text, tenths / 600 % 60);
+    text.push(':');
+    two_digits(&mut text, tenths / 10 % 60);
+    text.push('.');
+    text.push(digit(tenths));
+    text
+}
+
+/// At least two digits. Every position of the night is written so, thrice a second, and the formatting machinery is slow.
+fn two_digits(out: &mut String, number: u64) {
+    if number >= 100 {
+        out.push_str(&(number / 100).to_string());
+    }
+    out.push(digit(number / 10));
+    out.push(digit(number));
+}
+
+/// The last digit.
+fn digit(number: u64) -> char {
+    char::from(b'0' + (number % 10) as u8)
 }
 
 /// Reads `HH:MM:SS.ss`, `HH:MM.m` or `sDD*MM:SS.s` (any of the separators in use) as a decimal number of its first unit.
@@ -361,6 +380,7 @@ mod tests {
         assert_eq!(right_ascension(202.4696), "13:29:52.70");
         assert_eq!(right_ascension(359.999_999_9), "00:00:00.00");
         assert_eq!(angle(-5.389_44), "-05*23:22.0");
+        assert_eq!(angle(107.5), "+107*30:00.0");
         assert_eq!(sexagesimal("+47*11:42.0").map(|v| (v * 1e4).round()), Some(471_950.0));
         assert_eq!(sexagesimal("12:75:00"), None);
     }

@@ -33,7 +33,7 @@ impl Skies {
         let mut known = self.0.borrow_mut();
         let sky = known
             .entry(evening)
-            .or_insert_with(|| Rc::new(Sky::new(site, night_bounds(site, evening), STEP_S)));
+            .or_insert_with(|| Rc::new(Sky::of_night(site, evening, STEP_S)));
         sky.clone()
     }
 

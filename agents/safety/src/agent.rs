@@ -174,7 +174,8 @@ impl Safety {
         if self.latched.is_some() {
             return;
         }
-        let beyond = self.settings.rules.iter().find(|rule| {
+        let mut latching = self.settings.rules.iter().filter(|rule| rule.latches);
+        let beyond = latching.find(|rule| {
             let value = self
                 .inputs
                 .get(rule.input.as_str())

@@ -175,7 +175,8 @@ pub fn judge<N: Borrow<str> + Ord>(
             None => Err(NoData::NeverRead),
             Some(reading) => reading.fresh(now, rule.max_age_s).copied(),
         };
-        let before = memory.standing(&rule.input);
+        let known = memory.standings.get_mut(&rule.input);
+        let before = known.as_deref().unwrap_or(&Standing::Unread);
         let standing = match advance(before, rule, value, now) {
             Standing::Good if memory.distrust && rule.good_delay_s > 0.0 && *before == Standing::Unread => {
                 Standing::Bad {
@@ -193,7 +194,7 @@ pub fn judge<N: Borrow<str> + Ord>(
             reasons.push(row.text.clone());
         }
         rows.push(row);
-        match memory.standings.get_mut(&rule.input) {
+        match known {
             Some(known) => *known = standing,
             None => drop(memory.standings.insert(rule.input.clone(), standing)),
         }
@@ -472,7 +473,11 @@ mod tests {
                 second += gap;
                 if let Some(value) = value {
                     current = inputs(value, second);
-                    if value <= rule.limit { last_good = second; }
+                }
+                // What was judged good last, be it by a reading of some seconds ago.
+                let judged = current.get("gust_m_s").map(|reading| reading.fresh(at(second), rule.max_age_s).copied());
+                if judged.is_some_and(|value| value.is_ok_and(|value| value <= rule.limit)) {
+                    last_good = second;
                 }
                 let (next, verdict) = evaluate(&memory, std::slice::from_ref(&rule), &current, at(second));
                 memory = next;
@@ -481,6 +486,7 @@ mod tests {
                     prop_assert!(reading.age_s(at(second)) <= rule.max_age_s);
                     let value = *reading.value.as_ref().unwrap();
                     prop_assert!(value <= 25.0);
+                    // Nobody judged for up to 40 s between the last good and the first bad value.
                     prop_assert!(value <= rule.limit || second - last_good <= rule.bad_delay_s + 40.0);
                 }
             }

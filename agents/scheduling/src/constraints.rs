@@ -4,8 +4,9 @@
 //! and [`Sky::exclusions`] keeps every failing stretch with its cause: the "why not" as data.
 
 use crate::ephemeris::{AltAz, Icrs, NightTrack, Site, SkyFrame, Span, add_seconds, airmass, separation_deg};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Limits of one observation. The default asks for nothing but a target above the horizon.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -36,21 +37,28 @@ pub struct HorizonMask {
 impl HorizonMask {
     /// Lowest usable altitude towards an azimuth (degrees); None without a mask.
     pub fn alt_deg(&self, az_deg: f64) -> Option<f64> {
-        let mut p: Vec<(f64, f64)> = self.points.iter().map(|(a, h)| (a.rem_euclid(360.0), *h)).collect();
-        p.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.skyline().alt_deg(az_deg)
+    }
+
+    /// The mask made ready for many questions.
+    fn skyline(&self) -> Skyline {
+        let mut points: Vec<(f64, f64)> = self.points.iter().map(|(a, h)| (a.rem_euclid(360.0), *h)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Skyline(points)
+    }
+}
+
+/// A horizon mask in order of azimuth, 0 to 360 degrees.
+struct Skyline(Vec<(f64, f64)>);
+
+impl Skyline {
+    fn alt_deg(&self, az_deg: f64) -> Option<f64> {
+        let p = &self.0;
         let (first, last) = (*p.first()?, *p.last()?);
         let az = az_deg.rem_euclid(360.0);
-        let next = p
-            .iter()
-            .copied()
-            .find(|q| q.0 > az)
-            .unwrap_or((first.0 + 360.0, first.1));
-        let before = p
-            .iter()
-            .copied()
-            .rev()
-            .find(|q| q.0 <= az)
-            .unwrap_or((last.0 - 360.0, last.1));
+        let after = p.partition_point(|q| q.0 <= az);
+        let next = p.get(after).copied().unwrap_or((first.0 + 360.0, first.1));
+        let before = p[..after].last().copied().unwrap_or((last.0 - 360.0, last.1));
         let width = next.0 - before.0;
         Some(if width > 0.0 {
             before.1 + (next.1 - before.1) * (az - before.0) / width
@@ -177,7 +185,7 @@ fn dot(a: &Vector, b: &Vector) -> f64 {
 
 /// The sky of a site over a span, sampled every minute.
 pub struct Sky {
-    pub track: NightTrack,
+    pub track: Arc<NightTrack>,
     site: Site,
     length_s: f64,
     step_s: f64,
@@ -191,7 +199,7 @@ pub struct Sky {
 struct Prepared<'a> {
     direction: Vector,
     c: &'a Constraints,
-    mask: &'a HorizonMask,
+    skyline: Skyline,
     floor_deg: f64,
     sin_floor: f64,
     sin_ceiling: f64,
@@ -206,7 +214,7 @@ impl Prepared<'_> {
         match cause {
             Cause::BelowAltitude => self.sin_floor > -1.0,
             Cause::AboveAltitude => self.sin_ceiling < 1.0,
-            Cause::HorizonMask => !self.mask.points.is_empty(),
+            Cause::HorizonMask => !self.skyline.0.is_empty(),
             Cause::MoonTooClose => self.cos_moon < 1.0,
             Cause::MoonTooBright => !self.moon_dark,
             Cause::SunTooHigh => self.sun_max < 90.0,
@@ -222,8 +230,16 @@ const MARGIN_DEG: f64 = crate::ephemeris::TRACK_ERROR_DEG;
 impl Sky {
     /// `step_s` is the sampling; edges are then found to a second. Shorter interruptions than the step can be missed.
     pub fn new(site: &Site, span: Span, step_s: f64) -> Self {
-        let track = NightTrack::new(site, span);
-        let length_s = span.length_s().max(0.0);
+        Self::tabulated(site, Arc::new(NightTrack::new(site, span)), step_s)
+    }
+
+    /// The whole observing night of an evening, sampled as by [`Sky::new`].
+    pub fn of_night(site: &Site, date: NaiveDate, step_s: f64) -> Self {
+        Self::tabulated(site, NightTrack::of_night(site, date), step_s)
+    }
+
+    fn tabulated(site: &Site, track: Arc<NightTrack>, step_s: f64) -> Self {
+        let length_s = track.span().length_s().max(0.0);
         let n = (length_s / step_s).ceil() as usize + 1;
         let at = |k: usize| (k as f64 * step_s).min(length_s);
         let zenith: Vec<_> = (0..n).map(|k| track.zenith(at(k))).collect();
@@ -254,19 +270,13 @@ impl Sky {
         (k as f64 * self.step_s).min(self.length_s)
     }
 
-    fn prepare<'a>(
-        &self,
-        target: &Icrs,
-        c: &'a Constraints,
-        mask: &'a HorizonMask,
-        night_sun_max: f64,
-    ) -> Prepared<'a> {
+    fn prepare<'a>(&self, target: &Icrs, c: &'a Constraints, mask: &HorizonMask, night_sun_max: f64) -> Prepared<'a> {
         let floor_deg = c.floor_deg();
         let ceiling = c.max_alt_deg.unwrap_or(91.0) - MARGIN_DEG;
         Prepared {
             direction: self.track.direction(target),
             c,
-            mask,
+            skyline: mask.skyline(),
             floor_deg,
             sin_floor: (floor_deg + MARGIN_DEG).clamp(-90.0, 90.0).to_radians().sin(),
             sin_ceiling: if ceiling >= 90.0 {
@@ -294,12 +304,12 @@ impl Sky {
             && sin_alt <= p.sin_ceiling
             && self.sun_alt_deg[k] <= p.sun_max
             && (p.moon_dark || !self.moon_up[k])
-            && ((p.mask.points.is_empty() && p.c.hour_angle_deg.is_none()) || self.slow_ok(p, self.at(k)))
+            && ((p.skyline.0.is_empty() && p.c.hour_angle_deg.is_none()) || self.slow_ok(p, self.at(k)))
     }
 
     fn slow_ok(&self, p: &Prepared, s: f64) -> bool {
         let ha_ok = p.c.hour_angle_deg.is_none_or(|limits| self.hour_angle_ok(p, limits, s));
-        ha_ok && (p.mask.points.is_empty() || self.mask_margin(p, s) >= 0.0)
+        ha_ok && (p.skyline.0.is_empty() || self.mask_margin(p, s) >= 0.0)
     }
 
     fn hour_angle_ok(&self, p: &Prepared, (from, to): (f64, f64), s: f64) -> bool {
@@ -309,7 +319,7 @@ impl Sky {
 
     fn mask_margin(&self, p: &Prepared, s: f64) -> f64 {
         let (alt, az) = self.track.alt_az_deg(&p.direction, s);
-        alt - MARGIN_DEG - p.mask.alt_deg(az).unwrap_or(-90.0)
+        alt - MARGIN_DEG - p.skyline.alt_deg(az).unwrap_or(-90.0)
     }
 
     /// The cause that excludes the instant, checked between the samples too.
@@ -321,7 +331,7 @@ impl Sky {
         match cause {
             Cause::BelowAltitude => dot(&p.direction, &zenith) < p.sin_floor,
             Cause::AboveAltitude => dot(&p.direction, &zenith) > p.sin_ceiling,
-            Cause::HorizonMask => !p.mask.points.is_empty() && self.mask_margin(p, s) < 0.0,
+            Cause::HorizonMask => !p.skyline.0.is_empty() && self.mask_margin(p, s) < 0.0,
             Cause::MoonTooClose => dot(&p.direction, &self.track.moon_direction(s)) > p.cos_moon,
             Cause::MoonTooBright => !p.moon_dark && dot(&self.track.moon_direction(s), &zenith) > 0.0,
             Cause::SunTooHigh => self.track.sun_alt_deg(s) > p.sun_max,

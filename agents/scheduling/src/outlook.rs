@@ -16,7 +16,7 @@
 //! (dynamic programming; Bellman 1957). There is no chance in it, and equal input gives equal output.
 
 use crate::constraints::{HorizonMask, Sky};
-use crate::ephemeris::{Site, Span, night_bounds, seconds_between};
+use crate::ephemeris::{Site, Span, seconds_between};
 use crate::problem::Request;
 use crate::stretches::{intersect, longest, merged};
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
@@ -229,13 +229,13 @@ pub struct Season {
 }
 
 impl Season {
-    /// Nights of a site, noon to noon, from the evening of `first`; each costs about 7 ms, once for all requests.
+    /// Nights of a site, noon to noon, from the evening of `first`; each costs about 7 ms, once for all requests and seasons.
     pub fn new(site: &Site, first: NaiveDate, nights: u64) -> Self {
         /// Stretches are found to a second at their edges; interruptions shorter than this may be missed.
         const STEP_S: f64 = 300.0;
         let night = |k: u64| {
             let date = first + Days::new(k);
-            (date, Sky::new(site, night_bounds(site, date), STEP_S))
+            (date, Sky::of_night(site, date, STEP_S))
         };
         Self {
             nights: (0..nights).map(night).collect(),

@@ -1,6 +1,6 @@
 //! A camera: shutter, exposure, read-out, cooler.
 
-use super::Responder;
+use super::{Responder, words::fixed};
 use crate::world::{Pixels, Shot};
 use alidade_model::time::UtcTime;
 use serde::Deserialize;
@@ -161,10 +161,11 @@ impl CameraModel {
                 let operation = self
                     .order
                     .map_or_else(|| "-".to_owned(), |order| order.operation.to_string());
-                Ok(format!(
-                    "{state} {operation} {:.2} {:.2}",
-                    self.temperature_c, self.setpoint_c
-                ))
+                let mut status = [state, " ", &operation, " "].concat();
+                fixed(&mut status, self.temperature_c, 2);
+                status.push(' ');
+                fixed(&mut status, self.setpoint_c, 2);
+                Ok(status)
             }
             ["SET", "EXPOSURE", operation, seconds, light, binning] => {
                 let parsed = (operation.parse(), seconds.parse::<f64>(), binning.parse::<usize>());

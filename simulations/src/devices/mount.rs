@@ -303,6 +303,12 @@ impl MountModel {
     }
 }
 
+/// An answer with its end.
+fn closed(mut text: String) -> Vec<u8> {
+    text.push('#');
+    text.into_bytes()
+}
+
 impl Responder for MountModel {
     fn terminator(&self) -> u8 {
         b'#'
@@ -333,15 +339,14 @@ impl Responder for MountModel {
             },
             "GR" | "GD" => {
                 let (ra, dec) = self.coordinates();
-                let text = if command == "GR" {
+                closed(if command == "GR" {
                     right_ascension(ra)
                 } else {
                     angle(dec)
-                };
-                format!("{text}#").into_bytes()
+                })
             }
-            "GA" => format!("{}#", angle(self.direction().0)).into_bytes(),
-            "GZ" => format!("{}#", angle(self.direction().1).trim_start_matches('+')).into_bytes(),
+            "GA" => closed(angle(self.direction().0)),
+            "GZ" => closed(angle(self.direction().1).trim_start_matches('+').to_owned()),
             "MS" => self.slew().to_vec(),
             "hP" => {
                 self.motion = Motion::Slew {

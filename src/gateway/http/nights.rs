@@ -25,7 +25,10 @@ use alidade_scheduling::{
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Schedules of a night that are looked at: the last of them.
 const MOST_SCHEDULES: u32 = 500;
@@ -293,10 +296,10 @@ pub fn rounded(degrees: f64) -> f64 {
 }
 
 /// Instants from half an hour before sunset to half an hour after sunrise; the whole night where the Sun stays down or up.
-pub fn samples(site: &Site, date: NaiveDate, step_s: f64) -> (NightTrack, Vec<f64>) {
+pub fn samples(site: &Site, date: NaiveDate, step_s: f64) -> (Arc<NightTrack>, Vec<f64>) {
     const TWILIGHT_S: f64 = 1800.0;
     let phases = night_phases(site, date);
-    let track = NightTrack::new(site, phases.night);
+    let track = NightTrack::of_night(site, date);
     let down = phases.sun_down.span(phases.night).unwrap_or(phases.night);
     let first = (track.offset_s(down.start) - TWILIGHT_S).max(0.0);
     let last = (track.offset_s(down.end) + TWILIGHT_S).min(phases.night.length_s());

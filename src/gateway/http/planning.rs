@@ -19,12 +19,7 @@ use alidade_model::{
     request::{Constraints, Request, RequestFault, Sequence},
     time::{Night, UtcTime},
 };
-use alidade_scheduling::{
-    Icrs, Site,
-    agent::SchedulingSettings,
-    constraints::Sky,
-    ephemeris::{add_seconds, night_bounds},
-};
+use alidade_scheduling::{Icrs, Site, agent::SchedulingSettings, constraints::Sky, ephemeris::add_seconds};
 use alidade_simulations::scenario;
 use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -54,7 +49,7 @@ impl Skies {
         if let Some(sky) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
             return sky;
         }
-        let sky = Arc::new(Sky::new(site, night_bounds(site, date), STEP_S));
+        let sky = Arc::new(Sky::of_night(site, date, STEP_S));
         let mut skies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while skies.len() > 2 * MOST_NIGHTS as usize {
             skies.pop_first();

@@ -5,10 +5,12 @@
 //! costs one dot product per instant. Sun and Moon come from the full chain at nodes, interpolated between them.
 
 use super::frame::{AltAz, Icrs, SkyFrame};
+use super::night::night_bounds;
 use super::site::Site;
 use super::{Span, add_seconds, seconds_between};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sofars::consts::{D2PI, DR2D};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Vector = [f64; 3];
 
@@ -24,6 +26,12 @@ const NODE_STEP_S: f64 = 1200.0;
 
 /// Error of the frozen frame, degrees, with margin; constraints are tightened by it.
 pub(crate) const TRACK_ERROR_DEG: f64 = 1.0 / 3600.0;
+
+/// Whole nights that are kept, some 5 kB each: a season of a month, its neighbours, and what the pages show beside it.
+const NIGHTS_KEPT: usize = 64;
+
+/// The last nights asked for, the latest at the end.
+static NIGHTS: Mutex<Vec<(Site, NaiveDate, Arc<NightTrack>)>> = Mutex::new(Vec::new());
 
 /// Directions are unit vectors in the CIRS frame of the middle of the span.
 #[derive(Clone)]
@@ -69,6 +77,29 @@ impl NightTrack {
             track.moon.push(moon);
         }
         track
+    }
+
+    /// The whole observing night of an evening. The planner's season, the outlook of an alert, the almanac and the pages
+    /// ask for the same nights: the last ones are kept for all of them.
+    pub fn of_night(site: &Site, date: NaiveDate) -> Arc<Self> {
+        let take = || {
+            let mut nights = NIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = nights.iter().position(|(s, d, _)| *d == date && s == site)?;
+            let found = nights.remove(place);
+            let track = Arc::clone(&found.2);
+            nights.push(found);
+            Some(track)
+        };
+        take().unwrap_or_else(|| {
+            // Nobody waits for the milliseconds this takes; two who ask at once compute the same.
+            let track = Arc::new(Self::new(site, night_bounds(site, date)));
+            let mut nights = NIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
+            if nights.len() >= NIGHTS_KEPT {
+                nights.remove(0);
+            }
+            nights.push((*site, date, Arc::clone(&track)));
+            track
+        })
     }
 
     pub fn span(&self) -> Span {
@@ -192,5 +223,30 @@ mod tests {
             worst[2] = worst[2].max((track.sun_alt_deg(s) - frame.sun().alt_deg).abs());
         }
         assert!(worst.iter().all(|w| *w < TRACK_ERROR_DEG), "{worst:?} degrees");
+    }
+
+    #[test]
+    fn a_kept_night_is_that_of_its_site_and_date_and_is_made_again_when_it_was_dropped() {
+        let sites = [Site::new(43.93, 5.71, 650.0), Site::new(-29.26, -70.73, 2375.0)];
+        let first = NaiveDate::from_ymd_opt(2031, 5, 1).unwrap();
+        let kept = NightTrack::of_night(&sites[0], first);
+        assert!(Arc::ptr_eq(&kept, &NightTrack::of_night(&sites[0], first)));
+        // More than are kept: the first ones are dropped.
+        for date in first.iter_days().take(NIGHTS_KEPT / 2 + 1) {
+            for site in &sites {
+                NightTrack::of_night(site, date);
+            }
+        }
+        assert!(NIGHTS.lock().unwrap().len() <= NIGHTS_KEPT);
+        for site in &sites {
+            let (again, fresh) = (
+                NightTrack::of_night(site, first),
+                NightTrack::new(site, night_bounds(site, first)),
+            );
+            assert!(!Arc::ptr_eq(&kept, &again));
+            assert_eq!(again.span(), fresh.span());
+            assert_eq!(again.sun_direction(43_200.0), fresh.sun_direction(43_200.0));
+            assert_eq!(again.axes(7.0), fresh.axes(7.0));
+        }
     }
 }
