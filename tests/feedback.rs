@@ -40,6 +40,11 @@ albums = [{ channel = "vis", plans = [{ filter = "r", exposure_s = 20.0, count =
 
 /// An hour with hardware that is not as configured, `observation` in the configuration.
 fn hour(name: &str, hardware: &str, observation: &str) -> Journal {
+    hour_with(name, hardware, observation, ("", ""))
+}
+
+/// The same with more devices in the configuration, and faults.
+fn hour_with(name: &str, hardware: &str, observation: &str, (devices, faults): (&str, &str)) -> Journal {
     let folder = Folder::new(name);
     let night = folder.path().join("night");
     fs::create_dir_all(&night).unwrap();
@@ -51,7 +56,8 @@ fn hour(name: &str, hardware: &str, observation: &str) -> Journal {
     let configuration = fs::read_to_string(Path::new(HOUR).join("observatory.toml")).unwrap();
     assert!(configuration.contains("[observation]\n"));
     let configuration = configuration.replace("[observation]\n", &format!("[observation]\n{observation}\n"));
-    fs::write(night.join("observatory.toml"), configuration).unwrap();
+    fs::write(night.join("observatory.toml"), configuration + devices).unwrap();
+    fs::write(night.join("faults.toml"), faults).unwrap();
     let out = folder.join("out");
     let said = say(&[
         "simulate",
@@ -117,4 +123,35 @@ fn a_telescope_out_of_focus_comes_to_its_focus_by_its_own_frames() {
     assert!(after < 0.75 * before, "{widths:?}");
     let made = corrections(&journal, "focus");
     assert!((2..=12).contains(&made.len()), "{made:?}");
+}
+
+#[test]
+fn frames_lie_on_the_sky_as_the_rotator_stands() {
+    let rotator =
+        "\n[devices.rotator]\nkind = \"rotator\"\nprotocol = \"grammar\"\nlink = \"simulated\"\nblocking = false\n";
+    // Somebody turns it while the field is observed; the 95 degrees take it 32 seconds.
+    let turned = r#"
+[[faults]]
+at = "2026-02-11T19:38:00Z"
+device = "rotator"
+kind = "foreign"
+says = "DO GOTO 100"
+for_s = 1.0
+"#;
+    let journal = hour_with("rotator-hour", "", "", (rotator, turned));
+    let lie = |from: &str, to: &str| -> Vec<f64> {
+        let solved = journal.of("frame_solved").filter(|e| {
+            let exposure = text(&e["exposure"]);
+            exposure.ends_with("-vis") && exposure > from && exposure < to
+        });
+        solved.map(|e| number(&e["rotation_deg"]).rem_euclid(360.0)).collect()
+    };
+    // A frame is solved only within some degrees of what its header says: it says where the rotator stood.
+    let (before, after) = (
+        lie("20260211T1930", "20260211T1938"),
+        lie("20260211T1939", "20260211T2042"),
+    );
+    assert!(before.len() >= 5 && after.len() >= 8, "{before:?} {after:?}");
+    assert!(before.iter().all(|deg| (deg - 195.0).abs() < 0.5), "{before:?}");
+    assert!(after.iter().all(|deg| (deg - 100.0).abs() < 0.5), "{after:?}");
 }

@@ -147,6 +147,28 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_camera_hangs_on_the_rotator_that_its_channel_names_or_on_the_only_one() {
+    use alidade::settings::{DeviceKind, DeviceSettings};
+    let mut settings = load("simulated.toml");
+    let turner = DeviceSettings {
+        kind: DeviceKind::Rotator,
+        ..settings.devices["focuser"].clone()
+    };
+    let on = |settings: &Settings| -> Vec<Option<String>> {
+        let channels = settings.channels.values();
+        channels.map(|c| settings.rotator_of(c).map(str::to_owned)).collect()
+    };
+    assert_eq!(on(&settings), [None, None]);
+    settings.devices.insert("first".into(), turner.clone());
+    assert_eq!(on(&settings), [Some("first".into()), Some("first".into())]);
+    settings.devices.insert("second".into(), turner);
+    assert_eq!(on(&settings), [None, None], "nobody says which");
+    settings.channels.get_mut("vis").unwrap().rotator = Some("second".into());
+    assert_eq!(settings.channels.keys().collect::<Vec<_>>(), ["nir", "vis"]);
+    assert_eq!(on(&settings), [None, Some("second".into())]);
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let environment = [
         ("ALIDADE__HTTP__LISTEN", "0.0.0.0:9090"),

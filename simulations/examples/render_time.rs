@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         height: 1024,
         scale_arcsec: 1.8,
         rotation_deg: 0.0,
+        turns: false,
         gain_e_adu: 1.5,
         read_noise_e: 6.0,
     };
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
                 ra_deg,
                 dec_deg,
                 alt_deg: 60.0,
+                rotator_deg: 0.0,
                 sky_visible: true,
                 flat_light: false,
                 defocus_steps: 0.0,

@@ -296,6 +296,7 @@ impl Observatory {
             plc,
             mount,
             focuser,
+            rotator,
             cameras,
             wheels,
             ..
@@ -306,7 +307,11 @@ impl Observatory {
         let mut scene = |order: &Order| {
             mount.advance(now, self.stuck("mount", now));
             plc.advance(self.influence(now));
-            self.scene(order, channel, now, plc, mount, focuser, wheels.get(channel))
+            rotator.advance(now, self.stuck("rotator", now));
+            Shot {
+                rotator_deg: rotator.on_sky(),
+                ..self.scene(order, channel, now, plc, mount, focuser, wheels.get(channel))
+            }
         };
         let mut develop = |shot: &Shot| self.renderer.borrow_mut().render(shot);
         camera.advance(now, stuck, &mut scene, &mut develop);
@@ -358,6 +363,7 @@ impl Observatory {
             ra_deg: direction.ra_deg,
             dec_deg: direction.dec_deg,
             alt_deg: alt,
+            rotator_deg: 0.0,
             sky_visible,
             flat_light: sky_visible && self.sun_alt_deg(now) > -9.5,
             defocus_steps: focuser.steps() - (best + per_degree * (focuser.temperature_c - 10.0)),

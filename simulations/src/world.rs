@@ -40,6 +40,8 @@ pub struct Shot {
     pub ra_deg: f64,
     pub dec_deg: f64,
     pub alt_deg: f64,
+    /// Where the rotator stood, position angle on the sky, degrees.
+    pub rotator_deg: f64,
     /// False when the enclosure was closed or the slit elsewhere: no sky light reaches the detector.
     pub sky_visible: bool,
     /// True when a lit flat-field screen or the twilight sky fills the beam.

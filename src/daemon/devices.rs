@@ -15,12 +15,14 @@ use alidade_model::{
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 use tokio::sync::watch;
 
-/// One camera with its wheel, as connected.
+/// One camera with what stands in its beam, as connected.
 #[derive(Clone)]
 pub struct ChannelDevices {
     pub name: String,
     pub camera: Rc<dyn Camera>,
     pub wheel: Option<Rc<dyn FilterWheel>>,
+    /// What turns the camera, one of [`Devices::rotators`]; here it is only read.
+    pub rotator: Option<Rc<dyn Rotator>>,
 }
 
 /// Everything that is connected.
@@ -63,6 +65,7 @@ impl Devices {
                         .wheel
                         .clone()
                         .map(|wheel| Rc::new(Guard::new(wheel, recorder())) as Rc<dyn FilterWheel>),
+                    rotator: channel.rotator.clone(),
                 })
                 .collect(),
             stations: self.stations.clone(),

@@ -63,7 +63,7 @@ use alidade_monitoring::agent::{Monitoring, MonitoringPorts, MonitoringStatus, W
 use alidade_observation::{
     adjust::Adjusted,
     agent::Observation,
-    exposure::{Channel, Darkroom},
+    exposure::{Channel, Darkroom, Turning},
     feedback::Frames,
     messages::{ErrorCircle, FrameReady, ObservationStatus},
     procedure::Instruments,
@@ -325,6 +325,7 @@ fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
                 name: channel.name.clone(),
                 camera: channel.camera.clone(),
                 wheel: channel.wheel.clone(),
+                rotator: channel.rotator.clone().map(Turning::new),
                 optics: translate::optics(settings.channels.get(&channel.name)?),
             })
         })

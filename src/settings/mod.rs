@@ -120,6 +120,19 @@ impl Settings {
         })?;
         load::read(&path.display().to_string(), &text, environment)
     }
+
+    /// Name of the rotator that turns a channel's camera: the one it names. Where no channel names one, the only rotator
+    /// there is turns them all.
+    pub fn rotator_of<'a>(&'a self, channel: &'a ChannelSettings) -> Option<&'a str> {
+        if self.channels.values().any(|c| c.rotator.is_some()) {
+            return channel.rotator.as_deref();
+        }
+        let mut rotators = self.devices.iter().filter(|(_, d)| d.kind == DeviceKind::Rotator);
+        match (rotators.next(), rotators.next()) {
+            (Some((name, _)), None) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// Reads a secret from its file; without the white space around it.

@@ -168,8 +168,13 @@ pub fn devices(
             clock,
         })
     };
+    let mut rotators = Vec::new();
+    for (name, _) in of_kind(DeviceKind::Rotator) {
+        rotators.push(named(name, None)?.rotator());
+    }
     let mut channels = Vec::new();
     for (name, channel) in &settings.channels {
+        let turned_by = settings.rotator_of(channel);
         channels.push(ChannelDevices {
             name: name.clone(),
             camera: named(&channel.camera, Some(name))?.camera(),
@@ -177,6 +182,7 @@ pub fn devices(
                 None => None,
                 Some(wheel) => Some(named(wheel, Some(name))?.wheel()),
             },
+            rotator: turned_by.and_then(|id| rotators.iter().find(|r| r.id() == id).cloned()),
         });
     }
     let focuser = match of_kind(DeviceKind::Focuser).next() {
@@ -187,10 +193,7 @@ pub fn devices(
     for (name, _) in of_kind(DeviceKind::Station).chain(of_kind(DeviceKind::SafetyMonitor)) {
         stations.push(named(name, None)?.station());
     }
-    let (mut rotators, mut switches) = (Vec::new(), Vec::new());
-    for (name, _) in of_kind(DeviceKind::Rotator) {
-        rotators.push(named(name, None)?.rotator());
-    }
+    let mut switches = Vec::new();
     for (name, _) in of_kind(DeviceKind::Switch) {
         switches.push(named(name, None)?.switch());
     }

@@ -1,7 +1,10 @@
 //! What a run is made of, read and checked before anything starts.
 
 use super::SimulateArgs;
-use crate::{error::CliError, settings::Settings};
+use crate::{
+    error::CliError,
+    settings::{ChannelSettings, Settings},
+};
 use alidade_alerts::strategy::{Strategy, from_toml, load_folder};
 use alidade_model::time::UtcTime;
 use alidade_scheduling::Site;
@@ -178,11 +181,12 @@ fn database(args: &SimulateArgs) -> String {
 
 /// How each configured channel sees, for the renderer.
 pub fn channel_views(settings: &Settings) -> BTreeMap<String, ChannelView> {
-    let view = |c: &crate::settings::ChannelSettings| ChannelView {
+    let view = |c: &ChannelSettings| ChannelView {
         width: c.width_px as usize,
         height: c.height_px as usize,
         scale_arcsec: c.pixel_scale_arcsec,
         rotation_deg: c.position_angle_deg,
+        turns: settings.rotator_of(c).is_some(),
         gain_e_adu: c.gain_e_adu,
         read_noise_e: c.read_noise_e,
     };

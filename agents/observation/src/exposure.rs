@@ -15,7 +15,7 @@ use crate::{
     messages::{FrameReady, Stop},
 };
 use alidade_drivers::interface::{
-    Camera, CameraState, CameraStatus, DeviceError, Enclosure, ExposeOrder, FilterWheel, Frame,
+    Camera, CameraState, CameraStatus, DeviceError, Enclosure, ExposeOrder, FilterWheel, Frame, Rotator,
 };
 use alidade_model::{
     exposure::{Exposure, ExposureOutcome, FrameKind, Product, ProductKind},
@@ -32,7 +32,40 @@ pub struct Channel {
     pub name: String,
     pub camera: Rc<dyn Camera>,
     pub wheel: Option<Rc<dyn FilterWheel>>,
+    /// What turns the camera about the optical axis.
+    pub rotator: Option<Turning>,
     pub optics: Optics,
+}
+
+impl Channel {
+    /// Position angle of the detector's y axis now, degrees, north through east.
+    fn rotation_deg(&self) -> f64 {
+        let turned_deg = self.rotator.as_ref().map_or(0.0, Turning::position_deg);
+        (self.optics.rotation_deg + turned_deg).rem_euclid(360.0)
+    }
+}
+
+/// A rotator, and where it was measured last: one that is not heard stands where it stood.
+pub struct Turning {
+    rotator: Rc<dyn Rotator>,
+    last_deg: Cell<f64>,
+}
+
+impl Turning {
+    pub fn new(rotator: Rc<dyn Rotator>) -> Self {
+        Self {
+            rotator,
+            last_deg: Cell::new(0.0),
+        }
+    }
+
+    /// Degrees on the sky, from north through east; 0 while it was never read.
+    fn position_deg(&self) -> f64 {
+        if let Ok(status) = self.rotator.status().borrow().value {
+            self.last_deg.set(status.position_deg);
+        }
+        self.last_deg.get()
+    }
 }
 
 /// What the header says of the optics of a channel.
@@ -40,7 +73,7 @@ pub struct Channel {
 pub struct Optics {
     /// Unbinned pixel scale, arcseconds.
     pub scale_arcsec: f64,
-    /// Position angle of the detector's y axis, degrees, north through east.
+    /// Position angle of the detector's y axis, degrees, north through east; of a channel with a rotator, at its zero.
     pub rotation_deg: f64,
     /// Seconds the read-out takes, as a bound for deadlines.
     pub readout_s: f64,
@@ -147,6 +180,7 @@ pub async fn take(
         return Err(NoFrame::GateShut);
     }
     let operation = room.next_operation();
+    let rotation_deg = channel.rotation_deg();
     let started_at = room.recorder.now();
     let id = format!("{}-{}", started_at.chrono().format("%Y%m%dT%H%M%S%6f"), channel.name);
     room.recorder.record(Fact::ExposureStarted {
@@ -174,7 +208,7 @@ pub async fn take(
         frame = frame(room, channel, wanted, operation) => frame,
     };
     let result = match result {
-        Ok(frame) => develop(room, channel, wanted, &id, started_at, frame).await,
+        Ok(frame) => develop(room, channel, wanted, &id, (started_at, rotation_deg), frame).await,
         Err(error) => {
             // The shutter first, the record after: a stop is idempotent, and its outcome is read back by the driver.
             if let Err(unheard) = channel.camera.stop().await {
@@ -351,7 +385,7 @@ async fn develop(
     channel: &Channel,
     wanted: &Wanted,
     id: &str,
-    started_at: UtcTime,
+    (started_at, rotation_deg): (UtcTime, f64),
     frame: Frame,
 ) -> Result<Product, NoFrame> {
     let night = Night::containing(started_at, room.observatory.lon_deg);
@@ -361,7 +395,10 @@ async fn develop(
         id: id.to_owned(),
         channel: channel.name.clone(),
         wanted: wanted.clone(),
-        optics: channel.optics.clone(),
+        optics: Optics {
+            rotation_deg,
+            ..channel.optics.clone()
+        },
         camera: channel.camera.identity().borrow().clone(),
         temperature_c: channel.camera.status().borrow().value.ok().map(|s| s.temperature_c),
         observatory: room.observatory.clone(),

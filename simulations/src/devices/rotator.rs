@@ -11,7 +11,7 @@ const TURN_RATE: f64 = 3.0;
 /// Angle on the sky where the mechanism is at zero: how the instrument was bolted on, degrees.
 const MOUNTED_DEG: f64 = 15.0;
 
-/// See the module's text. The frames of the simulated cameras do not turn with it.
+/// See the module's text. Cameras that hang on it turn with it.
 #[derive(Debug, Clone)]
 pub struct RotatorModel {
     /// Of the mechanism, degrees 0 to 360.
@@ -41,7 +41,7 @@ impl RotatorModel {
     }
 
     /// Of the image's upper edge on the sky, degrees 0 to 360.
-    fn on_sky(&self) -> f64 {
+    pub fn on_sky(&self) -> f64 {
         (self.at + MOUNTED_DEG).rem_euclid(360.0)
     }
 }

@@ -104,7 +104,7 @@ impl Renderer for StarField {
         let mut light = vec![0f32; width * height];
         if shot.light && shot.sky_visible {
             let scene = Scene {
-                view,
+                view: &view.turned(shot.rotator_deg),
                 catalogue: &self.catalogue,
                 transients: &self.transients,
             };
@@ -215,6 +215,7 @@ mod tests {
             height: size,
             scale_arcsec: 1.8,
             rotation_deg: 0.0,
+            turns: false,
             gain_e_adu: 1.5,
             read_noise_e: 6.0,
         }
@@ -263,6 +264,7 @@ mod tests {
             ra_deg: 150.0,
             dec_deg: 30.0,
             alt_deg: 60.0,
+            rotator_deg: 0.0,
             sky_visible: true,
             flat_light: false,
             defocus_steps: 0.0,

@@ -6,8 +6,10 @@ pub struct ChannelView {
     pub width: usize,
     pub height: usize,
     pub scale_arcsec: f64,
-    /// Position angle of the y axis, degrees, north through east.
+    /// Position angle of the y axis, degrees, north through east; of a camera on a rotator, at its zero.
     pub rotation_deg: f64,
+    /// The camera hangs on the rotator.
+    pub turns: bool,
     pub gain_e_adu: f64,
     pub read_noise_e: f64,
 }
@@ -28,6 +30,15 @@ pub fn tangent_plane(centre: (f64, f64), direction: (f64, f64)) -> Option<(f64, 
 }
 
 impl ChannelView {
+    /// The same while the rotator stands at a position angle, degrees.
+    pub fn turned(&self, rotator_deg: f64) -> Self {
+        let turn_deg = if self.turns { rotator_deg } else { 0.0 };
+        Self {
+            rotation_deg: self.rotation_deg + turn_deg,
+            ..self.clone()
+        }
+    }
+
     /// Pixel position (0-based, centre of the first pixel at 0) of a direction, for a field centred on `centre`.
     pub fn pixel_of(&self, centre: (f64, f64), direction: (f64, f64), binning: f64) -> Option<(f64, f64)> {
         let (xi, eta) = tangent_plane(centre, direction)?;
@@ -51,6 +62,7 @@ mod tests {
             height: 256,
             scale_arcsec: 1.8,
             rotation_deg,
+            turns: false,
             gain_e_adu: 1.5,
             read_noise_e: 6.0,
         }
@@ -65,6 +77,20 @@ mod tests {
             Some((127.5, 127.5))
         );
         assert_eq!(view(0.0).pixel_of((150.0, 30.0), (330.0, -30.0), 1.0), None);
+    }
+
+    #[test]
+    fn only_a_camera_on_the_rotator_turns_with_it() {
+        let (fixed, centre, north) = (view(10.0), (150.0, 0.0), (150.0, 0.02));
+        let turning = ChannelView {
+            turns: true,
+            ..fixed.clone()
+        };
+        assert_eq!(fixed.turned(90.0), fixed);
+        assert_eq!(
+            turning.turned(35.0).pixel_of(centre, north, 1.0),
+            view(45.0).pixel_of(centre, north, 1.0)
+        );
     }
 
     #[test]

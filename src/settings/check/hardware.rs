@@ -204,6 +204,9 @@ pub(super) fn channels(settings: &Settings, faults: &mut Faults) {
         if let Some(focuser) = &channel.focuser {
             is_a("focuser", focuser, DeviceKind::Focuser);
         }
+        if let Some(rotator) = &channel.rotator {
+            is_a("rotator", rotator, DeviceKind::Rotator);
+        }
         if let Some(other) = cameras.insert(&channel.camera, name) {
             faults.add(
                 key("camera"),

@@ -208,6 +208,9 @@ pub struct ChannelSettings {
     pub fixed_filter: Option<String>,
     #[serde(default)]
     pub focuser: Option<String>,
+    /// Name of the rotator that turns the camera, see [`crate::settings::Settings::rotator_of`].
+    #[serde(default)]
+    pub rotator: Option<String>,
     /// Unbinned, arcseconds.
     pub pixel_scale_arcsec: f64,
     pub width_px: u32,
@@ -226,7 +229,7 @@ pub struct ChannelSettings {
     /// Detector set point, degrees Celsius.
     #[serde(default = "twenty_below")]
     pub setpoint_c: f64,
-    /// Angle of the detector's columns from north through east, degrees.
+    /// Angle of the detector's columns from north through east, degrees; of a channel with a rotator, when that stands at 0.
     #[serde(default)]
     pub position_angle_deg: f64,
     /// Columns or rows that see no light, in unbinned pixels; else the frame's BIASSEC.
