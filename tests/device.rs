@@ -152,7 +152,7 @@ fn alpaca_simulators() -> (Process, u16) {
 #[test]
 fn a_rotator_turns_and_a_switch_switches_as_they_are_told() {
     let (_alpaca, port) = alpaca_simulators();
-    let server = Server::start(&["indi_simulator_rotator"]);
+    let server = Server::start(&["indi_simulator_rotator", "indi_simulator_lightpanel"]);
     let mut place = Place::new("device-more");
     let text = fs::read_to_string(&place.config).unwrap()
         + &format!(
@@ -163,12 +163,19 @@ protocol = "indi"
 link = "tcp://127.0.0.1:{}"
 indi_device = "Rotator Simulator"
 
+[devices.lamp]
+kind = "switch"
+protocol = "indi"
+link = "tcp://127.0.0.1:{}"
+indi_device = "Light Panel Simulator"
+indi_lines = {{ flat = "FLAT_LIGHT_CONTROL.FLAT_LIGHT_ON" }}
+
 [devices.power]
 kind = "switch"
 protocol = "alpaca"
 link = "tcp://127.0.0.1:{port}"
 "#,
-            server.port
+            server.port, server.port
         );
     place.config = place.config.replace("alidade.toml", "more.toml");
     fs::write(&place.config, text).unwrap();
@@ -209,6 +216,19 @@ link = "tcp://127.0.0.1:{port}"
         beyond.code == 1 && beyond.stderr.contains("outside 0 to 1"),
         "{}",
         beyond.stderr
+    );
+    let set = ["--direct", "set", "lamp", "LINE", "flat", "ON", ",", "do", "START"];
+    assert_eq!(place.json(&set)["accepted"], "START");
+    let lamp = place.json(&["--direct", "get", "lamp", "STATUS"]);
+    assert_eq!(
+        lamp["value"],
+        serde_json::json!({ "flat": { "value": 1.0, "writable": true, "least": 0.0, "most": 1.0, "step": 1.0 } })
+    );
+    assert_eq!(
+        server
+            .get("Light Panel Simulator.FLAT_LIGHT_CONTROL.FLAT_LIGHT_ON")
+            .as_deref(),
+        Some("On")
     );
     let nonsense = place.device(&["--direct", "set", "rotator", "LINE", "x", "1"]);
     assert!(

@@ -149,9 +149,21 @@ for_s = 1.0
     // A frame is solved only within some degrees of what its header says: it says where the rotator stood.
     let (before, after) = (
         lie("20260211T1930", "20260211T1938"),
-        lie("20260211T1939", "20260211T2042"),
+        lie("20260211T1938", "20260211T2042"),
     );
     assert!(before.len() >= 5 && after.len() >= 8, "{before:?} {after:?}");
     assert!(before.iter().all(|deg| (deg - 195.0).abs() < 0.5), "{before:?}");
     assert!(after.iter().all(|deg| (deg - 100.0).abs() < 0.5), "{after:?}");
+    // What was being exposed was given up, and taken again when the field stood.
+    let given_up: Vec<_> = journal
+        .of("exposure_ended")
+        .filter(|e| {
+            let cause = e["outcome"]["cause"].as_str();
+            cause.is_some_and(|cause| cause.contains("the field was turned"))
+        })
+        .map(|e| text(&e["exposure"]))
+        .collect();
+    assert!(!given_up.is_empty() && given_up.len() <= 2, "{given_up:?}");
+    let ended = |id: &&str| *id > "20260211T193700" && *id < "20260211T193801";
+    assert!(given_up.iter().all(ended), "{given_up:?}");
 }

@@ -12,13 +12,13 @@ mod support;
 use alidade_drivers::{
     indi::{self, Place},
     interface::{
-        Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount, ObservingConditions,
-        Quantity, Rotator,
+        Camera, CameraState, Device, Enclosure, ExposeOrder, FilterWheel, Focuser, LinkState, Mount,
+        ObservingConditions, Quantity, Rotator, Switch, SwitchLine,
     },
 };
 use alidade_model::states::{EnclosureState, MountState};
 use server::Server;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use support::{live, lost, seen};
 
 const POLL: Duration = Duration::from_millis(300);
@@ -242,5 +242,109 @@ fn weather_is_told_in_our_units_and_grows_old_when_its_driver_says_nothing_new()
             tokio::time::timeout(Duration::from_secs(2), gone).await.is_ok(),
             "a lost station is no weather"
         );
+    });
+}
+
+#[test]
+fn a_lamp_is_dimmed_switched_on_and_off_and_lost_with_its_driver() {
+    let server = Server::start(&["indi_simulator_lightpanel"]);
+    live(|clock| async move {
+        let none = BTreeMap::new();
+        let lamp = indi::connect_switch("lamp", "Light Panel Simulator", none, server.way(), clock, POLL);
+        let mut lines = lamp.lines();
+        let (light, level) = (
+            "FLAT_LIGHT_CONTROL.FLAT_LIGHT_ON",
+            "FLAT_LIGHT_INTENSITY.FLAT_LIGHT_INTENSITY_VALUE",
+        );
+        // Nobody has connected it before: what it is known to have comes with its connection. Off is no line beside on.
+        let told = seen(&mut lines, 15, "read", |lines| !lines.is_empty()).await;
+        assert_eq!(told.keys().map(String::as_str).collect::<Vec<_>>(), [light, level]);
+        let dimmer = SwitchLine {
+            value: 0.0,
+            writable: true,
+            least: 0.0,
+            most: 255.0,
+            step: 10.0,
+        };
+        assert_eq!(told[level], dimmer);
+        lamp.set(light, 1.0).await.unwrap();
+        seen(&mut lines, 5, "on", |lines| lines[light].value == 1.0).await;
+        lamp.set(level, 120.0).await.unwrap();
+        seen(&mut lines, 5, "dimmed", |lines| lines[level].value == 120.0).await;
+        assert_eq!(
+            server
+                .get("Light Panel Simulator.FLAT_LIGHT_CONTROL.FLAT_LIGHT_OFF")
+                .as_deref(),
+            Some("Off")
+        );
+        lamp.set(light, 0.0).await.unwrap();
+        seen(&mut lines, 5, "off", |lines| lines[light].value == 0.0).await;
+        for (line, value) in [(light, 0.5), (light, 2.0), (level, 256.0), ("FLAT", 1.0)] {
+            assert!(lamp.set(line, value).await.is_err(), "{line} {value}");
+        }
+        server.kill_driver("indi_simulator_lightpanel");
+        assert!(lost(&mut lines, 2).await, "what a lost lamp does is not known");
+        seen(&mut lines, 20, "back", |lines| lines.contains_key(light)).await;
+    });
+}
+
+/// The driver of a power box that is sold, with its own simulation of the box.
+#[test]
+fn a_power_box_switches_its_sockets_one_by_one_and_says_what_it_refuses() {
+    const BOX: &str = "Pegasus UPB";
+    let server = Server::start(&["indi_pegasus_upb"]);
+    live(|clock| async move {
+        server.set(&format!("{BOX}.SIMULATION.ENABLE=On"));
+        let power = indi::connect_switch("power", BOX, BTreeMap::new(), server.way(), clock.clone(), POLL);
+        let mut lines = power.lines();
+        let socket = |n: u8| format!("POWER_CONTROL.POWER_CONTROL_{n}");
+        let told = seen(&mut lines, 15, "read", |lines| lines.contains_key(&socket(4))).await;
+        let foreign = |name: &&String| name.contains("FOCUS") || name.contains("WEATHER") || name.contains("PORT_SCAN");
+        assert_eq!(told.keys().find(foreign), None);
+        let volts = "POWER_SENSORS.SENSOR_VOLTAGE";
+        // Defined before it was read: its driver has asked the box by now.
+        let told = seen(&mut lines, 10, "twelve volts", |lines| lines[volts].value == 12.0).await;
+        assert!(!told[volts].writable);
+        assert!(power.set(volts, 12.0).await.is_err());
+        assert!((1..=4).all(|n| told[&socket(n)].value == 1.0), "{told:?}");
+
+        // Any of many: the others stay as they are.
+        power.set(&socket(2), 0.0).await.unwrap();
+        seen(&mut lines, 5, "socket 2 off", |lines| lines[&socket(2)].value == 0.0).await;
+        power.set(&socket(3), 0.0).await.unwrap();
+        let now = seen(&mut lines, 5, "socket 3 off", |lines| lines[&socket(3)].value == 0.0).await;
+        let others = [1, 2, 4].map(|n| now[&socket(n)].value);
+        assert_eq!(others, [1.0, 0.0, 1.0]);
+        let output = "ADJUSTABLE_VOLTAGE.ADJUSTABLE_VOLTAGE_VALUE";
+        power.set(output, 7.0).await.unwrap();
+        seen(&mut lines, 5, "seven volts", |lines| lines[output].value == 7.0).await;
+        // A button: pressed, whatever it shows afterwards.
+        power.set("POWER_CYCLE.POWER_CYCLE_ON", 1.0).await.unwrap();
+        // One of two, which this box does not do in its simulation: it says so, and so is the answer.
+        let refused = power.set("USB_HUB_CONTROL.INDI_ENABLED", 0.0).await.unwrap_err();
+        assert!(refused.to_string().contains("USB_HUB_CONTROL"), "{refused}");
+        seen(&mut lines, 5, "still on", |lines| {
+            lines["USB_HUB_CONTROL.INDI_ENABLED"].value == 1.0
+        })
+        .await;
+
+        let spot = |text: &str| text.parse::<indi::Spot>().unwrap();
+        let chosen = BTreeMap::from([
+            ("camera".to_owned(), spot("POWER_CONTROL.POWER_CONTROL_1")),
+            ("amps".to_owned(), spot("POWER_SENSORS.SENSOR_CURRENT")),
+        ]);
+        let few = indi::connect_switch("few", BOX, chosen, server.way(), clock.clone(), POLL);
+        let mut lines = few.lines();
+        let told = seen(&mut lines, 15, "read", |_| true).await;
+        assert_eq!(told.keys().collect::<Vec<_>>(), ["amps", "camera"]);
+        few.set("camera", 0.0).await.unwrap();
+        seen(&mut lines, 5, "camera off", |lines| lines["camera"].value == 0.0).await;
+
+        let none = BTreeMap::from([("heater".to_owned(), spot("DEW_PWM.DEW_X"))]);
+        let wrong = indi::connect_switch("wrong", BOX, none, server.way(), clock, POLL);
+        let said = |link: &LinkState| matches!(link, LinkState::Down { cause, .. } if cause.contains("has no number or switch DEW_PWM.DEW_X"));
+        let mut link = wrong.link();
+        let told = tokio::time::timeout(Duration::from_secs(15), link.wait_for(said)).await;
+        assert!(told.is_ok(), "{:?}", wrong.link().borrow());
     });
 }

@@ -111,6 +111,12 @@ impl Named<'_> {
     fn switch(self) -> Rc<dyn Switch> {
         let (name, clock, number) = (self.name, self.clock.clone(), self.number());
         match self.device.protocol {
+            Protocol::Indi => {
+                let lines = self.device.indi_lines.iter();
+                // What is no spot was refused with the rest of the configuration.
+                let chosen = lines.filter_map(|(line, spot)| Some((line.clone(), spot.parse().ok()?)));
+                indi::connect_switch(name, self.there(), chosen.collect(), self.way.clone(), clock, self.poll)
+            }
             Protocol::Alpaca => alpaca::connect_switch(name, number, self.way, clock, self.poll),
             _ => grammar::connect_switch(name, self.way, clock, self.poll),
         }

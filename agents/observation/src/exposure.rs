@@ -66,6 +66,34 @@ impl Turning {
         }
         self.last_deg.get()
     }
+
+    /// Resolves when it does not turn; one that is not heard keeps nobody waiting.
+    pub(crate) async fn at_rest(&self) {
+        let mut statuses = self.rotator.status();
+        while statuses.borrow_and_update().value.is_ok_and(|status| status.moving) {
+            if statuses.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Resolves when it is measured where it did not stand at `from_deg`. What it says of its motion does not count: one that
+    /// follows the sky always moves, and the field stands.
+    async fn leaves(&self, from_deg: f64) {
+        /// At the corner of a degree's field this smears a star over some three arcseconds.
+        const TOLERANCE_DEG: f64 = 0.1;
+        let apart = |to_deg: f64| ((to_deg - from_deg + 180.0).rem_euclid(360.0) - 180.0).abs();
+        let mut statuses = self.rotator.status();
+        loop {
+            let status = statuses.borrow_and_update().value;
+            if status.is_ok_and(|status| apart(status.position_deg) > TOLERANCE_DEG) {
+                return;
+            }
+            if statuses.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
 }
 
 /// What the header says of the optics of a channel.
@@ -180,7 +208,10 @@ pub async fn take(
         return Err(NoFrame::GateShut);
     }
     let operation = room.next_operation();
-    let rotation_deg = channel.rotation_deg();
+    let (stood_deg, rotation_deg) = (
+        channel.rotator.as_ref().map(Turning::position_deg),
+        channel.rotation_deg(),
+    );
     let started_at = room.recorder.now();
     let id = format!("{}-{}", started_at.chrono().format("%Y%m%dT%H%M%S%6f"), channel.name);
     room.recorder.record(Fact::ExposureStarted {
@@ -205,6 +236,7 @@ pub async fn take(
         cause = cancelled(cancel) => Err(NoFrame::Cancelled(cause)),
         () = gate_lost(room), if light => Err(NoFrame::GateShut),
         lost = filter_lost(channel, &wanted.filter), if light => Err(lost),
+        lost = field_lost(channel, stood_deg), if light => Err(lost),
         frame = frame(room, channel, wanted, operation) => frame,
     };
     let result = match result {
@@ -288,6 +320,18 @@ async fn filter_lost(channel: &Channel, filter: &str) -> NoFrame {
         if statuses.changed().await.is_err() {
             return std::future::pending().await;
         }
+    }
+}
+
+/// Resolves when the rotator is measured elsewhere than where it stood at the start.
+async fn field_lost(channel: &Channel, stood_deg: Option<f64>) -> NoFrame {
+    let (Some(turning), Some(stood_deg)) = (&channel.rotator, stood_deg) else {
+        return std::future::pending().await;
+    };
+    turning.leaves(stood_deg).await;
+    NoFrame::Lost {
+        channel: channel.name.clone(),
+        cause: "the field was turned by somebody else".into(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     exposure::{self, Channel, Darkroom, NoFrame, Wanted},
     feedback::{self, Frames},
     messages::{ChannelProgress, Order, Outcome, Running, Stop},
-    ready::{filters, focus, select_filter},
+    ready::{field_at_rest, filters, focus, select_filter},
     slew::{keep_slit_on_mount, point},
 };
 use alidade_drivers::interface::{DeviceError, Focuser, Mount};
@@ -332,6 +332,11 @@ pub(crate) async fn take_with_retry(
 ) -> Result<(), Broken> {
     let mut lost = 0;
     loop {
+        tokio::select! {
+            biased;
+            cause = exposure::cancelled(cancel) => return Err(Broken::Cancelled(cause)),
+            () = field_at_rest(channel) => {}
+        }
         progress.channel(&channel.name, |p| {
             p.activity = "exposing".into();
             p.filter.clone_from(&wanted.filter);

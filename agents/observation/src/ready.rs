@@ -1,4 +1,4 @@
-//! Filters and focus to where an order wants them, read back.
+//! Filters and focus to where an order wants them, read back; and a field that stands.
 
 use crate::{
     exposure::Channel,
@@ -50,6 +50,13 @@ pub(crate) async fn select_filter(channel: &Channel, filter: &str) -> Result<(),
         "filter {filter} of channel {} is not in the beam after two tries",
         channel.name
     )))
+}
+
+/// Waits while the camera is being turned; at most two minutes, for a rotator that follows the sky may turn all night.
+pub(crate) async fn field_at_rest(channel: &Channel) {
+    if let Some(turning) = &channel.rotator {
+        drop(tokio::time::timeout(Duration::from_secs(120), turning.at_rest()).await);
+    }
 }
 
 /// Moves the focus to where temperature and stars want it; a focuser that fails costs sharpness, not the sequence.

@@ -16,6 +16,33 @@ pub enum State {
     Alert,
 }
 
+/// How many switches of a vector may be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Always exactly one.
+    OneOfMany,
+    /// One, or none: what is on is often a button that springs back.
+    AtMostOne,
+    AnyOfMany,
+}
+
+/// What the elements of a vector hold.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Smallest and largest value and step by element; without bounds the largest there are.
+    Numbers(BTreeMap<String, [f64; 3]>),
+    Switches(Rule),
+}
+
+/// What the definition of a vector of numbers or switches says once and for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nature {
+    pub content: Content,
+    pub writable: bool,
+    /// Where a program with windows would show it, e.g. `Main Control`.
+    pub group: String,
+}
+
 /// A property vector as defined or set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {
@@ -23,6 +50,8 @@ pub struct Vector {
     pub name: String,
     /// A definition is repeated to every client whenever any client asks for it.
     pub definition: bool,
+    /// Of definitions of numbers and switches.
+    pub nature: Option<Nature>,
     pub state: Option<State>,
     pub message: Option<String>,
     /// Values by element, without the white space around them.
@@ -174,6 +203,7 @@ pub fn read(bytes: &[u8]) -> Result<Message, Trouble> {
     let mut open: Option<(String, Attributes)> = None;
     let mut content = String::new();
     let mut elements = BTreeMap::new();
+    let mut bounds = BTreeMap::new();
     let mut blob = None;
     loop {
         match reader.read_event().map_err(|e| garbage(&e))? {
@@ -203,6 +233,9 @@ pub fn read(bytes: &[u8]) -> Result<Message, Trouble> {
                     if kind == "oneBLOB" {
                         blob = Some(decode(&given, &content)?);
                     } else {
+                        if kind == "defNumber" {
+                            bounds.insert(name.clone(), bounds_of(&given));
+                        }
                         elements.insert(name, content.trim().to_owned());
                     }
                 }
@@ -235,10 +268,21 @@ pub fn read(bytes: &[u8]) -> Result<Message, Trouble> {
         _ if (definition || kind.starts_with("set")) && kind.ends_with("Vector") => {
             let name = take("name").ok_or_else(|| Trouble::Garbage(format!("{kind} without a name")))?;
             let state = take("state").as_deref().and_then(state);
+            let content = match kind.as_str() {
+                "defNumberVector" => Some(Content::Numbers(bounds)),
+                "defSwitchVector" => Some(Content::Switches(rule(take("rule").as_deref()))),
+                _ => None,
+            };
+            let nature = content.map(|content| Nature {
+                content,
+                writable: take("perm").is_none_or(|permission| permission != "ro"),
+                group: take("group").unwrap_or_default(),
+            });
             Message::Vector(Vector {
                 device,
                 name,
                 definition,
+                nature,
                 state,
                 message: take("message"),
                 elements,
@@ -246,6 +290,24 @@ pub fn read(bytes: &[u8]) -> Result<Message, Trouble> {
         }
         _ => Message::Other,
     })
+}
+
+/// The protocol says that bounds which do not rise are none.
+fn bounds_of(given: &Attributes) -> [f64; 3] {
+    let told = |name: &str| given.get(name).and_then(|text| text.trim().parse::<f64>().ok());
+    let step = told("step").filter(|step| *step > 0.0).unwrap_or(0.0);
+    match (told("min"), told("max")) {
+        (Some(least), Some(most)) if least < most => [least, most, step],
+        _ => [f64::MIN, f64::MAX, step],
+    }
+}
+
+fn rule(text: Option<&str>) -> Rule {
+    match text {
+        Some("OneOfMany") => Rule::OneOfMany,
+        Some("AtMostOne") => Rule::AtMostOne,
+        _ => Rule::AnyOfMany,
+    }
 }
 
 fn decode(given: &Attributes, content: &str) -> Result<(String, Vec<u8>), Trouble> {
@@ -289,6 +351,30 @@ mod tests {
         );
         assert_eq!(vector.elements["P"], "12.5");
         assert_eq!(vector.message.as_deref(), Some("a > b"));
+    }
+
+    #[test]
+    fn a_definition_tells_bounds_rule_and_whether_it_is_only_read() {
+        let nature = |text: &str| match read(text.as_bytes()).unwrap() {
+            Message::Vector(vector) => vector.nature,
+            other => panic!("{other:?}"),
+        };
+        let dimmers = nature(
+            "<defNumberVector device='P' name='DEW' group='Dew' perm='rw'><defNumber name='A' min='0' max='255' step='5'>\n12\n</defNumber><defNumber name='B' min='0' max='0' step='0'>1</defNumber></defNumberVector>",
+        )
+        .unwrap();
+        let unbounded = [f64::MIN, f64::MAX, 0.0];
+        let bounds = [("A".to_owned(), [0.0, 255.0, 5.0]), ("B".to_owned(), unbounded)];
+        assert_eq!(dimmers.content, Content::Numbers(bounds.into()));
+        assert!(dimmers.writable && dimmers.group == "Dew");
+        let relays = "<defSwitchVector device='P' name='X' perm='ro' rule='OneOfMany'><defSwitch name='ON'>Off</defSwitch></defSwitchVector>";
+        let relays = nature(relays).unwrap();
+        assert_eq!(
+            (relays.content, relays.writable),
+            (Content::Switches(Rule::OneOfMany), false)
+        );
+        assert_eq!(nature("<setNumberVector device='P' name='DEW'/>"), None);
+        assert_eq!(nature("<defTextVector device='P' name='T' perm='rw'/>"), None);
     }
 
     #[test]

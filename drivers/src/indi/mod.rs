@@ -19,6 +19,7 @@ mod mount;
 mod movers;
 mod rotator;
 mod session;
+mod switch;
 mod weather;
 
 pub use crate::place::Place;
@@ -27,6 +28,7 @@ pub use dome::{IndiDome, connect_dome};
 pub use mount::{IndiMount, connect_mount};
 pub use movers::{IndiFilterWheel, IndiFocuser, connect_filter_wheel, connect_focuser};
 pub use rotator::{IndiRotator, connect_rotator};
+pub use switch::{IndiSwitch, Spot, connect_switch};
 pub use weather::{IndiWeather, connect_weather};
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! One device's properties as its driver last told them.
 
-use super::message::{Blob, Message, Splitter, State, escape, read};
+use super::message::{Blob, Message, Nature, Splitter, State, escape, read};
 use crate::wire::{Trouble, Wire};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,8 @@ pub const PATIENCE: Duration = Duration::from_millis(2500);
 pub struct Property {
     pub state: State,
     pub elements: BTreeMap<String, String>,
+    /// Of numbers and switches that have been defined.
+    pub nature: Option<Nature>,
     /// When the driver last told a value of its own accord, and not because somebody asked.
     pub set_at: Option<Instant>,
 }
@@ -72,6 +74,11 @@ impl Session {
         self.properties.get(name)
     }
 
+    /// Everything that has been told, by name.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Property)> {
+        self.properties.iter()
+    }
+
     /// The property, or garbage: the driver is not what it was taken for.
     pub fn need(&self, name: &str) -> Result<&Property, Trouble> {
         self.get(name)
@@ -96,8 +103,12 @@ impl Session {
                 let property = self.properties.entry(vector.name.clone()).or_insert_with(|| Property {
                     state: State::Idle,
                     elements: BTreeMap::new(),
+                    nature: None,
                     set_at: None,
                 });
+                if vector.nature.is_some() {
+                    property.nature = vector.nature;
+                }
                 if !vector.definition {
                     property.set_at = Some(Instant::now());
                 }

@@ -7,7 +7,7 @@
 //! | [`FilterWheel`] | brings a filter into the beam | `IFilterWheel` | grammar, INDI, Alpaca |
 //! | [`Focuser`] | moves the focus | `IFocuser` | grammar, INDI, Alpaca |
 //! | [`Rotator`] | turns the field | `IRotator` | grammar, INDI, Alpaca |
-//! | [`Switch`] | power, heaters, lamps | `ISwitch` | grammar, Alpaca |
+//! | [`Switch`] | power, heaters, lamps | `ISwitch` | grammar, INDI, Alpaca |
 //! | [`Enclosure`] | dome or roll-off roof | `IDome` | controller's dialect, Modbus, INDI, Alpaca |
 //! | [`ObservingConditions`] | measures weather | `IObservingConditions` | NMEA, controller's dialect, Modbus, INDI, Alpaca |
 //! | [`ObservingConditions`] with [`Quantity::MonitorUnsafe`] | says safe or unsafe | `ISafetyMonitor` | Alpaca |

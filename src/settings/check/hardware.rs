@@ -2,6 +2,7 @@
 
 use super::{Faults, Wrong};
 use crate::settings::{DeviceKind, DeviceSettings, Link, Protocol, Settings};
+use alidade_drivers::indi::Spot;
 use std::collections::BTreeMap;
 
 pub(super) fn site(settings: &Settings, faults: &mut Faults) {
@@ -36,10 +37,11 @@ fn speaks(kind: DeviceKind) -> &'static [Protocol] {
         DeviceKind::Station => &[Protocol::Station, Protocol::Indi, Protocol::Alpaca],
         DeviceKind::Enclosure => &[Protocol::Indi, Protocol::Alpaca],
         DeviceKind::SafetyMonitor => &[Protocol::Alpaca],
-        DeviceKind::Switch => &[Protocol::Grammar, Protocol::Alpaca],
-        DeviceKind::Camera | DeviceKind::FilterWheel | DeviceKind::Focuser | DeviceKind::Rotator => {
-            &[Protocol::Grammar, Protocol::Indi, Protocol::Alpaca]
-        }
+        DeviceKind::Camera
+        | DeviceKind::FilterWheel
+        | DeviceKind::Focuser
+        | DeviceKind::Rotator
+        | DeviceKind::Switch => &[Protocol::Grammar, Protocol::Indi, Protocol::Alpaca],
     }
 }
 
@@ -89,6 +91,22 @@ pub(super) fn devices(settings: &Settings, faults: &mut Faults) {
             }
             (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
             (true, Some(_)) | (false, None) => {}
+        }
+        let banks = device.protocol == Protocol::Indi && device.kind == DeviceKind::Switch;
+        if !banks && !device.indi_lines.is_empty() {
+            faults.add(key("indi_lines"), "only for a switch of protocol indi");
+        }
+        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+        for (line, spot) in &device.indi_lines {
+            let place = key(&format!("indi_lines.{line}"));
+            if line.trim().is_empty() {
+                faults.add(key("indi_lines"), "a line without a name");
+            }
+            if let Err(cause) = spot.parse::<Spot>() {
+                faults.add(place, cause);
+            } else if let Some(other) = taken.insert(spot, line) {
+                faults.add(place, format!("{spot} is also the line {other}"));
+            }
         }
         if device.protocol == Protocol::Alpaca && !matches!(device.link, Link::Tcp { .. }) {
             faults.add(key("link"), "an Alpaca server is reached by tcp://HOST:PORT");

@@ -152,6 +152,9 @@ pub struct DeviceSettings {
     /// INDI only: the device's name on its server, e.g. `CCD Simulator`.
     #[serde(default)]
     pub indi_device: Option<String>,
+    /// INDI switches only: lines by the names they shall have, each a `PROPERTY.ELEMENT`; without any, all there are.
+    #[serde(default)]
+    pub indi_lines: BTreeMap<String, String>,
     /// Alpaca only: the device's number on its server among those of its kind.
     #[serde(default)]
     pub alpaca_number: Option<u32>,
