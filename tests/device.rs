@@ -230,6 +230,32 @@ link = "tcp://127.0.0.1:{port}"
             .as_deref(),
         Some("On")
     );
+    // What to write into the configuration is asked of the server.
+    let found = place.json(&["discover", "--indi", &format!("127.0.0.1:{}", server.port)]);
+    let offered = found[0]["server"]["devices"].as_array().unwrap();
+    let offered: Vec<_> = offered
+        .iter()
+        .map(|d| (d["name"].as_str().unwrap(), d["kinds"][0].as_str()))
+        .collect();
+    assert_eq!(
+        offered,
+        [
+            ("Light Panel Simulator", Some("switch")),
+            ("Rotator Simulator", Some("rotator"))
+        ]
+    );
+    for (host, said) in [
+        ("127.0.0.1:1", "refused"),
+        ("127.0.0.1:x", "not HOST"),
+        ("", "not HOST"),
+    ] {
+        let nobody = place.device(&["discover", "--indi", host]);
+        assert!(
+            nobody.code != 0 && nobody.stderr.contains(said),
+            "{host}: {}",
+            nobody.stderr
+        );
+    }
     let nonsense = place.device(&["--direct", "set", "rotator", "LINE", "x", "1"]);
     assert!(
         nonsense.code == 1 && nonsense.stderr.contains("a rotator has no LINE"),

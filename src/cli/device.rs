@@ -15,6 +15,7 @@ use crate::{
 use alidade_drivers::{
     alpaca::discovery,
     grammar::language::Verb,
+    indi::listing,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
 use alidade_model::clock::Clock;
@@ -52,8 +53,11 @@ enum What {
     Get(Words),
     /// Make it so: DO START, DO STOP, DO PARK, DO EXPOSE
     Do(Words),
-    /// Ask the network for ASCOM Alpaca servers, and list what they offer
+    /// Ask the network for ASCOM Alpaca servers, or an INDI server, and list what they offer
     Discover {
+        /// The INDI server at this host is asked, by its name, on port 7624 unless told otherwise: HOST or HOST:PORT
+        #[arg(long, conflicts_with_all = ["target", "port"])]
+        indi: Option<String>,
         /// Who is asked: a broadcast address, or one host
         #[arg(long, default_value = "255.255.255.255")]
         target: Ipv4Addr,
@@ -77,8 +81,21 @@ struct Words {
 }
 
 pub fn run(args: &DeviceArgs, out: &mut impl Write) -> Result<u8, CliError> {
-    if let What::Discover { target, port, wait } = args.what {
-        return discover(target, port, wait, args.json, out);
+    if let What::Discover {
+        indi,
+        target,
+        port,
+        wait,
+    } = &args.what
+    {
+        if !(0.05..=60.0).contains(wait) {
+            return Err(CliError::bad_input(format!("--wait {wait} is outside 0.05 to 60")));
+        }
+        let wait = Duration::from_secs_f64(*wait);
+        return match indi {
+            Some(host) => list_indi(host, wait, args.json, out),
+            None => discover(*target, *port, wait, args.json, out),
+        };
     }
     let answer = if args.direct || args.link.is_some() {
         directly(args)?
@@ -100,26 +117,58 @@ pub fn run(args: &DeviceArgs, out: &mut impl Write) -> Result<u8, CliError> {
     written.map(|()| 0).map_err(|e| CliError::failed(e.to_string()))
 }
 
-/// Lists every server that answers in time, with its devices; 1 when nobody does.
-fn discover(target: Ipv4Addr, port: u16, wait: f64, json: bool, out: &mut impl Write) -> Result<u8, CliError> {
-    if !(0.05..=60.0).contains(&wait) {
-        return Err(CliError::bad_input(format!("--wait {wait} is outside 0.05 to 60")));
-    }
-    let failed = |e: std::io::Error| CliError::failed(e.to_string());
+fn failed(cause: impl ToString) -> CliError {
+    CliError::failed(cause.to_string())
+}
+
+/// Runs what asks the network, on this thread.
+fn ask_around<T>(asked: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
+    Ok(runtime.block_on(asked))
+}
+
+/// Lists the devices behind one INDI server; 1 when there are none.
+fn list_indi(host: &str, wait: Duration, json: bool, out: &mut impl Write) -> Result<u8, CliError> {
+    let (port_told, bare) = match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() => (port.parse::<u16>().is_ok_and(|port| port > 0), false),
+        Some(_) => (false, false),
+        None => (true, true),
+    };
+    if !port_told || host.is_empty() {
+        return Err(CliError::bad_input(format!("--indi {host}: not HOST or HOST:PORT")));
+    }
+    let address = if bare { format!("{host}:7624") } else { host.to_owned() };
+    let devices = ask_around(listing::devices(&address, wait))?.map_err(failed)?;
+    if json {
+        let told = json!([{ "link": format!("tcp://{address}"), "server": { "name": "INDI", "devices": devices } }]);
+        writeln!(out, "{told}").map_err(failed)?;
+    } else {
+        writeln!(out, "tcp://{address} INDI").map_err(failed)?;
+        for offered in &devices {
+            let kinds = match offered.kinds.as_slice() {
+                [] => "?".to_owned(),
+                kinds => kinds.join(", "),
+            };
+            let (name, driver, version) = (&offered.name, &offered.driver, &offered.version);
+            writeln!(out, "  {name:<28} {kinds:<22} {driver} {version}").map_err(failed)?;
+        }
+    }
+    Ok(u8::from(devices.is_empty()))
+}
+
+/// Lists every server that answers in time, with its devices; 1 when nobody does.
+fn discover(target: Ipv4Addr, port: u16, wait: Duration, json: bool, out: &mut impl Write) -> Result<u8, CliError> {
     let asked = async {
         let mut servers = Vec::new();
-        for address in discovery::discover(target, port, Duration::from_secs_f64(wait)).await? {
+        for address in discovery::discover(target, port, wait).await? {
             servers.push((address, discovery::server(address).await));
         }
         Ok(servers)
     };
-    let servers = runtime
-        .block_on(asked)
-        .map_err(|e: std::io::Error| CliError::failed(format!("{target}:{port}: {e}")))?;
+    let servers = ask_around(asked)?.map_err(|e: std::io::Error| CliError::failed(format!("{target}:{port}: {e}")))?;
     if json {
         let told = servers.iter().map(|(address, server)| match server {
             Ok(server) => json!({ "link": format!("tcp://{address}"), "server": server }),

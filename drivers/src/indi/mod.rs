@@ -14,6 +14,7 @@
 mod camera;
 mod dome;
 mod fits;
+pub mod listing;
 mod message;
 mod mount;
 mod movers;
