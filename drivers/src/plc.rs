@@ -16,8 +16,8 @@
 //!   raises the communication alarm and closes the dome.
 
 use crate::{
-    handle::{Controller, ControllerOrder, ControllerStates, Readings, RoofOrder},
-    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity},
+    handle::{Controller, ControllerOrder, ControllerStates, RoofOrder},
+    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity, Readings},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -28,7 +28,7 @@ use alidade_model::{
     states::EnclosureState,
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 /// Names of the alarms, in the order of their bits.
 pub const ALARMS: [&str; 7] = ["rain", "wind", "cloud", "daylight", "humidity", "communication", "ups"];
@@ -136,7 +136,7 @@ fn field(text: &str, low: f64, high: f64) -> Result<f64, NoData> {
 }
 
 /// Weather and the mode word.
-fn parse_a(line: &str, now: UtcTime) -> Result<(BTreeMap<Quantity, Reading<f64>>, String), Trouble> {
+fn parse_a(line: &str, now: UtcTime) -> Result<(Readings, String), Trouble> {
     let fields: Vec<&str> = line.split(';').collect();
     if fields.len() != 52 {
         return Err(Trouble::Garbage(format!("StatusA with {} fields", fields.len())));
@@ -145,7 +145,7 @@ fn parse_a(line: &str, now: UtcTime) -> Result<(BTreeMap<Quantity, Reading<f64>>
         value,
         measured_at: now,
     };
-    let mut readings: BTreeMap<Quantity, Reading<f64>> = FIELDS
+    let mut readings: Readings = FIELDS
         .iter()
         .map(|(quantity, at, low, high)| (*quantity, reading(field(fields[*at], *low, *high))))
         .collect();
@@ -224,21 +224,17 @@ fn parse_d(line: &str, shutter: (bool, bool)) -> Result<EnclosureStatus, Trouble
 
 /// The three lines with which a controller of this dialect says what was measured: StatusA, StatusB and StatusD. The
 /// guard speaks so to the daemon, whatever the controller behind it speaks.
-pub fn render(
-    readings: &BTreeMap<Quantity, Reading<f64>>,
-    plc: &PlcStatus,
-    enclosure: &EnclosureStatus,
-) -> [String; 3] {
+pub fn render(readings: &Readings, plc: &PlcStatus, enclosure: &EnclosureStatus) -> [String; 3] {
     let mut fields = vec!["NA".to_owned(); 52];
     for (quantity, at, _, _) in FIELDS {
-        if let Some(Ok(value)) = readings.get(&quantity).map(|reading| reading.value) {
+        if let Some(Ok(value)) = readings.get(quantity).map(|reading| reading.value) {
             fields[at] = value.to_string();
         }
     }
-    if let Some(Ok(sky)) = readings.get(&Quantity::SkyTemperatureK).map(|reading| reading.value) {
+    if let Some(Ok(sky)) = readings.get(Quantity::SkyTemperatureK).map(|reading| reading.value) {
         (fields[18], fields[19]) = (sky.to_string(), "0".into());
     }
-    if let Some(Ok(charge)) = readings.get(&Quantity::UpsChargePct).map(|reading| reading.value) {
+    if let Some(Ok(charge)) = readings.get(Quantity::UpsChargePct).map(|reading| reading.value) {
         fields[36] = charge.to_string();
     }
     fields[50].clone_from(&plc.mode);
@@ -317,9 +313,9 @@ mod tests {
         fields[9] = "300";
         fields[10] = "940.2";
         let (readings, _) = parse_a(&fields.join(";"), now()).unwrap();
-        assert_eq!(readings[&Quantity::TemperatureC].value, Err(NoData::SensorFault));
-        assert_eq!(readings[&Quantity::HumidityPct].value, Err(NoData::OutOfRange));
-        assert_eq!(readings[&Quantity::PressureHpa].value, Ok(940.2));
+        assert_eq!(readings[Quantity::TemperatureC].value, Err(NoData::SensorFault));
+        assert_eq!(readings[Quantity::HumidityPct].value, Err(NoData::OutOfRange));
+        assert_eq!(readings[Quantity::PressureHpa].value, Ok(940.2));
     }
 
     proptest! {
@@ -331,7 +327,7 @@ mod tests {
             state in 0usize..EnclosureState::ALL.len(),
             azimuth in prop::option::of(0.0f64..360.0),
         ) {
-            let readings = BTreeMap::from([
+            let readings = Readings::from([
                 (Quantity::WindMS, Reading::good(wind, now())),
                 (Quantity::SkyTemperatureK, Reading::good(-wind, now())),
                 (Quantity::HumidityPct, Reading::none(NoData::SensorFault, now())),
@@ -349,9 +345,9 @@ mod tests {
             let enclosure = EnclosureStatus { state: EnclosureState::ALL[state], azimuth_deg: azimuth, rotating: bits[0] };
             let [a, b, d] = render(&readings, &plc, &enclosure);
             let (read, mode) = parse_a(&a, now()).unwrap();
-            prop_assert_eq!(read[&Quantity::WindMS].value, Ok(wind));
-            prop_assert_eq!(read[&Quantity::SkyTemperatureK].value, Ok(-wind));
-            prop_assert_eq!(read[&Quantity::HumidityPct].value, Err(NoData::SensorFault));
+            prop_assert_eq!(read[Quantity::WindMS].value, Ok(wind));
+            prop_assert_eq!(read[Quantity::SkyTemperatureK].value, Ok(-wind));
+            prop_assert_eq!(read[Quantity::HumidityPct].value, Err(NoData::SensorFault));
             let (status, shutter) = parse_b(&b, mode).unwrap();
             prop_assert_eq!(status, plc);
             let seen = parse_d(&d, shutter).unwrap();

@@ -7,16 +7,14 @@
 
 use crate::interface::{
     Device, DeviceError, Enclosure, EnclosureStatus, Identity, LinkState, ObservingConditions, Pending, Plc, PlcStatus,
-    Quantity, Status,
+    Readings, Status,
 };
 use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 use tokio::sync::watch;
-
-type Readings = BTreeMap<Quantity, Reading<f64>>;
 
 /// An enclosure with the controller beside it.
 pub struct Split {

@@ -5,8 +5,8 @@
 //! A sentence ends with CR LF; its checksum is the exclusive or of the bytes between `$` and `*` (NMEA 0183, 3.01, 5.3).
 
 use crate::{
-    handle::{Readings, Rest, StationHandle, forget},
-    interface::{Identity, Quantity},
+    handle::{Rest, StationHandle, forget},
+    interface::{Identity, Quantity, Readings},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -16,7 +16,7 @@ use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// A sentence with its checksum and line end.
@@ -59,7 +59,7 @@ impl Dialogue for Talk {
 
     async fn poll(&mut self, wire: &mut Wire, clock: &dyn Clock) -> Result<Duration, Trouble> {
         wire.send(sentence("PALDQ").as_bytes()).await?;
-        let mut readings = BTreeMap::new();
+        let mut readings = Readings::new();
         let now = clock.now();
         for _ in 0..3 {
             let line = wire.line(b'\n').await?;
@@ -80,7 +80,7 @@ impl Dialogue for Talk {
 }
 
 /// Puts the quantities of one sentence into `readings`; unknown sentences hold nothing for us.
-fn take(fields: &[&str], now: UtcTime, readings: &mut BTreeMap<Quantity, Reading<f64>>) {
+fn take(fields: &[&str], now: UtcTime, readings: &mut Readings) {
     let mut put = |quantity, at: usize, factor: f64, low: f64, high: f64| {
         let value = match fields.get(at).map(|text| text.parse::<f64>()) {
             Some(Ok(value)) if (low..=high).contains(&(value * factor)) => Ok(value * factor),
@@ -146,7 +146,7 @@ mod tests {
         #[test]
         fn no_line_makes_it_panic(line in "\\PC{0,120}") {
             if let Some(fields) = fields(&line) {
-                take(&fields, UtcTime::from_unix_micros(0).unwrap(), &mut BTreeMap::new());
+                take(&fields, UtcTime::from_unix_micros(0).unwrap(), &mut Readings::new());
             }
         }
     }

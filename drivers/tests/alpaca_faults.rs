@@ -163,7 +163,7 @@ fn a_safety_monitor_that_answers_wrongly_is_no_data_within_one_poll_and_its_dead
                 monitor
                     .readings()
                     .borrow()
-                    .get(&Quantity::MonitorUnsafe)
+                    .get(Quantity::MonitorUnsafe)
                     .map(|reading| reading.value)
             };
             tokio::time::sleep(Duration::from_millis(1500)).await;

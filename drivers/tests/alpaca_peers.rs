@@ -11,7 +11,7 @@ use alidade_drivers::{
     alpaca,
     interface::{
         Camera, CameraState, Device, DeviceError, Enclosure, ExposeOrder, FilterWheel, Focuser, Mount,
-        ObservingConditions, Quantity, Rotator, Switch,
+        ObservingConditions, Quantity, Readings, Rotator, Switch,
     },
     place::Place,
     transport::{SharedConnector, TcpConnector},
@@ -282,15 +282,15 @@ fn weather_and_a_safety_monitor_are_stations_and_a_killed_server_is_no_data() {
         let monitor = alpaca::connect_safety_monitor("monitor", 0, server.way(), clock.clone(), POLL, deadline);
         let (mut readings, mut verdict) = (weather.readings(), monitor.readings());
         let measured = tokio::time::timeout(Duration::from_secs(15), readings.wait_for(|r| r.len() >= 8));
-        let measured = measured.await.expect("weather is read").unwrap().clone();
-        assert_eq!(measured[&Quantity::TemperatureC].value, Ok(15.0));
-        let age_s = clock.now().seconds_since(measured[&Quantity::TemperatureC].measured_at);
+        let measured = *measured.await.expect("weather is read").unwrap();
+        assert_eq!(measured[Quantity::TemperatureC].value, Ok(15.0));
+        let age_s = clock.now().seconds_since(measured[Quantity::TemperatureC].measured_at);
         assert!(age_s > 0.9, "the server says that it measured a second ago: {age_s}");
-        assert!(measured[&Quantity::SkyTemperatureK].value.is_ok());
+        assert!(measured[Quantity::SkyTemperatureK].value.is_ok());
 
         let mut says = async |wanted: Option<f64>| {
-            let is_so = |r: &std::collections::BTreeMap<Quantity, alidade_model::reading::Reading<f64>>| {
-                r.get(&Quantity::MonitorUnsafe)
+            let is_so = |r: &Readings| {
+                r.get(Quantity::MonitorUnsafe)
                     .is_some_and(|reading| reading.value.ok() == wanted)
             };
             tokio::time::timeout(Duration::from_secs(15), verdict.wait_for(is_so))

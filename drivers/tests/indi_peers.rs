@@ -221,16 +221,16 @@ fn weather_is_told_in_our_units_and_grows_old_when_its_driver_says_nothing_new()
         let first = tokio::time::timeout(Duration::from_secs(20), readings.wait_for(|r| !r.is_empty()));
         assert!(first.await.is_ok(), "the station is read");
         server.set("Weather Simulator.WEATHER_CONTROL.Wind=36");
-        let windy = readings.wait_for(|r| r.get(&Quantity::WindMS).is_some_and(|w| w.value == Ok(10.0)));
+        let windy = readings.wait_for(|r| r.get(Quantity::WindMS).is_some_and(|w| w.value == Ok(10.0)));
         let windy = tokio::time::timeout(Duration::from_secs(20), windy)
             .await
             .expect("36 km/h are 10 m/s");
-        assert_eq!(windy.unwrap()[&Quantity::TemperatureC].value, Ok(15.0));
+        assert_eq!(windy.unwrap()[Quantity::TemperatureC].value, Ok(15.0));
         // Asked on, but not told anew: the driver reads its station once an hour now.
         server.set("Weather Simulator.WEATHER_UPDATE.PERIOD=3600");
-        let measured_at = readings.borrow()[&Quantity::WindMS].measured_at;
+        let measured_at = readings.borrow()[Quantity::WindMS].measured_at;
         tokio::time::sleep(Duration::from_secs(6)).await;
-        let now = readings.borrow()[&Quantity::WindMS].measured_at;
+        let now = readings.borrow()[Quantity::WindMS].measured_at;
         assert!(
             now.seconds_since(measured_at) < 5.5,
             "an old value was taken for a new one"

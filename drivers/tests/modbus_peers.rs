@@ -127,9 +127,9 @@ fn a_roof_goes_through_its_life(kind: &str, framing: Framing) {
         let plc = connect(&server, framing, map());
         let mut roof = plc.enclosure_status();
         until(&mut roof, |r| r.value.is_ok_and(|s| s.state == EnclosureState::Closed)).await;
-        let readings = plc.readings().borrow().clone();
-        assert_eq!(readings[&Quantity::TemperatureC].value, Ok(-3.7));
-        assert_eq!(readings[&Quantity::WindMS].value, Ok(5.25));
+        let readings = *plc.readings().borrow();
+        assert_eq!(readings[Quantity::TemperatureC].value, Ok(-3.7));
+        assert_eq!(readings[Quantity::WindMS].value, Ok(5.25));
         let status = plc.plc_status().borrow().value.clone().unwrap();
         assert!(!status.emergency_stop && format!("{:?}", status.key_switch) == "Remote");
         plc.heartbeat().await.unwrap();

@@ -6,13 +6,10 @@
 use alidade_drivers::interface::{
     Camera, CameraStatus, Device, DeviceError, Enclosure, EnclosureStatus, ExposeOrder, FilterWheel, FilterWheelStatus,
     Focuser, FocuserStatus, Frame, Identity, LinkState, Mount, MountStatus, ObservingConditions, OperationId, Pending,
-    Plc, PlcStatus, Quantity, Rotator, RotatorStatus, Status, Switch, SwitchLines,
+    Plc, PlcStatus, Readings, Rotator, RotatorStatus, Status, Switch, SwitchLines,
 };
-use alidade_model::{
-    journal::{Fact, Recorder},
-    reading::Reading,
-};
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use alidade_model::journal::{Fact, Recorder};
+use std::{cell::Cell, rc::Rc};
 use tokio::sync::watch;
 
 /// One camera with what stands in its beam, as connected.
@@ -315,7 +312,7 @@ impl Enclosure for Guard<dyn Plc> {
 }
 
 impl ObservingConditions for Guard<dyn Plc> {
-    fn readings(&self) -> watch::Receiver<BTreeMap<Quantity, Reading<f64>>> {
+    fn readings(&self) -> watch::Receiver<Readings> {
         self.device.readings()
     }
 }

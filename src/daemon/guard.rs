@@ -148,7 +148,7 @@ fn listen(path: &Path) -> std::io::Result<UnixListener> {
 impl Guard {
     fn with_seen<T>(&self, act: impl FnOnce(&Seen<'_>) -> T) -> T {
         let (enclosure, plc) = (self.plc.enclosure_status(), self.plc.plc_status());
-        let rain = self.plc.readings().borrow().get(&Quantity::RainMmH).map(|r| r.value);
+        let rain = self.plc.readings().borrow().get(Quantity::RainMmH).map(|r| r.value);
         let seen = Seen {
             enclosure: &enclosure.borrow(),
             plc: &plc.borrow(),
@@ -272,7 +272,7 @@ impl Guard {
 
     fn lines(&self) -> Option<[String; 3]> {
         let max_age_s = self.policy.enclosure.max_age_s;
-        let readings = self.plc.readings().borrow().clone();
+        let readings = *self.plc.readings().borrow();
         self.with_seen(|seen| {
             let enclosure = seen.enclosure.fresh(seen.now, max_age_s).ok()?;
             let plc = seen.plc.fresh(seen.now, max_age_s).ok()?;

@@ -4,12 +4,10 @@
 //! that never ends, is no data. In simulation the machine is in order, for the same seed must give the same night anywhere.
 
 use crate::settings::{Link, Settings};
-use alidade_drivers::interface::{Device, Identity, LinkState, ObservingConditions, Pending, Quantity};
+use alidade_drivers::interface::{Device, Identity, LinkState, ObservingConditions, Pending, Quantity, Readings};
 use alidade_model::{clock::Clock, offload::Offload, reading::Reading, time::UtcTime};
-use std::{cell::RefCell, collections::BTreeMap, path::PathBuf, rc::Rc, time::Duration};
+use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
 use tokio::{net::TcpStream, sync::watch};
-
-type Readings = BTreeMap<Quantity, Reading<f64>>;
 
 /// Between two looks at the disk.
 const DISK_PAUSE: Duration = Duration::from_secs(10);

@@ -431,7 +431,11 @@ fn sky_now(
         let status = monitoring.borrow().clone();
         let sky_k = status
             .as_ref()
-            .and_then(|status| status.weather.get("sky_temperature_k"))
+            .and_then(|status| {
+                status
+                    .weather
+                    .get(alidade_drivers::interface::Quantity::SkyTemperatureK)
+            })
             .and_then(|reading| reading.value.ok());
         let now = recorder.now();
         let fresh = |told: Option<(f64, UtcTime)>, holds_s: f64| {

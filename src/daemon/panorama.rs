@@ -394,12 +394,11 @@ fn sky(view: &mut Snapshot, daemon: &Daemon, settings: &Settings, now: UtcTime) 
         .weather
         .iter()
         .map(|(quantity, reading)| {
-            let rule = limits.get(*quantity);
+            let name = quantity.name();
+            let rule = limits.get(name);
             let max_age = rule.map_or(60.0, |r| r.max_age_s);
-            (
-                (*quantity).to_owned(),
-                Gauge::of(reading, now, unit_of(quantity), max_age, rule.map(|r| r.limit)),
-            )
+            let gauge = Gauge::of(reading, now, unit_of(name), max_age, rule.map(|r| r.limit));
+            (name.to_owned(), gauge)
         })
         .collect();
     let book = daemon.book.borrow();

@@ -2,7 +2,7 @@
 
 use super::consult::{Anyone, everyone};
 use crate::{daemon::devices::Devices, gateway::snapshot::DeviceView};
-use alidade_drivers::interface::{LinkState, Quantity, SwitchLines};
+use alidade_drivers::interface::{LinkState, Readings, SwitchLines};
 use alidade_model::{reading::Reading, time::UtcTime};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -85,16 +85,13 @@ fn tell<T: Serialize>(view: &mut DeviceView, reading: &Reading<T>, now: UtcTime)
 }
 
 /// The quantities of a station; the age is that of the newest.
-fn measured(view: &mut DeviceView, readings: &BTreeMap<Quantity, Reading<f64>>, now: UtcTime) {
-    for (quantity, reading) in readings {
-        let Ok(Value::String(name)) = serde_json::to_value(quantity) else {
-            continue;
-        };
+fn measured(view: &mut DeviceView, readings: &Readings, now: UtcTime) {
+    for (quantity, reading) in readings.iter() {
         let told = match &reading.value {
             Ok(value) => plain(json!(value)),
             Err(_) => Value::Null,
         };
-        view.fields.insert(name, told);
+        view.fields.insert(quantity.name().to_owned(), told);
         let age = reading.age_s(now);
         view.age_s = Some(view.age_s.map_or(age, |before: f64| before.min(age)));
     }
@@ -125,7 +122,7 @@ fn plain(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alidade_drivers::interface::MountStatus;
+    use alidade_drivers::interface::{MountStatus, Quantity};
     use alidade_model::{reading::NoData, states::MountState};
 
     fn empty() -> DeviceView {

@@ -6,15 +6,14 @@ use crate::{
     phase::Phase,
 };
 use actix::prelude::*;
-use alidade_drivers::interface::{Device, LinkState, Mount, ObservingConditions, Plc, Quantity};
+use alidade_drivers::interface::{Device, LinkState, Mount, ObservingConditions, Plc, Quantity, Readings};
 use alidade_majordome::messages::Circumstances;
 use alidade_model::{
     journal::{Fact, Recorder, Severity},
-    reading::Reading,
     states::{EnclosureState, MountState},
     time::{Night, UtcTime},
 };
-use alidade_safety::messages::Conditions;
+use alidade_safety::{inputs::Inputs, messages::Conditions};
 use alidade_scheduling::ephemeris::{self, Site};
 use serde::Serialize;
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
@@ -34,8 +33,8 @@ pub struct MonitoringStatus {
     pub dusk: Option<UtcTime>,
     pub dawn: Option<UtcTime>,
     pub sunrise: Option<UtcTime>,
-    /// Fused weather by name with unit.
-    pub weather: BTreeMap<&'static str, Reading<f64>>,
+    /// Fused weather.
+    pub weather: Readings,
     /// Devices that do not answer, with the reason.
     pub down: BTreeMap<String, String>,
     /// Blocking devices among them.
@@ -80,9 +79,10 @@ pub struct Monitoring {
     settings: MonitoringSettings,
     recorder: Recorder,
     history: History,
-    links: BTreeMap<String, bool>,
-    identified: BTreeMap<String, ()>,
-    garbage: BTreeMap<String, u64>,
+    /// What was recorded last of each device, in their order.
+    noted: Vec<Noted>,
+    /// Weather sources, the controller first.
+    sources: Vec<Source>,
     enclosure: Option<EnclosureState>,
     mount: Option<MountState>,
     phase: Option<Phase>,
@@ -90,6 +90,20 @@ pub struct Monitoring {
     /// A span of [`NODE_US`] of the Unix era, and Sun and Moon at its start and end.
     sky: Option<(i64, Sky, Sky)>,
     weather_at: Option<UtcTime>,
+}
+
+/// A device as it was recorded last: nothing is written down that has not changed.
+struct Noted {
+    link: watch::Receiver<LinkState>,
+    up: Option<bool>,
+    identified: bool,
+    garbage: u64,
+}
+
+/// What measures the weather.
+struct Source {
+    id: String,
+    readings: watch::Receiver<Readings>,
 }
 
 /// Distance of the exact positions of Sun and Moon, microseconds.
@@ -107,14 +121,25 @@ struct Sky {
 
 impl Monitoring {
     pub fn new(ports: MonitoringPorts, settings: MonitoringSettings, recorder: Recorder) -> Self {
+        let noted = ports.devices.iter().map(|watched| Noted {
+            link: watched.device.link(),
+            up: None,
+            identified: false,
+            garbage: 0,
+        });
+        let stations = ports.stations.iter().map(|s| (s.id(), s.readings()));
+        let sources = [(ports.plc.id(), ports.plc.readings())].into_iter().chain(stations);
+        let sources = sources.map(|(id, readings)| Source {
+            id: id.to_owned(),
+            readings,
+        });
         Self {
+            noted: noted.collect(),
+            sources: sources.collect(),
             ports,
             settings,
             recorder,
             history: History::default(),
-            links: BTreeMap::new(),
-            identified: BTreeMap::new(),
-            garbage: BTreeMap::new(),
             enclosure: None,
             mount: None,
             phase: None,
@@ -126,11 +151,11 @@ impl Monitoring {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
-        let (down, mut blocking_down) = self.links(now);
+        let (down, mut blocking_down) = self.links();
         self.identities();
         let fused = self.fused(now);
         // Where nobody looks at the disk nothing is said of it.
-        if let Some(Ok(free_mb)) = fused.get(&Quantity::DiskFreeMb).map(|reading| reading.value)
+        if let Some(Ok(free_mb)) = fused.get(Quantity::DiskFreeMb).map(|reading| reading.value)
             && free_mb < self.settings.least_free_mb
         {
             blocking_down.push(format!("disk ({free_mb:.0} MB free)"));
@@ -165,7 +190,7 @@ impl Monitoring {
             dusk,
             dawn,
             sunrise,
-            weather: fused.iter().map(|(q, r)| (q.name(), *r)).collect(),
+            weather: fused,
             down,
             blocking_down,
             all_read,
@@ -174,16 +199,14 @@ impl Monitoring {
     }
 
     /// Links that went up or down, and which devices are missing now.
-    fn links(&mut self, _now: UtcTime) -> (BTreeMap<String, String>, Vec<String>) {
+    fn links(&mut self) -> (BTreeMap<String, String>, Vec<String>) {
         let (mut down, mut blocking) = (BTreeMap::new(), Vec::new());
-        for watched in &self.ports.devices {
-            // Every second for every device: nothing is written down that has not changed.
+        for (watched, noted) in self.ports.devices.iter().zip(&mut self.noted) {
             let id = watched.device.id();
-            let receiver = watched.device.link();
-            let link = receiver.borrow();
+            let link = noted.link.borrow();
             let up = link.is_up();
-            if self.links.get(id) != Some(&up) {
-                let first = self.links.insert(id.to_owned(), up).is_none();
+            if noted.up != Some(up) {
+                let first = noted.up.replace(up).is_none();
                 // Not yet connected at the start is no event.
                 if up || !first {
                     self.recorder.record(Fact::DeviceLink {
@@ -203,8 +226,8 @@ impl Monitoring {
                 down.insert(id.to_owned(), cause.clone());
             }
             let total = watched.device.garbage_count();
-            if total != self.garbage.get(id).copied().unwrap_or(0) {
-                self.garbage.insert(id.to_owned(), total);
+            if total != noted.garbage {
+                noted.garbage = total;
                 self.recorder.record(Fact::DeviceGarbage {
                     device: id.to_owned(),
                     what: "message outside the protocol".into(),
@@ -216,15 +239,12 @@ impl Monitoring {
     }
 
     fn identities(&mut self) {
-        for watched in &self.ports.devices {
-            let id = watched.device.id();
-            if self.identified.contains_key(id) {
-                continue;
-            }
+        let unknown = |(_, noted): &(_, &mut Noted)| !noted.identified;
+        for (watched, noted) in self.ports.devices.iter().zip(&mut self.noted).filter(unknown) {
             if let Some(identity) = watched.device.identity().borrow().clone() {
-                self.identified.insert(id.to_owned(), ());
+                noted.identified = true;
                 self.recorder.record(Fact::DeviceIdentified {
-                    device: id.into(),
+                    device: watched.device.id().into(),
                     model: identity.model,
                     version: identity.version,
                 });
@@ -232,13 +252,13 @@ impl Monitoring {
         }
     }
 
-    fn fused(&mut self, now: UtcTime) -> BTreeMap<Quantity, Reading<f64>> {
-        let receivers: Vec<_> = [(self.ports.plc.id(), self.ports.plc.readings())]
-            .into_iter()
-            .chain(self.ports.stations.iter().map(|s| (s.id(), s.readings())))
+    fn fused(&mut self, now: UtcTime) -> Readings {
+        let borrowed: Vec<_> = self
+            .sources
+            .iter()
+            .map(|s| (s.id.as_str(), s.readings.borrow()))
             .collect();
-        let borrowed: Vec<_> = receivers.iter().map(|(id, r)| (*id, r.borrow())).collect();
-        let sources: Vec<_> = borrowed.iter().map(|(id, r)| (*id, &**r)).collect();
+        let sources: Vec<_> = borrowed.iter().map(|(id, readings)| (*id, &**readings)).collect();
         fusion::fuse(&mut self.history, &sources, self.settings.belief, now)
     }
 
@@ -345,7 +365,7 @@ impl Monitoring {
         }
     }
 
-    fn weather_line(&mut self, fused: &BTreeMap<Quantity, Reading<f64>>, now: UtcTime) {
+    fn weather_line(&mut self, fused: &Readings, now: UtcTime) {
         if self
             .weather_at
             .is_some_and(|at| now.seconds_since(at) < self.settings.weather_every_s)
@@ -358,12 +378,7 @@ impl Monitoring {
         self.recorder.record(Fact::Weather { readings });
     }
 
-    fn inputs(
-        &self,
-        fused: &BTreeMap<Quantity, Reading<f64>>,
-        sky: Sky,
-        now: UtcTime,
-    ) -> BTreeMap<&'static str, Reading<f64>> {
+    fn inputs(&self, fused: &Readings, sky: Sky, now: UtcTime) -> Inputs {
         let (plc, status) = (&self.ports.plc, self.ports.plc.plc_status());
         let status = status.borrow();
         inputs::inputs(inputs::Known {

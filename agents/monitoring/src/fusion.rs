@@ -12,12 +12,11 @@
 //! *Stuck*: a value that has not changed at all for longer than nature allows, unless it stands where such a sensor rests
 //! ([`rests`]): rain at nothing, light at dark, a gust in a calm, a battery that is full.
 
-use alidade_drivers::interface::Quantity;
+use alidade_drivers::interface::{ByQuantity, Quantity, Readings};
 use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::collections::BTreeMap;
 
 /// Limits of belief in one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,31 +35,40 @@ struct Shown {
     seen: UtcTime,
 }
 
+/// Since when a sensor has shown this value.
+fn since(sensor: &mut Option<Shown>, value: f64, now: UtcTime) -> UtcTime {
+    let fresh = Shown {
+        value,
+        since: now,
+        seen: now,
+    };
+    let known = sensor.get_or_insert(fresh);
+    if known.value != value {
+        *known = fresh;
+    }
+    known.seen = now;
+    known.since
+}
+
 /// Remembers since when each sensor has shown its present value, and since when sources disagree.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    unchanged: BTreeMap<String, BTreeMap<Quantity, Shown>>,
-    disagreed: BTreeMap<Quantity, UtcTime>,
+    /// By source.
+    unchanged: Vec<(String, ByQuantity<Shown>)>,
+    disagreed: ByQuantity<UtcTime>,
 }
 
 impl History {
-    /// Since when a sensor has shown this value.
-    fn since(&mut self, source: &str, quantity: Quantity, value: f64, now: UtcTime) -> UtcTime {
-        let sensors = match self.unchanged.get_mut(source) {
-            Some(sensors) => sensors,
-            None => self.unchanged.entry(source.to_owned()).or_default(),
+    /// What is known of the sensors of one source.
+    fn sensors(&mut self, source: &str) -> &mut ByQuantity<Shown> {
+        let at = match self.unchanged.iter().position(|(known, _)| known == source) {
+            Some(at) => at,
+            None => {
+                self.unchanged.push((source.to_owned(), ByQuantity::new()));
+                self.unchanged.len() - 1
+            }
         };
-        let fresh = Shown {
-            value,
-            since: now,
-            seen: now,
-        };
-        let known = sensors.entry(quantity).or_insert(fresh);
-        if known.value != value {
-            *known = fresh;
-        }
-        known.seen = now;
-        known.since
+        &mut self.unchanged[at].1
     }
 
     /// True when everything that never stands still in working order stands still at this source, and that is more than
@@ -68,9 +76,10 @@ impl History {
     /// [`fuse`].
     pub fn repeats(&self, source: &str, belief: Belief, now: UtcTime) -> bool {
         let (mut count, mut still) = (0, 0);
-        for (quantity, shown) in self.unchanged.get(source).into_iter().flatten() {
+        let sensors = self.unchanged.iter().find(|(known, _)| known == source);
+        for (quantity, shown) in sensors.into_iter().flat_map(|(_, sensors)| sensors.iter()) {
             // A sensor that has died says nothing about the others.
-            if shown.seen == now && !rests(*quantity, shown.value) {
+            if shown.seen == now && !rests(quantity, shown.value) {
                 count += 1;
                 still += u32::from(now.seconds_since(shown.since) > belief.stuck_after_s);
             }
@@ -135,48 +144,39 @@ fn weight(reason: NoData) -> u8 {
 }
 
 /// Fuses the readings of all sources at `now`.
-pub fn fuse(
-    history: &mut History,
-    sources: &[(&str, &BTreeMap<Quantity, Reading<f64>>)],
-    belief: Belief,
-    now: UtcTime,
-) -> BTreeMap<Quantity, Reading<f64>> {
-    let mut fused: BTreeMap<Quantity, Reading<f64>> = BTreeMap::new();
+pub fn fuse(history: &mut History, sources: &[(&str, &Readings)], belief: Belief, now: UtcTime) -> Readings {
+    let mut fused = Readings::new();
     // The lowest and the highest of what is believed.
-    let mut spans: [Option<(f64, f64)>; Quantity::ALL.len()] = [None; Quantity::ALL.len()];
+    let mut spans: ByQuantity<(f64, f64)> = ByQuantity::new();
     for (source, readings) in sources {
-        for (quantity, reading) in *readings {
-            let judged = judge(history, source, *quantity, reading, belief, now);
+        let sensors = history.sensors(source);
+        for (quantity, reading) in readings.iter() {
+            let judged = judge(sensors.slot(quantity), quantity, reading, belief, now);
             if let Ok(value) = judged.value {
-                let span = &mut spans[*quantity as usize];
-                let (low, high) = span.unwrap_or((value, value));
-                *span = Some((low.min(value), high.max(value)));
+                let (low, high) = spans.get(quantity).copied().unwrap_or((value, value));
+                spans.insert(quantity, (low.min(value), high.max(value)));
             }
-            fused
-                .entry(*quantity)
-                .and_modify(|other| *other = merge(*quantity, *other, judged))
-                .or_insert(judged);
+            let other = fused.get(quantity).copied();
+            fused.insert(quantity, other.map_or(judged, |other| merge(quantity, other, judged)));
         }
     }
-    for (quantity, reading) in &mut fused {
-        let apart = dissent(*quantity).zip(spans[*quantity as usize]);
-        match apart {
+    for (quantity, reading) in fused.iter_mut() {
+        let disagreed = history.disagreed.slot(quantity);
+        match dissent(quantity).zip(spans.get(quantity)) {
             Some(((tolerance, patience_s), (low, high))) if high - low > tolerance => {
-                let since = *history.disagreed.entry(*quantity).or_insert(now);
+                let since = *disagreed.get_or_insert(now);
                 if now.seconds_since(since) >= patience_s {
                     *reading = Reading::none(NoData::Contradiction, reading.measured_at);
                 }
             }
-            _ if history.disagreed.is_empty() => {}
-            _ => drop(history.disagreed.remove(quantity)),
+            _ => *disagreed = None,
         }
     }
     fused
 }
 
 fn judge(
-    history: &mut History,
-    source: &str,
+    sensor: &mut Option<Shown>,
     quantity: Quantity,
     reading: &Reading<f64>,
     belief: Belief,
@@ -188,7 +188,7 @@ fn judge(
         Ok(_) => return Reading::none(NoData::OutOfRange, reading.measured_at),
         Err(reason) => return Reading::none(reason, reading.measured_at),
     };
-    let since = history.since(source, quantity, value, now);
+    let since = since(sensor, value, now);
     if !rests(quantity, value) && now.seconds_since(since) > belief.stuck_after_s {
         return Reading::none(NoData::Stuck, reading.measured_at);
     }
@@ -211,8 +211,8 @@ fn merge(quantity: Quantity, a: Reading<f64>, b: Reading<f64>) -> Reading<f64> {
 }
 
 /// The distance to the dew point in kelvin, from fused temperature and dew point.
-pub fn dew_point_distance(fused: &BTreeMap<Quantity, Reading<f64>>) -> Option<Reading<f64>> {
-    let (temperature, dew_point) = (fused.get(&Quantity::TemperatureC)?, fused.get(&Quantity::DewPointC)?);
+pub fn dew_point_distance(fused: &Readings) -> Option<Reading<f64>> {
+    let (temperature, dew_point) = (fused.get(Quantity::TemperatureC)?, fused.get(Quantity::DewPointC)?);
     let at = temperature.measured_at.min(dew_point.measured_at);
     Some(match (temperature.value, dew_point.value) {
         (Ok(t), Ok(d)) => Reading::good(t - d, at),
@@ -233,8 +233,8 @@ mod tests {
         "2026-03-14T22:00:00Z".parse::<UtcTime>().unwrap().plus_seconds(second)
     }
 
-    fn one(quantity: Quantity, value: f64, second: f64) -> BTreeMap<Quantity, Reading<f64>> {
-        BTreeMap::from([(quantity, Reading::good(value, at(second)))])
+    fn one(quantity: Quantity, value: f64, second: f64) -> Readings {
+        Readings::from([(quantity, Reading::good(value, at(second)))])
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
             BELIEF,
             at(1.0),
         );
-        assert_eq!(fused[&Quantity::RainMmH].value, Ok(1.2));
+        assert_eq!(fused[Quantity::RainMmH].value, Ok(1.2));
     }
 
     #[test]
@@ -258,14 +258,14 @@ mod tests {
             BELIEF,
             at(1.0),
         );
-        assert_eq!(fused[&Quantity::GustMS].value, Ok(4.0));
+        assert_eq!(fused[Quantity::GustMS].value, Ok(4.0));
     }
 
     #[test]
     fn when_every_source_is_silent_the_reason_is_kept() {
         let a = one(Quantity::GustMS, 3.0, -60.0);
         let fused = fuse(&mut History::default(), &[("plc", &a)], BELIEF, at(1.0));
-        assert_eq!(fused[&Quantity::GustMS].value, Err(NoData::Stale));
+        assert_eq!(fused[Quantity::GustMS].value, Err(NoData::Stale));
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
             let readings = one(Quantity::WindMS, 3.25, second);
             let fused = fuse(&mut history, &[("plc", &readings)], BELIEF, at(second));
             let expected = if second > 1200.0 { Err(NoData::Stuck) } else { Ok(3.25) };
-            assert_eq!(fused[&Quantity::WindMS].value, expected, "at {second}");
+            assert_eq!(fused[Quantity::WindMS].value, expected, "at {second}");
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
                 value,
                 measured_at: at(second),
             };
-            BTreeMap::from([
+            Readings::from([
                 (Quantity::WindMS, reading(wind)),
                 (Quantity::HumidityPct, reading(wind.map(|_| 40.0))),
                 (Quantity::RainMmH, reading(Ok(0.0))),
@@ -311,7 +311,7 @@ mod tests {
                 one(Quantity::GustMS, 3.0 + second / 1e3, second),
                 one(Quantity::GustMS, other, second),
             );
-            fuse(&mut history, &[("plc", &a), ("station", &b)], BELIEF, at(second))[&Quantity::GustMS].value
+            fuse(&mut history, &[("plc", &a), ("station", &b)], BELIEF, at(second))[Quantity::GustMS].value
         };
         assert_eq!(look(0.0, 17.0), Ok(17.0));
         assert_eq!(look(59.0, 17.1), Ok(17.1));
@@ -332,6 +332,6 @@ mod tests {
             BELIEF,
             at(1.0),
         );
-        assert_eq!(fused[&Quantity::TemperatureC].value, Err(NoData::Contradiction));
+        assert_eq!(fused[Quantity::TemperatureC].value, Err(NoData::Contradiction));
     }
 }

@@ -7,17 +7,17 @@
 //! - all switches against the controller's sensors: one that repeats its weather repeats its switches as well.
 
 use crate::fusion;
-use alidade_drivers::interface::{KeySwitch, PlcStatus, Quantity};
+use alidade_drivers::interface::{KeySwitch, PlcStatus, Quantity, Readings};
 use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
 };
-use std::collections::BTreeMap;
+use alidade_safety::inputs::Inputs;
 
 /// What the inputs are made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    pub fused: &'a BTreeMap<Quantity, Reading<f64>>,
+    pub fused: &'a Readings,
     pub plc: &'a Reading<PlcStatus>,
     /// The controller says the same for ever, see [`fusion::History::repeats`].
     pub plc_repeats: bool,
@@ -47,14 +47,13 @@ const SWITCHES: [Switch; 5] = [
 ];
 
 /// The inputs; what was never read is absent.
-pub fn inputs(known: Known<'_>) -> BTreeMap<&'static str, Reading<f64>> {
-    let named = |(quantity, reading): (&Quantity, &Reading<f64>)| (quantity.name(), *reading);
-    let mut inputs: BTreeMap<&'static str, Reading<f64>> = known.fused.iter().map(named).collect();
-    if let Some(distance) = fusion::dew_point_distance(known.fused) {
-        inputs.insert("dew_point_distance_k", distance);
-    }
-    inputs.insert("sun_alt_deg", sun(known));
-    for (name, on, claimed) in SWITCHES {
+pub fn inputs(known: Known<'_>) -> Inputs {
+    let fused = known
+        .fused
+        .iter()
+        .map(|(quantity, reading)| (quantity.name(), *reading));
+    let distance = fusion::dew_point_distance(known.fused).map(|distance| ("dew_point_distance_k", distance));
+    let switches = SWITCHES.iter().map(|(name, on, claimed)| {
         let value = match &known.plc.value {
             Ok(_) if known.plc_repeats => Err(NoData::Stuck),
             Ok(status) if claimed(status) && !on(status) => Err(NoData::Contradiction),
@@ -62,10 +61,14 @@ pub fn inputs(known: Known<'_>) -> BTreeMap<&'static str, Reading<f64>> {
             Err(reason) => Err(*reason),
         };
         let measured_at = known.plc.measured_at;
-        inputs.insert(name, Reading { value, measured_at });
-    }
-    inputs.retain(|_, reading| reading.value != Err(NoData::NeverRead));
-    inputs
+        (*name, Reading { value, measured_at })
+    });
+    let all = fused
+        .chain(distance)
+        .chain([("sun_alt_deg", sun(known))])
+        .chain(switches);
+    all.filter(|(_, reading)| reading.value != Err(NoData::NeverRead))
+        .collect()
 }
 
 /// The Sun by the clock, unless the light outside says otherwise: 100 lux are far more than any twilight with the Sun nine
@@ -75,7 +78,7 @@ fn sun(known: Known<'_>) -> Reading<f64> {
     if !(-90.0..=90.0).contains(&alt_deg) {
         return Reading::none(NoData::OutOfRange, known.now);
     }
-    let light = known.fused.get(&Quantity::LightLux).and_then(|light| light.value.ok());
+    let light = known.fused.get(Quantity::LightLux).and_then(|light| light.value.ok());
     let contradicts = light.is_some_and(|lux| (alt_deg < -9.0 && lux > 100.0) || (alt_deg > 5.0 && lux < 5.0));
     if contradicts {
         Reading::none(NoData::Contradiction, known.now)

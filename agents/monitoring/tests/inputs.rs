@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
-use alidade_drivers::interface::{KeySwitch, PlcStatus, Quantity};
+use alidade_drivers::interface::{KeySwitch, PlcStatus, Quantity, Readings};
 use alidade_model::{
     reading::{NoData, Reading},
     time::UtcTime,
@@ -13,7 +13,6 @@ use alidade_monitoring::{
     inputs::{Known, inputs},
 };
 use alidade_safety::verdict::{Memory, Rule, Sense, Verdict, evaluate};
-use std::collections::BTreeMap;
 
 const BELIEF: Belief = Belief {
     max_age_s: 10.0,
@@ -259,7 +258,7 @@ impl<'a> Site<'a> {
         // Living sensors flicker in their last digit.
         let flicker = 0.01 * ((second / STEP_S) % 2.0);
         let living = |value: f64| Reading::good(value + flicker, now);
-        let (mut plc, mut mast) = (BTreeMap::new(), BTreeMap::new());
+        let (mut plc, mut mast) = (Readings::new(), Readings::new());
         let mut status = PlcStatus {
             mode: "AUTO".into(),
             key_switch: KeySwitch::Remote,
@@ -288,15 +287,15 @@ impl<'a> Site<'a> {
                     }
                 };
                 match said {
-                    Said::Value(value) | Said::Denied(value) => drop(plc.insert(quantity, told(value))),
+                    Said::Value(value) | Said::Denied(value) => plc.insert(quantity, told(value)),
                     Said::Two(one, other) => {
                         plc.insert(quantity, told(one));
                         mast.insert(quantity, told(other));
                     }
-                    Said::Old(value, then) => drop(plc.insert(quantity, Reading::good(value, at(then)))),
-                    Said::Frozen(value) => drop(plc.insert(quantity, Reading::good(value, now))),
-                    Said::Lost(reason) => drop(plc.insert(quantity, Reading::none(reason, now))),
-                    Said::Nothing => plc.clear(),
+                    Said::Old(value, then) => plc.insert(quantity, Reading::good(value, at(then))),
+                    Said::Frozen(value) => plc.insert(quantity, Reading::good(value, now)),
+                    Said::Lost(reason) => plc.insert(quantity, Reading::none(reason, now)),
+                    Said::Nothing => plc = Readings::new(),
                 }
             }
             From::Sun => match said {

@@ -3,6 +3,7 @@
 use crate::{
     access,
     enclosure::{self, Effect, Policy, View},
+    inputs::Inputs,
     messages::{Conditions, Latch, LiftOverride, PlaceOverride, Release},
     overrides::{Override, OverridePolicy, Overrides, Refused},
     verdict::{self, Rule, Verdict},
@@ -95,7 +96,7 @@ pub struct Safety {
     settings: SafetySettings,
     urgent: Vec<(usize, Source)>,
     recorder: Recorder,
-    inputs: BTreeMap<&'static str, Reading<f64>>,
+    inputs: Inputs,
     verdict_memory: verdict::Memory,
     enclosure_memory: enclosure::Memory,
     access_memory: access::Memory,
@@ -122,7 +123,7 @@ impl Safety {
             urgent: urgent(&settings.rules),
             settings,
             recorder,
-            inputs: BTreeMap::new(),
+            inputs: Inputs::new(),
             verdict_memory: if before.vouched {
                 verdict::Memory::default()
             } else {
@@ -462,7 +463,7 @@ impl Handler<Glance> for Safety {
         for (place, source) in &self.urgent {
             let rule = &self.settings.rules[*place];
             let reading = match (source, &status.value) {
-                (Source::Quantity(quantity), _) => readings.get(quantity).copied(),
+                (Source::Quantity(quantity), _) => readings.get(*quantity).copied(),
                 (Source::Switch(_, switch), Ok(said)) => {
                     Some(Reading::good(f64::from(u8::from(switch(said))), status.measured_at))
                 }

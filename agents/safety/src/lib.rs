@@ -12,6 +12,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`inputs`] | readings by name, as they are judged |
 //! | [`verdict`] | pure: inputs and limits to a verdict, with hysteresis |
 //! | [`enclosure`] | pure: verdict, wish and measured position to close / open / park / alarm |
 //! | [`overrides`] | pure: who answers for which input, until when, and what is refused |
@@ -27,6 +28,7 @@ pub mod access;
 pub mod agent;
 pub mod enclosure;
 pub mod guard;
+pub mod inputs;
 pub mod messages;
 pub mod overrides;
 pub mod verdict;

@@ -1,15 +1,16 @@
 //! What may be said to the safety agent.
 
-use crate::overrides::{Override, Refused};
+use crate::{
+    inputs::Inputs,
+    overrides::{Override, Refused},
+};
 use actix::Message;
-use alidade_model::reading::Reading;
-use std::collections::BTreeMap;
 
 /// The fused conditions, from monitoring, about once a second. Names carry their unit.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Conditions {
-    pub inputs: BTreeMap<&'static str, Reading<f64>>,
+    pub inputs: Inputs,
 }
 
 /// Close now and stay closed until [`Release`].

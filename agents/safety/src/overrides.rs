@@ -256,7 +256,7 @@ mod tests {
             latches: false,
         };
         let inputs = [("gust_m_s", 20.0), ("humidity_pct", 5.0)]
-            .map(|(name, value)| (name.to_owned(), Reading::good(value, at(0.0))))
+            .map(|(name, value)| (name, Reading::good(value, at(0.0))))
             .into();
         let rules = [rule("gust_m_s"), rule("humidity_pct")];
         let (_, verdict) = evaluate(&Memory::default(), &rules, &inputs, at(0.0));

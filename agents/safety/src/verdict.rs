@@ -10,12 +10,9 @@
 //! At start every input counts as unsafe ("not known yet") until it has been read; inputs that are good at their
 //! first reading are accepted at once, because nothing is known against them.
 
-use alidade_model::{
-    reading::{NoData, Reading},
-    time::UtcTime,
-};
+use crate::inputs::Inputs;
+use alidade_model::{reading::NoData, time::UtcTime};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Borrow, collections::BTreeMap};
 
 /// Which side of the limit is forbidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,10 +123,20 @@ pub struct Verdict {
     pub rows: Vec<Row>,
 }
 
+/// What is remembered of one rule.
+#[derive(Debug, Clone, PartialEq)]
+struct Known {
+    input: String,
+    standing: Standing,
+    /// Where its reading was among the inputs the last time.
+    place: usize,
+}
+
 /// The memory between evaluations.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
-    standings: BTreeMap<String, Standing>,
+    /// In the order in which the rules are judged.
+    known: Vec<Known>,
     /// Nothing vouches for the time before the first reading: it may have rained a minute ago.
     distrust: bool,
 }
@@ -144,41 +151,51 @@ impl Memory {
     }
 
     pub fn standing(&self, input: &str) -> &Standing {
-        self.standings.get(input).unwrap_or(&Standing::Unread)
+        let known = self.known.iter().find(|known| known.input == input);
+        known.map_or(&Standing::Unread, |known| &known.standing)
+    }
+
+    /// What is known of the rule that is judged as the n-th.
+    fn of(&mut self, n: usize, rule: &Rule) -> &mut Known {
+        let is_its = |known: &Known| known.input == rule.input;
+        let at = if self.known.get(n).is_some_and(is_its) {
+            Some(n)
+        } else {
+            self.known.iter().position(is_its)
+        };
+        let at = at.unwrap_or_else(|| {
+            self.known.push(Known {
+                input: rule.input.clone(),
+                standing: Standing::Unread,
+                place: 0,
+            });
+            self.known.len() - 1
+        });
+        &mut self.known[at]
     }
 }
 
 /// Evaluates every rule; an input that is absent from `inputs` has never been read.
-pub fn evaluate<N: Borrow<str> + Ord>(
-    memory: &Memory,
-    rules: &[Rule],
-    inputs: &BTreeMap<N, Reading<f64>>,
-    now: UtcTime,
-) -> (Memory, Verdict) {
+pub fn evaluate(memory: &Memory, rules: &[Rule], inputs: &Inputs, now: UtcTime) -> (Memory, Verdict) {
     let mut next = memory.clone();
     let verdict = judge(&mut next, rules, inputs, now);
     (next, verdict)
 }
 
 /// The same, on a memory of one's own: this is done every second of the night.
-pub fn judge<N: Borrow<str> + Ord>(
-    memory: &mut Memory,
-    rules: &[Rule],
-    inputs: &BTreeMap<N, Reading<f64>>,
-    now: UtcTime,
-) -> Verdict {
+pub fn judge(memory: &mut Memory, rules: &[Rule], inputs: &Inputs, now: UtcTime) -> Verdict {
     let mut rows = Vec::with_capacity(rules.len());
     let mut reasons = Vec::new();
-    for rule in rules {
-        let reading = inputs.get(rule.input.as_str());
+    let distrust = memory.distrust;
+    for (n, rule) in rules.iter().enumerate() {
+        let known = memory.of(n, rule);
+        let reading = inputs.get_from(&rule.input, &mut known.place);
         let value = match reading {
             None => Err(NoData::NeverRead),
             Some(reading) => reading.fresh(now, rule.max_age_s).copied(),
         };
-        let known = memory.standings.get_mut(&rule.input);
-        let before = known.as_deref().unwrap_or(&Standing::Unread);
-        let standing = match advance(before, rule, value, now) {
-            Standing::Good if memory.distrust && rule.good_delay_s > 0.0 && *before == Standing::Unread => {
+        known.standing = match advance(&known.standing, rule, value, now) {
+            Standing::Good if distrust && rule.good_delay_s > 0.0 && known.standing == Standing::Unread => {
                 Standing::Bad {
                     cause: Cause::NoData {
                         reason: NoData::NeverRead,
@@ -189,15 +206,11 @@ pub fn judge<N: Borrow<str> + Ord>(
             }
             standing => standing,
         };
-        let row = describe(rule, &standing, value, reading.map_or(0.0, |r| r.age_s(now)), now);
+        let row = describe(rule, &known.standing, value, reading.map_or(0.0, |r| r.age_s(now)), now);
         if row.counts_as_unsafe {
             reasons.push(row.text.clone());
         }
         rows.push(row);
-        match known {
-            Some(known) => *known = standing,
-            None => drop(memory.standings.insert(rule.input.clone(), standing)),
-        }
     }
     Verdict {
         safe: reasons.is_empty(),
@@ -327,6 +340,7 @@ fn describe(rule: &Rule, standing: &Standing, value: Result<f64, NoData>, age_s:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alidade_model::reading::Reading;
     use proptest::prelude::*;
 
     fn gust() -> Rule {
@@ -346,8 +360,8 @@ mod tests {
         "2026-03-14T22:00:00Z".parse::<UtcTime>().unwrap().plus_seconds(second)
     }
 
-    fn inputs(value: f64, second: f64) -> BTreeMap<String, Reading<f64>> {
-        BTreeMap::from([("gust_m_s".to_string(), Reading::good(value, at(second)))])
+    fn inputs(value: f64, second: f64) -> Inputs {
+        Inputs::from([("gust_m_s", Reading::good(value, at(second)))])
     }
 
     #[test]
@@ -379,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_was_never_read_is_unsafe() {
-        let (_, verdict) = evaluate(&Memory::default(), &[gust()], &BTreeMap::<&str, _>::new(), at(0.0));
+        let (_, verdict) = evaluate(&Memory::default(), &[gust()], &Inputs::new(), at(0.0));
         assert!(!verdict.safe);
         assert_eq!(verdict.reasons, ["gust_m_s not known yet"]);
     }
@@ -468,7 +482,7 @@ mod tests {
         ) {
             let rule = gust();
             let mut memory = Memory::default();
-            let (mut second, mut last_good, mut current) = (0.0, f64::NEG_INFINITY, BTreeMap::new());
+            let (mut second, mut last_good, mut current) = (0.0, f64::NEG_INFINITY, Inputs::new());
             for (gap, value) in steps {
                 second += gap;
                 if let Some(value) = value {

@@ -15,12 +15,13 @@ use alidade_model::{journal::Recorder, reading::Reading, states::EnclosureState}
 use alidade_safety::{
     agent::{Before, Safety, SafetyPorts, SafetySettings, SafetyStatus},
     enclosure::Policy,
+    inputs::Inputs,
     messages::Conditions,
     overrides::OverridePolicy,
     verdict::{Rule, Sense},
 };
 use alidade_simulations::{devices::plc::PlcConfig, observatory::ObservatoryConfig};
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// A critical agent that answers until it hangs, and takes note of nothing else.
@@ -113,7 +114,7 @@ fn night(silent: Silent) -> (EnclosureState, bool) {
         let (told, hangs, now) = (safety.clone(), monitoring_hangs.clone(), clock.clone());
         tokio::task::spawn_local(async move {
             while !hangs.get() {
-                let inputs = BTreeMap::from([("rain_mm_h", Reading::good(0.0, now.now()))]);
+                let inputs = Inputs::from([("rain_mm_h", Reading::good(0.0, now.now()))]);
                 told.do_send(Conditions { inputs });
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -10,6 +10,7 @@ use alidade_model::{
     time::UtcTime,
 };
 use alidade_safety::{
+    inputs::Inputs,
     overrides::{Override, OverridePolicy, Overrides},
     verdict::{Memory, Rule, Sense, evaluate},
 };
@@ -66,8 +67,8 @@ fn readings(sense: Sense, now: f64) -> Vec<(&'static str, Option<Reading<f64>>)>
     ]
 }
 
-fn inputs(reading: Option<Reading<f64>>) -> BTreeMap<String, Reading<f64>> {
-    reading.into_iter().map(|reading| ("x".to_owned(), reading)).collect()
+fn inputs(reading: Option<Reading<f64>>) -> Inputs {
+    reading.into_iter().map(|reading| ("x", reading)).collect()
 }
 
 /// Ways into the standings of a rule: seconds and values before the reading that is looked at, at second 100.
@@ -177,7 +178,7 @@ proptest! {
             Rule { input: "b".into(), good_delay_s: 60.0, bad_delay_s: 0.0, ..rule(Sense::Above, false, false) },
         ];
         let mut memory = Memory::distrusting();
-        let mut known: BTreeMap<String, Reading<f64>> = BTreeMap::new();
+        let mut known = Inputs::new();
         // When each input last forbade by itself, without any delay.
         let mut lost: BTreeMap<&str, f64> = BTreeMap::new();
         let mut second = 0.0;
@@ -186,11 +187,11 @@ proptest! {
             let name = ["a", "b"][which];
             match step {
                 Step::Value(value) => {
-                    known.insert(name.into(), Reading::good(value, at(second)));
+                    known.insert(name, Reading::good(value, at(second)));
                     if value > 25.0 { lost.insert(name, second); }
                 }
                 Step::Lost(reason) => {
-                    known.insert(name.into(), Reading::none(reason, at(second)));
+                    known.insert(name, Reading::none(reason, at(second)));
                     lost.insert(name, second);
                 }
                 Step::Nothing => {}
@@ -199,7 +200,7 @@ proptest! {
             memory = next;
             if verdict.safe {
                 for rule in &rules {
-                    let reading = &known[&rule.input];
+                    let reading = known.get(&rule.input).unwrap();
                     prop_assert!(reading.age_s(at(second)).abs() <= rule.max_age_s);
                     let value = reading.value.unwrap();
                     prop_assert!(value.is_finite());
@@ -217,10 +218,7 @@ proptest! {
     #[test]
     fn an_override_never_makes_safe_what_another_input_forbids(a in 0.0f64..30.0, b in 0.0f64..30.0, over_b: bool) {
         let rules = ["a", "b"].map(|name| Rule { input: name.into(), ..rule(Sense::Above, false, false) });
-        let known = BTreeMap::from([
-            ("a".to_owned(), Reading::good(a, at(0.0))),
-            ("b".to_owned(), Reading::good(b, at(0.0))),
-        ]);
+        let known = Inputs::from([("a", Reading::good(a, at(0.0))), ("b", Reading::good(b, at(0.0)))]);
         let (_, plain) = evaluate(&Memory::default(), &rules, &known, at(0.0));
         let mut overrides = Overrides::default();
         let policy = OverridePolicy { never: vec![], longest_s: 100.0, attended: false };

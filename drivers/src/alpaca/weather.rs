@@ -2,8 +2,8 @@
 
 use super::{POLL_DEADLINE, session::Session};
 use crate::{
-    handle::{Readings, Rest, StationHandle, forget},
-    interface::{Identity, Quantity},
+    handle::{Rest, StationHandle, forget},
+    interface::{Identity, Quantity, Readings},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},
@@ -97,7 +97,7 @@ impl Dialogue for WeatherTalk {
         // The interface tells the sky's temperature; what counts is how far it is below the air's.
         if let (Some(sky), Some(air)) = (
             self.sensor(wire, "skytemperature", "SkyTemperature", now).await?,
-            readings.get(&Quantity::TemperatureC).copied(),
+            readings.get(Quantity::TemperatureC).copied(),
         ) {
             let value = sky.value.and_then(|sky| Ok(sky - air.value?));
             let measured_at = sky.measured_at.min(air.measured_at);

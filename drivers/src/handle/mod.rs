@@ -39,4 +39,4 @@ pub use instruments::{CameraHandle, FocuserHandle, MountHandle, RotatorHandle, S
 pub use orders::{
     CameraOrder, ControllerOrder, FocuserOrder, MountOrder, Rest, RoofOrder, RotatorOrder, SwitchOrder, WheelOrder,
 };
-pub use roof::{Controller, ControllerStates, ControllerViews, DomeHandle, Readings, StationHandle, forget};
+pub use roof::{Controller, ControllerStates, ControllerViews, DomeHandle, StationHandle, forget};

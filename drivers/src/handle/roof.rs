@@ -4,7 +4,7 @@ use super::orders::{ControllerOrder, Rest, RoofOrder};
 use crate::{
     interface::{
         Device, DeviceError, Enclosure, EnclosureStatus, Identity, LinkState, ObservingConditions, Pending, Plc,
-        PlcStatus, Quantity, Status,
+        PlcStatus, Readings, Status,
     },
     link::{Dialogue, Link},
 };
@@ -13,7 +13,7 @@ use alidade_model::{
     states::EnclosureState,
     time::UtcTime,
 };
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 /// A connected dome or roof.
@@ -44,9 +44,6 @@ impl<D: Dialogue<Command = RoofOrder, Reply = ()>> Enclosure for DomeHandle<D> {
         self.link.send(RoofOrder::Rotate(azimuth_deg))
     }
 }
-
-/// What stations measure.
-pub type Readings = BTreeMap<Quantity, Reading<f64>>;
 
 /// Everything that was measured is known no more.
 pub fn forget(readings: &watch::Sender<Readings>, reason: NoData, at: UtcTime) {

@@ -9,8 +9,8 @@ use super::{
     session::{Kind, Session},
 };
 use crate::{
-    handle::{Readings, Rest, StationHandle, forget},
-    interface::{Identity, Quantity},
+    handle::{Rest, StationHandle, forget},
+    interface::{Identity, Quantity, Readings},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},

@@ -30,6 +30,7 @@ mod filter_wheel;
 mod focuser;
 mod mount;
 mod plc;
+mod quantity;
 mod rotator;
 mod switch;
 
@@ -39,7 +40,8 @@ pub use error::DeviceError;
 pub use filter_wheel::{FilterWheel, FilterWheelStatus};
 pub use focuser::{Focuser, FocuserStatus};
 pub use mount::{Mount, MountStatus};
-pub use plc::{KeySwitch, ObservingConditions, Plc, PlcStatus, Quantity};
+pub use plc::{KeySwitch, ObservingConditions, Plc, PlcStatus};
+pub use quantity::{ByQuantity, Quantity, Readings};
 pub use rotator::{Rotator, RotatorStatus};
 pub use switch::{MOST_LINES, Switch, SwitchLine, SwitchLines};
 

@@ -13,8 +13,8 @@ pub mod frame;
 pub mod map;
 
 use crate::{
-    handle::{Controller, ControllerOrder, ControllerStates, Readings, RoofOrder},
-    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity},
+    handle::{Controller, ControllerOrder, ControllerStates, RoofOrder},
+    interface::{EnclosureStatus, Identity, KeySwitch, PlcStatus, Quantity, Readings},
     link::{Dialogue, Link},
     transport::SharedConnector,
     wire::{Trouble, Wire},

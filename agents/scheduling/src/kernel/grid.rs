@@ -16,6 +16,9 @@ pub(super) struct Grid {
     /// Jobs that may start in slot k: `job[first[k]..first[k + 1]]`.
     pub first: Vec<u32>,
     pub job: Vec<u32>,
+    /// Least loss of a start anywhere in the arc's slot, arc by arc; empty where no start is worth less than another. A plan
+    /// asks each of them hundreds of times.
+    loss: Vec<f32>,
     /// Where a range opens, among the arcs that are left: (slot, job, second), ascending.
     pub opening: Vec<(u32, u32, i64)>,
 }
@@ -80,9 +83,13 @@ impl Grid {
             length,
             first: Vec::new(),
             job: Vec::new(),
+            loss: Vec::new(),
             opening: Vec::new(),
         };
         grid.index(task);
+        if task.jobs.iter().any(|j| j.loss.is_some()) {
+            grid.weigh(task);
+        }
         grid.open(task);
         grid
     }
@@ -121,6 +128,23 @@ impl Grid {
         (self.first, self.job) = (count, job);
     }
 
+    fn weigh(&mut self, task: &Task) {
+        let step = task.loss_step_s.max(1);
+        let mut loss = Vec::with_capacity(self.job.len());
+        for k in 0..self.slots {
+            let from_s = self.origin_s + k as i64 * self.slot_s;
+            let least = |table: &Vec<f32>| {
+                let index =
+                    |s: i64| (usize::try_from(s.div_euclid(step)).unwrap_or(0)).min(table.len().saturating_sub(1));
+                let within = table.get(index(from_s)..=index(from_s + self.slot_s - 1));
+                within.map_or(0.0, |losses| losses.iter().copied().fold(f32::MAX, f32::min))
+            };
+            let of = |j: &u32| task.jobs[*j as usize].loss.as_ref().map_or(0.0, least);
+            loss.extend(self.arcs(k).iter().map(of));
+        }
+        self.loss = loss;
+    }
+
     pub fn slot(&self, s: i64) -> usize {
         usize::try_from((s - self.origin_s).div_euclid(self.slot_s))
             .unwrap_or(0)
@@ -129,6 +153,14 @@ impl Grid {
 
     pub fn arcs(&self, k: usize) -> &[u32] {
         &self.job[self.first[k] as usize..self.first[k + 1] as usize]
+    }
+
+    /// The losses of [`Grid::arcs`], none where nothing is lost.
+    pub fn losses(&self, k: usize) -> &[f32] {
+        if self.loss.is_empty() {
+            return &[];
+        }
+        &self.loss[self.first[k] as usize..self.first[k + 1] as usize]
     }
 
     /// Keeps the arcs for which `keep(slot, job)`.
@@ -142,6 +174,9 @@ impl Grid {
                 let j = self.job[read];
                 if keep(k, j as usize) {
                     self.job[write] = j;
+                    if !self.loss.is_empty() {
+                        self.loss[write] = self.loss[read];
+                    }
                     write += 1;
                 }
                 read += 1;
@@ -149,6 +184,7 @@ impl Grid {
         }
         self.first[self.slots] = write as u32;
         self.job.truncate(write);
+        self.loss.truncate(write);
     }
 }
 
@@ -165,6 +201,7 @@ impl Grid {
             length: Vec::new(),
             first: vec![0],
             job: Vec::new(),
+            loss: Vec::new(),
             opening: Vec::new(),
         }
     }

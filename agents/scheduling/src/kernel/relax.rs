@@ -117,19 +117,6 @@ impl<'a> Search<'a> {
         better
     }
 
-    /// Least loss of a job started anywhere in a slot.
-    pub fn slot_loss(&self, j: usize, k: usize) -> f64 {
-        let Some(loss) = &self.task.jobs[j].loss else {
-            return 0.0;
-        };
-        let step = self.task.loss_step_s.max(1);
-        let s = self.grid.origin_s + k as i64 * self.grid.slot_s;
-        let index = |s: i64| (usize::try_from(s.div_euclid(step)).unwrap_or(0)).min(loss.len().saturating_sub(1));
-        let (a, b) = (index(s), index(s + self.grid.slot_s - 1));
-        loss.get(a..=b)
-            .map_or(0.0, |l| l.iter().copied().fold(f32::MAX, f32::min).into())
-    }
-
     /// Reduced value of each job under prices.
     pub fn reduced(&self, prices: &Prices) -> Vec<f64> {
         let cost = |j: usize| {
@@ -154,21 +141,30 @@ impl<'a> Search<'a> {
         self.grid.slots + self.grid.length.iter().copied().max().unwrap_or(1) as usize + 1
     }
 
+    /// Reduced value and length of each job, side by side: the passes below ask for both, arc by arc.
+    fn weighed(&self, reduced: &[f64]) -> Vec<(f64, usize)> {
+        let lengths = self.grid.length.iter().map(|length| *length as usize);
+        reduced.iter().copied().zip(lengths).collect()
+    }
+
     /// Backward pass: value from each slot on, and the job chosen there (`u32::MAX`: wait).
     pub fn backward(&self, reduced: &[f64], ahead: &mut Vec<f64>, choice: &mut Vec<u32>) {
         let g = &self.grid;
+        let jobs = self.weighed(reduced);
         ahead.clear();
         ahead.resize(self.padded(), 0.0);
         choice.clear();
         choice.resize(g.slots, u32::MAX);
         for k in (0..g.slots).rev() {
-            let (mut best, mut pick) = (ahead[k + 1], u32::MAX);
-            for &j in g.arcs(k) {
-                let i = j as usize;
-                let mut v = reduced[i] + ahead[k + g.length[i] as usize];
+            let from_here = &ahead[k..];
+            let (mut best, mut pick) = (from_here[1], u32::MAX);
+            let (arcs, losses) = (g.arcs(k), g.losses(k));
+            for (n, &j) in arcs.iter().enumerate() {
+                let (value, length) = jobs[j as usize];
+                let mut v = value + from_here[length];
                 if v > best {
-                    if self.lossy {
-                        v -= self.slot_loss(i, k);
+                    if let Some(loss) = losses.get(n) {
+                        v -= f64::from(*loss);
                         if v <= best {
                             continue;
                         }
@@ -184,18 +180,17 @@ impl<'a> Search<'a> {
     /// Forward pass: best value before each slot.
     fn forward(&self, reduced: &[f64]) -> Vec<f64> {
         let g = &self.grid;
+        let jobs = self.weighed(reduced);
         let mut before = vec![0.0f64; self.padded()];
         for k in 0..g.slots {
             let here = before[k];
-            before[k + 1] = before[k + 1].max(here);
-            for &j in g.arcs(k) {
-                let i = j as usize;
-                let mut v = here + reduced[i];
-                if self.lossy {
-                    v -= self.slot_loss(i, k);
-                }
-                let to = &mut before[k + g.length[i] as usize];
-                *to = to.max(v);
+            let from_here = &mut before[k..];
+            from_here[1] = from_here[1].max(here);
+            let losses = g.losses(k);
+            for (n, &j) in g.arcs(k).iter().enumerate() {
+                let (value, length) = jobs[j as usize];
+                let v = here + value - losses.get(n).copied().map_or(0.0, f64::from);
+                from_here[length] = from_here[length].max(v);
             }
         }
         before
