@@ -1,6 +1,6 @@
 //! Who is behind a server: its devices, as their drivers introduce themselves.
 
-use super::message::{Message, Splitter, read};
+use super::message::{self, Message};
 use crate::wire::{Trouble, Wire};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Duration};
@@ -69,13 +69,12 @@ pub async fn devices(address: &str, patience: Duration) -> Result<Vec<Offered>, 
         } else {
             until
         };
-        let mut splitter = Splitter::default();
-        let next = wire.framed(LARGEST_ELEMENT, |fresh| splitter.ends(fresh));
-        let Ok(bytes) = timeout_at(silence.min(until), next).await else {
+        let next = message::hear(&mut wire, LARGEST_ELEMENT);
+        let Ok(heard) = timeout_at(silence.min(until), next).await else {
             break;
         };
         heard_anything = true;
-        if let Message::Vector(vector) = read(&bytes?)? {
+        if let Message::Vector(vector) = heard? {
             let offered = found.entry(vector.device.clone()).or_insert_with(|| Offered {
                 name: vector.device,
                 driver: String::new(),

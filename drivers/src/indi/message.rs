@@ -1,6 +1,6 @@
 //! INDI's XML, one top-level element a message (protocol 1.7). There is no root element and no header.
 
-use crate::wire::Trouble;
+use crate::wire::{Trouble, Wire};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use quick_xml::{
     Reader, XmlVersion,
@@ -188,6 +188,13 @@ fn state(text: &str) -> Option<State> {
         "Alert" => Some(State::Alert),
         _ => None,
     }
+}
+
+/// The next element on the line, of at most so many bytes. Dropped half-way nothing is lost.
+pub async fn hear(wire: &mut Wire, largest: usize) -> Result<Message, Trouble> {
+    let mut splitter = Splitter::default();
+    let bytes = wire.framed(largest, |fresh| splitter.ends(fresh)).await?;
+    read(&bytes)
 }
 
 /// Reads one element.

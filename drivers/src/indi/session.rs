@@ -1,6 +1,6 @@
 //! One device's properties as its driver last told them.
 
-use super::message::{Blob, Message, Nature, Splitter, State, escape, read};
+use super::message::{self, Blob, Message, Nature, State, escape};
 use crate::wire::{Trouble, Wire};
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use tokio::time::{Instant, timeout_at};
@@ -93,9 +93,7 @@ impl Session {
     }
 
     async fn hear(&mut self, wire: &mut Wire) -> Result<Heard, Trouble> {
-        let mut splitter = Splitter::default();
-        let bytes = wire.framed(LARGEST_ELEMENT, |fresh| splitter.ends(fresh)).await?;
-        match read(&bytes)? {
+        match message::hear(wire, LARGEST_ELEMENT).await? {
             Message::Vector(vector) if vector.device == self.device => {
                 if let Some(remark) = vector.message {
                     self.remark = Some(remark);

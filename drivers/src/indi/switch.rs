@@ -190,11 +190,7 @@ impl Talk {
             return Err(refused(format!("there is no line {line}")));
         };
         let mut values = property.elements.clone();
-        let rule = match &nature.content {
-            Content::Numbers(_) => None,
-            Content::Switches(rule) => Some(*rule),
-        };
-        let Some(rule) = rule else {
+        let &Content::Switches(rule) = &nature.content else {
             values.insert(spot.element.clone(), value.to_string());
             return self.tell(wire, Kind::Number, spot, &values, |_| true).await;
         };
