@@ -3,6 +3,7 @@
 use super::{
     CliError,
     alert_records::{SourceArgs, remote, store},
+    remote::{DaemonArgs, Remote, part},
 };
 use crate::{daemon, gateway::alerts::dry_run, settings::Settings, simulate::plan};
 use alidade_alerts::{
@@ -51,18 +52,8 @@ pub enum StrategyCommand {
     /// Put a strategy file in force in a running daemon
     Apply {
         file: PathBuf,
-        /// The daemon, such as http://127.0.0.1:8080; without it the configuration's
-        #[arg(long)]
-        server: Option<String>,
-        /// Configuration of the daemon
-        #[arg(long, default_value = "config/alidade.toml")]
-        config: PathBuf,
-        /// File with the bearer token that the daemon asks of other machines
-        #[arg(long)]
-        token_file: Option<PathBuf>,
-        /// The token itself; others on this machine can see it in the list of processes
-        #[arg(long, conflicts_with = "token_file")]
-        token: Option<String>,
+        #[command(flatten)]
+        daemon: DaemonArgs,
         /// Machine output
         #[arg(long)]
         json: bool,
@@ -89,23 +80,10 @@ pub fn run(command: &StrategyCommand, now: UtcTime, stdout: &mut dyn Write) -> R
             let told = rehearsed(file, source, *since, now)?;
             if *json { format!("{told:#}\n") } else { sentences(&told) }
         }
-        StrategyCommand::Apply {
-            file,
-            server,
-            config,
-            token_file,
-            token,
-            json,
-        } => {
+        StrategyCommand::Apply { file, daemon, json } => {
             let (text, strategy) = read(file)?;
-            let args = super::remote::DaemonArgs {
-                config: config.clone(),
-                url: server.clone(),
-                token_file: token_file.clone(),
-                token: token.clone(),
-            };
-            let remote = super::remote::Remote::of(&args)?;
-            let path = format!("/api/v1/strategies/{}", super::remote::part(&strategy.name));
+            let remote = Remote::of(daemon)?;
+            let path = format!("/api/v1/strategies/{}", part(&strategy.name));
             let answer = remote.put(&path, &json!({ "text": text }))?;
             if *json {
                 format!("{answer:#}\n")

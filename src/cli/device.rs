@@ -132,21 +132,20 @@ fn ask_around<T>(asked: impl Future<Output = T>) -> Result<T, CliError> {
 
 /// Lists the devices behind one INDI server; 1 when there are none.
 fn list_indi(host: &str, wait: Duration, json: bool, out: &mut impl Write) -> Result<u8, CliError> {
-    let (port_told, bare) = match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() => (port.parse::<u16>().is_ok_and(|port| port > 0), false),
-        Some(_) => (false, false),
-        None => (true, true),
+    let address = match host.rsplit_once(':') {
+        // An address of IPv6 has colons of its own, so it stands in brackets.
+        Some((_, port)) if !port.ends_with(']') => host.to_owned(),
+        _ => format!("{host}:7624"),
     };
-    if !port_told || host.is_empty() {
-        return Err(CliError::bad_input(format!("--indi {host}: not HOST or HOST:PORT")));
-    }
-    let address = if bare { format!("{host}:7624") } else { host.to_owned() };
+    let link: Link = format!("tcp://{address}")
+        .parse()
+        .map_err(|_| CliError::bad_input(format!("--indi {host}: not HOST or HOST:PORT")))?;
     let devices = ask_around(listing::devices(&address, wait))?.map_err(failed)?;
     if json {
-        let told = json!([{ "link": format!("tcp://{address}"), "server": { "name": "INDI", "devices": devices } }]);
+        let told = json!([{ "link": link, "server": { "name": "INDI", "devices": devices } }]);
         writeln!(out, "{told}").map_err(failed)?;
     } else {
-        writeln!(out, "tcp://{address} INDI").map_err(failed)?;
+        writeln!(out, "{link} INDI").map_err(failed)?;
         for offered in &devices {
             let kinds = match offered.kinds.as_slice() {
                 [] => "?".to_owned(),

@@ -50,6 +50,7 @@ use actix::prelude::*;
 use alidade_alerts::agent::{Alerts, AlertsPorts, AlertsStatus};
 use alidade_analysis::agent::{Analysis, AnalysisPorts, SkySeen};
 use alidade_delivery::{agent::Delivery, service::Units};
+use alidade_drivers::interface::{Device, Quantity};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
     book::{BookError, SharedBook},
@@ -334,34 +335,14 @@ fn channels(settings: &Settings, devices: &Devices) -> Vec<Channel> {
 
 fn watched(settings: &Settings, devices: &Devices) -> Vec<Watched> {
     let blocking = |id: &str| settings.devices.get(id).is_none_or(|device| device.blocking);
-    let mut all: Vec<Rc<dyn alidade_drivers::interface::Device>> = vec![devices.plc.clone(), devices.mount.clone()];
-    all.extend(
-        devices
-            .controller
-            .iter()
-            .map(|c| c.clone() as Rc<dyn alidade_drivers::interface::Device>),
-    );
-    all.extend(
-        devices
-            .focuser
-            .iter()
-            .map(|f| f.clone() as Rc<dyn alidade_drivers::interface::Device>),
-    );
+    let mut all: Vec<Rc<dyn Device>> = vec![devices.plc.clone(), devices.mount.clone()];
+    all.extend(devices.controller.iter().map(|c| c.clone() as Rc<dyn Device>));
+    all.extend(devices.focuser.iter().map(|f| f.clone() as Rc<dyn Device>));
     for channel in &devices.channels {
         all.push(channel.camera.clone());
-        all.extend(
-            channel
-                .wheel
-                .iter()
-                .map(|w| w.clone() as Rc<dyn alidade_drivers::interface::Device>),
-        );
+        all.extend(channel.wheel.iter().map(|w| w.clone() as Rc<dyn Device>));
     }
-    all.extend(
-        devices
-            .stations
-            .iter()
-            .map(|s| s.clone() as Rc<dyn alidade_drivers::interface::Device>),
-    );
+    all.extend(devices.stations.iter().map(|s| s.clone() as Rc<dyn Device>));
     for rotator in &devices.rotators {
         all.push(rotator.clone());
     }
@@ -431,11 +412,7 @@ fn sky_now(
         let status = monitoring.borrow().clone();
         let sky_k = status
             .as_ref()
-            .and_then(|status| {
-                status
-                    .weather
-                    .get(alidade_drivers::interface::Quantity::SkyTemperatureK)
-            })
+            .and_then(|status| status.weather.get(Quantity::SkyTemperatureK))
             .and_then(|reading| reading.value.ok());
         let now = recorder.now();
         let fresh = |told: Option<(f64, UtcTime)>, holds_s: f64| {

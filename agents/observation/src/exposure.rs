@@ -38,10 +38,9 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Position angle of the detector's y axis now, degrees, north through east.
-    fn rotation_deg(&self) -> f64 {
-        let turned_deg = self.rotator.as_ref().map_or(0.0, Turning::position_deg);
-        (self.optics.rotation_deg + turned_deg).rem_euclid(360.0)
+    /// Position angle of the detector's y axis where the rotator stands at `turned_deg`, degrees, north through east.
+    fn rotation_deg(&self, turned_deg: Option<f64>) -> f64 {
+        (self.optics.rotation_deg + turned_deg.unwrap_or(0.0)).rem_euclid(360.0)
     }
 }
 
@@ -208,10 +207,7 @@ pub async fn take(
         return Err(NoFrame::GateShut);
     }
     let operation = room.next_operation();
-    let (stood_deg, rotation_deg) = (
-        channel.rotator.as_ref().map(Turning::position_deg),
-        channel.rotation_deg(),
-    );
+    let turned_deg = channel.rotator.as_ref().map(Turning::position_deg);
     let started_at = room.recorder.now();
     let id = format!("{}-{}", started_at.chrono().format("%Y%m%dT%H%M%S%6f"), channel.name);
     room.recorder.record(Fact::ExposureStarted {
@@ -236,11 +232,21 @@ pub async fn take(
         cause = cancelled(cancel) => Err(NoFrame::Cancelled(cause)),
         () = gate_lost(room), if light => Err(NoFrame::GateShut),
         lost = filter_lost(channel, &wanted.filter), if light => Err(lost),
-        lost = field_lost(channel, stood_deg), if light => Err(lost),
+        lost = field_lost(channel, turned_deg), if light => Err(lost),
         frame = frame(room, channel, wanted, operation) => frame,
     };
     let result = match result {
-        Ok(frame) => develop(room, channel, wanted, &id, (started_at, rotation_deg), frame).await,
+        Ok(frame) => {
+            develop(
+                room,
+                channel,
+                wanted,
+                &id,
+                (started_at, channel.rotation_deg(turned_deg)),
+                frame,
+            )
+            .await
+        }
         Err(error) => {
             // The shutter first, the record after: a stop is idempotent, and its outcome is read back by the driver.
             if let Err(unheard) = channel.camera.stop().await {
@@ -324,11 +330,11 @@ async fn filter_lost(channel: &Channel, filter: &str) -> NoFrame {
 }
 
 /// Resolves when the rotator is measured elsewhere than where it stood at the start.
-async fn field_lost(channel: &Channel, stood_deg: Option<f64>) -> NoFrame {
-    let (Some(turning), Some(stood_deg)) = (&channel.rotator, stood_deg) else {
+async fn field_lost(channel: &Channel, turned_deg: Option<f64>) -> NoFrame {
+    let (Some(turning), Some(turned_deg)) = (&channel.rotator, turned_deg) else {
         return std::future::pending().await;
     };
-    turning.leaves(stood_deg).await;
+    turning.leaves(turned_deg).await;
     NoFrame::Lost {
         channel: channel.name.clone(),
         cause: "the field was turned by somebody else".into(),

@@ -80,34 +80,7 @@ pub(super) fn devices(settings: &Settings, faults: &mut Faults) {
                 faults.add(key("filters"), format!("{filter:?} is empty or named twice"));
             }
         }
-        match (device.protocol == Protocol::Indi, &device.indi_device) {
-            (true, None) => faults.add(
-                key("indi_device"),
-                "a device behind an INDI server is named as the server names it",
-            ),
-            (true, Some(there)) if there.trim().is_empty() => faults.add(key("indi_device"), "is empty"),
-            (true, Some(_)) if !matches!(device.link, Link::Tcp { .. }) => {
-                faults.add(key("link"), "an INDI server is reached by tcp://HOST:PORT");
-            }
-            (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
-            (true, Some(_)) | (false, None) => {}
-        }
-        let banks = device.protocol == Protocol::Indi && device.kind == DeviceKind::Switch;
-        if !banks && !device.indi_lines.is_empty() {
-            faults.add(key("indi_lines"), "only for a switch of protocol indi");
-        }
-        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
-        for (line, spot) in &device.indi_lines {
-            let place = key(&format!("indi_lines.{line}"));
-            if line.trim().is_empty() {
-                faults.add(key("indi_lines"), "a line without a name");
-            }
-            if let Err(cause) = spot.parse::<Spot>() {
-                faults.add(place, cause);
-            } else if let Some(other) = taken.insert(spot, line) {
-                faults.add(place, format!("{spot} is also the line {other}"));
-            }
-        }
+        indi(name, device, faults);
         if device.protocol == Protocol::Alpaca && !matches!(device.link, Link::Tcp { .. }) {
             faults.add(key("link"), "an Alpaca server is reached by tcp://HOST:PORT");
         }
@@ -169,6 +142,39 @@ fn arrangement(settings: &Settings, faults: &mut Faults) {
             "guard.enabled",
             "the guard keeps the line of a plc, not of an enclosure",
         );
+    }
+}
+
+/// A device behind an INDI server, and the lines of a switch there.
+fn indi(name: &str, device: &DeviceSettings, faults: &mut Faults) {
+    let key = |field: &str| format!("devices.{name}.{field}");
+    match (device.protocol == Protocol::Indi, &device.indi_device) {
+        (true, None) => faults.add(
+            key("indi_device"),
+            "a device behind an INDI server is named as the server names it",
+        ),
+        (true, Some(there)) if there.trim().is_empty() => faults.add(key("indi_device"), "is empty"),
+        (true, Some(_)) if !matches!(device.link, Link::Tcp { .. }) => {
+            faults.add(key("link"), "an INDI server is reached by tcp://HOST:PORT");
+        }
+        (false, Some(_)) => faults.add(key("indi_device"), "only for protocol indi"),
+        (true, Some(_)) | (false, None) => {}
+    }
+    let banks = device.protocol == Protocol::Indi && device.kind == DeviceKind::Switch;
+    if !banks && !device.indi_lines.is_empty() {
+        faults.add(key("indi_lines"), "only for a switch of protocol indi");
+    }
+    let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+    for (line, spot) in &device.indi_lines {
+        let place = key(&format!("indi_lines.{line}"));
+        if line.trim().is_empty() {
+            faults.add(key("indi_lines"), "a line without a name");
+        }
+        if let Err(cause) = spot.parse::<Spot>() {
+            faults.add(place, cause);
+        } else if let Some(other) = taken.insert(spot, line) {
+            faults.add(place, format!("{spot} is also the line {other}"));
+        }
     }
 }
 

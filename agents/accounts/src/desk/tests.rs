@@ -1,6 +1,9 @@
 use super::*;
-use crate::record::AuditLine;
-use std::{collections::BTreeMap, convert::Infallible};
+use crate::record::{AuditLine, Session, Token};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 /// As the database keeps it, in memory.
 #[derive(Default, Clone)]

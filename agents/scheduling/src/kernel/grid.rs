@@ -87,7 +87,7 @@ impl Grid {
             opening: Vec::new(),
         };
         grid.index(task);
-        if task.jobs.iter().any(|j| j.loss.is_some()) {
+        if task.is_lossy() {
             grid.weigh(task);
         }
         grid.open(task);

@@ -189,13 +189,15 @@ impl Task {
         self.jobs[job].uses.iter().all(|(r, amount)| left[*r] >= *amount)
     }
 
+    /// Some start of some job is worth less than another.
+    fn is_lossy(&self) -> bool {
+        self.jobs.iter().any(|j| j.loss.is_some())
+    }
+
     /// The value's granularity: plans differ by multiples of it (0: unknown). It sharpens bounds.
     fn unit(&self) -> f64 {
-        if self
-            .jobs
-            .iter()
-            .any(|j| j.loss.is_some() || j.value.fract() != 0.0 || j.value > 1e12)
-        {
+        let whole = |j: &Job| j.value.fract() == 0.0 && j.value <= 1e12;
+        if self.is_lossy() || !self.jobs.iter().all(whole) {
             return 0.0;
         }
         self.jobs.iter().fold(0u64, |g, j| gcd(g, j.value as u64)) as f64

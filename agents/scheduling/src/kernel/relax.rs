@@ -40,7 +40,6 @@ impl<'a> Search<'a> {
             job: vec![0.0; task.jobs.len()],
             resource: vec![0.0; task.capacities.len()],
         };
-        let lossy = task.jobs.iter().any(|j| j.loss.is_some());
         let unit = task.unit();
         let mut uses = vec![(0.0, 0.0); task.capacities.len()];
         for (r, amount) in task.jobs.iter().flat_map(|j| &j.uses) {
@@ -59,7 +58,7 @@ impl<'a> Search<'a> {
             unit,
             proved: false,
             guide: false,
-            lossy,
+            lossy: task.is_lossy(),
             scale,
             ahead: Vec::new(),
         }
