@@ -1,27 +1,17 @@
 //! `alidade run` as a service: the live clock, a real broker, a supervisor, `kill -9`.
 
 use crate::support::{
-    command::{Folder, Said, alidade, said, say},
+    command::{Said, alidade, said, say},
     mosquitto,
+    service::Service,
 };
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::net::UnixDatagram,
     path::Path,
-    process::{Child, Stdio},
-    time::Duration,
+    process::Stdio,
 };
-
-/// A daemon with simulated hardware, a folder, a port and a supervisor's socket of its own.
-struct Service {
-    folder: Folder,
-    config: String,
-    url: String,
-    supervisor: UnixDatagram,
-    child: Option<Child>,
-}
 
 const REQUEST: &str = r#"
 [[requests]]
@@ -32,97 +22,6 @@ target = { name = "Polaris", ra_deg = 37.95, dec_deg = 89.26 }
 priority = 5.0
 albums = [{ channel = "vis", plans = [{ filter = "r", exposure_s = 10.0, count = 3 }] }]
 "#;
-
-impl Service {
-    fn new(name: &str, mqtt_port: Option<u16>) -> Self {
-        let folder = Folder::new(name);
-        let port = mosquitto::free_port();
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulated.toml")).unwrap();
-        let own = |text: String, from: &str, to: &str| {
-            assert!(text.contains(from), "config/simulated.toml has no {from}");
-            text.replacen(from, to, 1)
-        };
-        let var = folder.path().display();
-        let mut text = own(
-            text,
-            "sqlite://var/alidade.sqlite",
-            &format!("sqlite://{var}/alidade.sqlite"),
-        );
-        text = own(text, "data_dir = \"var\"", &format!("data_dir = \"{var}\""));
-        text = own(text, "path = \"var/alerts\"", &format!("path = \"{var}/alerts\""));
-        text = own(text, "127.0.0.1:8080", &format!("127.0.0.1:{port}"));
-        if let Some(broker) = mqtt_port {
-            text = own(text, "[mqtt]\nenabled = false", "[mqtt]\nenabled = true");
-            text = own(text, "port = 1883", &format!("port = {broker}"));
-        }
-        let config = folder.join("alidade.toml");
-        fs::write(&config, text).unwrap();
-        let supervisor = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        supervisor.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        Self {
-            config,
-            url: format!("http://127.0.0.1:{port}"),
-            supervisor,
-            folder,
-            child: None,
-        }
-    }
-
-    /// Starts it and waits until it says that it is ready.
-    fn start(&mut self) {
-        let child = alidade()
-            .args(["run", "--config", &self.config])
-            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        self.told("READY=1");
-    }
-
-    /// Reads the supervisor's socket until `wanted` comes.
-    fn told(&self, wanted: &str) {
-        let mut buffer = [0; 2048];
-        loop {
-            let size = self
-                .supervisor
-                .recv(&mut buffer)
-                .unwrap_or_else(|e| panic!("{wanted} did not come: {e}"));
-            if String::from_utf8_lossy(&buffer[..size])
-                .lines()
-                .any(|line| line == wanted)
-            {
-                return;
-            }
-        }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Said {
-        let mut whole = arguments.to_vec();
-        whole.extend(["--config", &self.config]);
-        say(&whole)
-    }
-
-    fn signal(&mut self, name: &str) -> std::process::ExitStatus {
-        let mut child = self.child.take().unwrap();
-        let sent = std::process::Command::new("kill")
-            .args([name, &child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
-        child.wait().unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
 
 fn json(said: &Said) -> Value {
     assert_eq!(said.code, 0, "{}", said.stderr);

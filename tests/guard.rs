@@ -3,6 +3,7 @@
 
 use crate::support::{
     command::{Folder, alidade, said},
+    deaf,
     hardware::{self, Hardware, Process, config_with, eventually},
 };
 use std::{
@@ -10,6 +11,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -73,7 +75,13 @@ impl Guarded {
     }
 
     fn guard(folder: &Folder) -> Process {
-        let process = Process::start(alidade().args(["guard", "--config", &folder.join("alidade.toml")]));
+        Self::guard_with(folder, |command| command.stderr(Stdio::null()))
+    }
+
+    fn guard_with(folder: &Folder, changed: impl FnOnce(&mut Command) -> &mut Command) -> Process {
+        let mut command = alidade();
+        command.args(["guard", "--config", &folder.join("alidade.toml")]);
+        let process = Process::start_as_it_is(changed(&mut command));
         let socket = folder.path().join("guard");
         // A guard that has not read its controller yet hangs up on who asks for its state.
         eventually("the guard listens and has read the controller", || {
@@ -137,6 +145,29 @@ fn a_guard_that_was_killed_starts_deaf_and_closes_what_it_finds_open() {
     );
     assert_eq!(second.code, 2, "{}", second.stderr);
     assert!(second.stderr.contains("another guard listens"), "{}", second.stderr);
+}
+
+/// It says that it closes; that must not be what keeps it from closing.
+#[test]
+fn a_guard_that_nobody_listens_to_closes_all_the_same() {
+    let mut guarded = Guarded::new("guard-unheard");
+    let notify = guarded.folder.path().join("notify");
+    let _supervisor = deaf::supervisor(&notify);
+    let (full, _reader) = deaf::full();
+    for (what, stderr) in [("its reader has gone", deaf::gone()), ("its reader has stopped", full)] {
+        guarded.guard.kill();
+        guarded.guard = Guarded::guard_with(&guarded.folder, |command| {
+            command.stderr(stderr).env("NOTIFY_SOCKET", &notify)
+        });
+        let mut line = guarded.line();
+        // Twice: each time it says that the daemon is heard, and that it is silent.
+        for time in ["first", "second"] {
+            guarded.open(&mut line);
+            eventually(&format!("{what}: it closes the {time} time"), || {
+                line.roof() == "closed"
+            });
+        }
+    }
 }
 
 #[test]

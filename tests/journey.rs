@@ -63,8 +63,6 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
         lines.any(|line| line.contains(&format!("dashboard on http://{address}"))),
         "the address is told"
     );
-    // Somebody must read on, or the night would wait for its terminal.
-    let terminal = std::thread::spawn(move || lines.last());
     let url = format!("http://{address}");
     let printed = browser::run_with(
         "journey.mjs",
@@ -81,7 +79,6 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     );
     assert!(night.goes_on(), "an invariant was broken");
     drop(night);
-    drop(terminal.join());
     let journal = fs::read_to_string(Path::new(&out).join("journal.ndjson")).unwrap();
     assert!(
         !journal.contains("\"fact\":\"invariant_broken\""),

@@ -22,7 +22,7 @@ fn a_night_at_a_pace_is_on_the_terminal_the_page_and_the_command_line() {
     let scenario = scenario.display().to_string();
     let (mut night, mut lines) = served_night::begin(&[&scenario, "--pace", "60x", "--serve", &address, "--out", &out]);
     assert!(lines.any(|line| line.contains(&address)), "the address is told");
-    // Somebody must read on, or the night would wait for its terminal.
+    // Beside the night: who does not read loses lines.
     let terminal = std::thread::spawn(move || lines.collect::<Vec<String>>());
     let url = format!("http://{address}");
     let printed = browser::run("night.mjs", &url, |word| panic!("the script asks for {word:?}"));

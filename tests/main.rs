@@ -24,6 +24,7 @@ mod http_schema;
 mod indi_night;
 mod journey;
 mod live_night;
+mod log;
 mod mqtt_feed;
 mod nights;
 mod packages;

@@ -26,9 +26,14 @@ mod user_elsewhere;
 
 pub use crate::error::CliError;
 
+use crate::log;
 use alidade_model::time::UtcTime;
 use clap::{Parser, Subcommand};
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// Alidade runs a robotic observatory.
 #[derive(Debug, Parser)]
@@ -95,31 +100,49 @@ struct DbCommand {
     db: db::DbArgs,
 }
 
+/// What a shell tells of a program that the signal of a broken pipe (13) has ended.
+const READER_HAS_GONE: u8 = 128 + 13;
+
+/// Standard output, which notes that nobody reads it any more: who looks at the first line only (`| head -1`) need not be
+/// told that the rest could not be written.
+#[derive(Default)]
+struct Stdout {
+    reader_has_gone: bool,
+}
+
+impl Stdout {
+    fn noted<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        let broken = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+        self.reader_has_gone |= outcome.as_ref().is_err_and(broken);
+        outcome
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = io::stdout().write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = io::stdout().flush();
+        self.noted(flushed)
+    }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = Stdout::default();
     let outcome = match cli.command {
-        Command::Run(args) => {
-            drop(stdout);
-            run::run(&args)
-        }
-        Command::Guard(args) => {
-            drop(stdout);
-            guard::run(&args)
-        }
-        Command::Simulate(args) => {
-            drop(stdout);
-            crate::simulate::run(&args)
-        }
+        Command::Run(args) => run::run(&args),
+        Command::Guard(args) => guard::run(&args),
+        Command::Simulate(args) => crate::simulate::run(&args, &mut stdout),
         Command::SimulateDevices(args) => simulate_devices::run(&args, &mut stdout),
         Command::Device(args) => device::run(&args, &mut stdout),
         Command::Package(args) => package::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
-        Command::Check { config, json } => {
-            drop(stdout);
-            return check::run(&config, json);
-        }
+        Command::Check { config, json } => check::run(&config, json, &mut stdout),
         Command::Schedule(args) => plain(schedule::run(&args, &mut stdout)),
         Command::Ephemeris(args) => configured(&args.config).and_then(|settings| {
             plain(ephemeris::run(
@@ -137,24 +160,23 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, &mut stdout),
         Command::Image(args) => image::run(&args, &mut stdout),
         Command::User(args) => user::run(&args, &mut stdout),
-        Command::Pipeline(args) => {
-            drop(stdout);
-            pipeline::run(&args)
-        }
+        Command::Pipeline(args) => pipeline::run(&args),
         Command::Data(args) => data::run(&args, &mut stdout),
         Command::Db(command) => match &command.db.db {
             Some(url) => plain(db::run(&command.db, url, &mut stdout)),
             None => configured(&command.config).and_then(|s| plain(db::run(&command.db, &s.database.url, &mut stdout))),
         },
     };
-    match outcome {
-        Ok(code) => ExitCode::from(code),
+    let code = match outcome {
+        Ok(code) => code,
+        Err(_) if stdout.reader_has_gone => READER_HAS_GONE,
         Err(error) => {
-            // A closed standard error is nobody to tell.
-            drop(writeln!(std::io::stderr(), "alidade: {error}"));
-            ExitCode::from(error.code())
+            log::say(format_args!("alidade: {error}"));
+            error.code()
         }
-    }
+    };
+    log::finish();
+    ExitCode::from(code)
 }
 
 fn plain(outcome: Result<(), alidade_scheduling::report::CommandError>) -> Result<u8, CliError> {

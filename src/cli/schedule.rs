@@ -103,7 +103,7 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
             if args.progress && seconds > said {
                 said = seconds;
                 // A closed standard error is nobody to tell.
-                drop(writeln!(std::io::stderr(), "planning for {seconds} s"));
+                crate::log::say(format_args!("planning for {seconds} s"));
             }
             until.is_some_and(|t| now >= t)
         }

@@ -13,6 +13,7 @@ use super::{live::Supervisor, translate};
 use crate::{
     clock::SystemClock,
     error::CliError,
+    log,
     settings::{DeviceKind, Link, Settings},
     simulate::connect,
 };
@@ -50,6 +51,7 @@ struct Guard {
 
 /// Runs until a signal. 2 when the configuration has no guard, or a controller that no line leads to.
 pub fn run(config: &Path) -> Result<u8, CliError> {
+    log::follow()?;
     let settings = Settings::load(config).map_err(|e| CliError::bad_input(e.to_string()))?;
     if !settings.guard.enabled {
         let file = config.display();
@@ -99,7 +101,7 @@ async fn keep(settings: Settings) -> Result<(), CliError> {
     let listener = listen(path).map_err(|e| CliError::bad_input(format!("{}: {e}", path.display())))?;
     let supervisor = Supervisor::from_environment();
     supervisor.tell("READY=1");
-    eprintln!("guarding {name} on {}", path.display());
+    tracing::info!(controller = name, socket = %path.display(), "guarding");
     let accepting = {
         let guard = guard.clone();
         async move {
@@ -166,7 +168,11 @@ impl Guard {
             let alive = self.hearing.borrow().alive(self.clock.now(), &self.policy);
             if alive != heard {
                 heard = alive;
-                eprintln!("the daemon is {}", if alive { "heard" } else { "silent: closing" });
+                if alive {
+                    tracing::info!("the daemon is heard");
+                } else {
+                    tracing::warn!("the daemon is silent: closing");
+                }
             }
             let memory = self.memory.borrow().clone();
             let (memory, effects) =
@@ -175,7 +181,7 @@ impl Guard {
             for effect in effects {
                 match effect {
                     Effect::Close => drop(tokio::task::spawn_local(Self::close(self.clone()))),
-                    Effect::Alarm(text) => eprintln!("{text}"),
+                    Effect::Alarm(text) => tracing::error!("{text}"),
                     // The mount is the daemon's; an open is never the guard's own wish.
                     Effect::ParkMount | Effect::Open => {}
                 }
@@ -193,7 +199,7 @@ impl Guard {
 
     async fn close(self: Rc<Self>) {
         if let Err(error) = self.plc.close().await {
-            eprintln!("close: {error}");
+            tracing::warn!(%error, "not closed");
         }
     }
 

@@ -9,7 +9,9 @@ use super::{
     hearing::{self, Hearing},
     host::Host,
     journal::{Gathered, Outlets, commit},
-    listeners, outbox,
+    listeners,
+    narrator::Narrator,
+    outbox,
     panorama::{self, Chronicle},
     people,
     report::{self, Gatherer},
@@ -24,6 +26,7 @@ use crate::{
         records::Records,
         snapshot::{Mode, Snapshot},
     },
+    log,
     settings::{DeviceKind, Link, Settings, read_secret},
     simulate::{connect, night::polite, plan, survey::Survey},
     store::{Durability, OpenOptions, Store},
@@ -43,7 +46,7 @@ use alidade_model::{
 };
 use alidade_simulations::{observatory::Observatory, sky, weather::Table};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     os::unix::net::UnixDatagram,
     path::Path,
     rc::Rc,
@@ -58,6 +61,7 @@ use tokio::{
 
 /// Runs until a signal; 0 after an orderly stop.
 pub fn run(config: &Path) -> Result<u8, CliError> {
+    log::follow()?;
     let settings = Settings::load(config).map_err(|e| CliError::bad_input(e.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,20 +76,34 @@ pub fn run(config: &Path) -> Result<u8, CliError> {
 
 /// The service supervisor, when there is one (sd_notify(3): datagrams to the socket named by NOTIFY_SOCKET).
 #[derive(Clone)]
-pub(super) struct Supervisor(Option<Rc<(UnixDatagram, String)>>);
+pub(super) struct Supervisor(Option<Rc<Line>>);
+
+struct Line {
+    socket: UnixDatagram,
+    address: String,
+    /// The last word was not taken: said once.
+    unheard: Cell<bool>,
+}
 
 impl Supervisor {
     pub(super) fn from_environment() -> Self {
         let address = std::env::var("NOTIFY_SOCKET")
             .ok()
             .filter(|address| !address.is_empty());
-        let socket = UnixDatagram::unbound().ok();
-        Self(address.zip(socket).map(|(address, socket)| Rc::new((socket, address))))
+        // A supervisor that hangs must not make us hang: what it does not take at once is not said.
+        let socket = UnixDatagram::unbound().ok().filter(|s| s.set_nonblocking(true).is_ok());
+        Self(address.zip(socket).map(|(address, socket)| {
+            Rc::new(Line {
+                socket,
+                address,
+                unheard: Cell::new(false),
+            })
+        }))
     }
 
     pub(super) fn tell(&self, state: &str) {
-        let Some(inner) = &self.0 else { return };
-        let (socket, address) = &**inner;
+        let Some(line) = &self.0 else { return };
+        let Line { socket, address, .. } = &**line;
         let sent = match address.strip_prefix('@') {
             None => socket.send_to(state.as_bytes(), address).map(drop),
             Some(name) => {
@@ -95,8 +113,11 @@ impl Supervisor {
                     .map(drop)
             }
         };
-        if let Err(error) = sent {
-            tracing::warn!(%error, "service supervisor not reached");
+        let before = line.unheard.replace(sent.is_err());
+        match sent {
+            Err(error) if !before => tracing::warn!(%error, "service supervisor not reached"),
+            Ok(()) if before => tracing::info!("service supervisor reached again"),
+            _ => {}
         }
     }
 }
@@ -154,6 +175,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             Box::new(desk.clone()),
             Box::new(counter.clone()),
             Box::new(hears.clone()),
+            Box::new(Narrator),
         ],
     );
     let offload = polite();
@@ -268,7 +290,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     let token = token.map_err(|e| CliError::bad_input(e.to_string()))?;
     // Kept to the end of the daemon: it drives the runs.
     let driven = super::packages::open(&data_dir, &settings.database.url, &settings.storage.package_executors);
-    let driven = driven.map_err(|cause| eprintln!("no packages: {cause}")).ok();
+    let driven = driven.map_err(|cause| tracing::warn!(%cause, "no packages")).ok();
     let _http = if let Some(door) = &door {
         let records = Records::open(&settings.database.url).map_err(|e| CliError::bad_input(e.to_string()))?;
         let records = Arc::new(records);
@@ -294,7 +316,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
             https: settings.http.https,
         };
         let server = http::serve_at(door, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
-        eprintln!("dashboard on http://{}", server.addr);
+        tracing::info!("dashboard on http://{}", server.addr);
         Some(server)
     } else {
         None
@@ -309,7 +331,7 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     resident::rehearse_alert(&settings, &strategies, SystemClock.now());
     // Not vital: in a container without the permission an alert after a quiet day is some tens of milliseconds later.
     if let Err(cause) = resident::keep_program() {
-        eprintln!("the program may be paged out ({cause}): raise the limit of locked memory (LimitMEMLOCK, ulimit -l)");
+        tracing::warn!(%cause, "the program may be paged out: raise the limit of locked memory (LimitMEMLOCK, ulimit -l)");
     }
     follow_strategies(&settings, &daemon, strategies);
     tokio::task::spawn_local(escalate(desk, settings.clone(), recorder.clone(), offload));

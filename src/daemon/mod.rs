@@ -11,6 +11,7 @@
 //! | [`translate`] | the configuration in the agents' own terms |
 //! | [`panorama`] | everything the gateways show, gathered from the agents' published states |
 //! | [`pipelines`] | runs of processing: started by request, taken up after a death |
+//! | `narrator` | the journal told on the log |
 //! | [`outbox`] | reports of alert events, for others |
 //! | [`strategies`] | strategies that are changed while it runs, and what the journal says of them |
 //! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
@@ -34,6 +35,7 @@ pub mod journal;
 pub mod listeners;
 pub mod live;
 mod mail;
+mod narrator;
 pub mod outbox;
 pub mod packages;
 pub mod panorama;

@@ -4,6 +4,7 @@ use super::mail;
 use crate::{
     error::CliError,
     gateway::people::{People, Post},
+    log,
     settings::{Reading, Settings},
 };
 use std::{sync::Arc, time::Duration};
@@ -38,7 +39,9 @@ pub fn open(settings: &Settings) -> Result<Arc<People>, CliError> {
             .address
             .clone()
             .unwrap_or_else(|| format!("http://{}", settings.http.listen));
-        eprintln!("there is no administrator yet: make the first one on {at}/account with the code {code}");
+        log::say(format_args!(
+            "there is no administrator yet: make the first one on {at}/account with the code {code}"
+        ));
     }
     Ok(Arc::new(people))
 }

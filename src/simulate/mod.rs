@@ -20,12 +20,12 @@ pub mod pace;
 pub mod plan;
 pub mod survey;
 
-use crate::{error::CliError, gateway::http};
+use crate::{error::CliError, gateway::http, log};
 use night::{NightOutcome, Serving};
 use pace::Pace;
 use plan::{FaultSource, NightPlan, Scratch};
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::Write, net::SocketAddr, path::PathBuf};
 
 /// Simulate one or many nights.
 #[derive(Debug, Clone, clap::Args)]
@@ -113,7 +113,7 @@ struct BrokenNight {
 }
 
 /// Runs `alidade simulate`.
-pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
+pub fn run(args: &SimulateArgs, out: &mut impl Write) -> Result<u8, CliError> {
     let started = Stopwatch::start();
     let pixels = match args.frames {
         Frames::Auto => args.nights == 1,
@@ -165,9 +165,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             interrupted,
         } = outcome;
         if let Some(broken) = broken {
-            eprintln!("seed {seed}: {broken}");
+            log::say(format_args!("seed {seed}: {broken}"));
             for line in &tail {
-                eprintln!("  {line}");
+                log::say(format_args!("  {line}"));
             }
             report.broken.push(BrokenNight {
                 seed,
@@ -184,12 +184,12 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         if args.nights == 1 {
             report.night = Some(facts);
         } else if !args.json && (number + 1) % 10 == 0 {
-            eprintln!(
-                "{} of {} nights, {} broken",
+            let broken = report.broken.len();
+            log::say(format_args!(
+                "{} of {} nights, {broken} broken",
                 number + 1,
-                args.nights,
-                report.broken.len()
-            );
+                args.nights
+            ));
         }
         if interrupted {
             break;
@@ -197,12 +197,12 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
     }
     (report.wall_s, report.processor_s) = started.read();
     let document = serde_json::to_string_pretty(&report).map_err(|e| CliError::failed(e.to_string()))?;
-    if let Some(out) = &args.out {
-        std::fs::write(out.join("report.json"), &document)
-            .map_err(|e| CliError::bad_input(format!("{}: {e}", out.join("report.json").display())))?;
+    if let Some(folder) = &args.out {
+        std::fs::write(folder.join("report.json"), &document)
+            .map_err(|e| CliError::bad_input(format!("{}: {e}", folder.join("report.json").display())))?;
     }
-    if args.json {
-        println!("{document}");
+    let written = if args.json {
+        writeln!(out, "{document}")
     } else {
         let totals = &report.totals;
         let begun = if report.nights_begun < args.nights {
@@ -213,7 +213,8 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
         } else {
             format!("{} night(s)", args.nights)
         };
-        println!(
+        writeln!(
+            out,
             "{begun}: {} sequences executed, {} exposures, {} alerts followed, {} journal entries, {} broken invariants; {:.2} s processor time",
             totals.sequences_executed,
             totals.exposures_written,
@@ -221,8 +222,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, CliError> {
             totals.journal_entries,
             report.broken.len(),
             report.processor_s
-        );
-    }
+        )
+    };
+    written.map_err(|e| CliError::failed(format!("standard output: {e}")))?;
     // Who asked for ten nights and ended the third has not got what was asked for.
     Ok(u8::from(!report.broken.is_empty() || report.nights_begun < args.nights))
 }

@@ -27,6 +27,7 @@ use crate::{
         records::Records,
         snapshot::{Mode, Snapshot},
     },
+    log,
     store::{Durability, OpenOptions, Store},
 };
 use alidade_accounts::Role;
@@ -238,7 +239,7 @@ async fn night(
                 None => ports,
             };
             let server = http::serve_at(door, ports).map_err(|e| CliError::bad_input(e.to_string()))?;
-            eprintln!("dashboard on http://{}", server.addr);
+            log::say(format_args!("dashboard on http://{}", server.addr));
             Some(server)
         }
     };
@@ -276,7 +277,7 @@ async fn night(
     });
     let result = incarnations(&stage, &mut commands, talkative, journal).await?;
     if talkative && std::io::stderr().is_terminal() {
-        eprintln!();
+        drop(writeln!(std::io::stderr()));
     }
     Ok(result)
 }
@@ -670,10 +671,10 @@ async fn show(stage: &Stage, daemon: &Daemon, talkative: bool) {
             );
             if terminal {
                 let width: String = line.chars().take(150).collect();
-                eprint!("\r\x1b[2K{width}");
-                drop(std::io::stderr().flush());
+                // Standard error has no buffer of its own.
+                drop(write!(std::io::stderr(), "\r\x1b[2K{width}"));
             } else if line.get(11..) != shown.get(11..) {
-                eprintln!("{line}");
+                log::say(&line);
             }
             shown = line;
         }

@@ -11,6 +11,7 @@ use crate::{
         people::People,
         runs::RunDesk,
     },
+    log,
 };
 use alidade_accounts::Role;
 use alidade_delivery::agent::Intake;
@@ -39,7 +40,9 @@ impl Offices {
         let packages = packages::open(folder, &plan.database, &settings.storage.package_executors);
         Ok(Self {
             people: people::open(&settings)?,
-            packages: packages.map_err(|cause| eprintln!("no packages: {cause}")).ok(),
+            packages: packages
+                .map_err(|cause| log::say(format_args!("no packages: {cause}")))
+                .ok(),
             pipelines: pipelines::conduct(&settings),
             data,
             intake,

@@ -35,7 +35,12 @@ pub struct Process(Child);
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Self::start_as_it_is(command.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// With its standard streams as the command has them.
+    pub fn start_as_it_is(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
     }
 
     /// `kill -9`, and gone.

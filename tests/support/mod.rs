@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod command;
+pub mod deaf;
 pub mod facts;
 pub mod hardware;
 pub mod http;
@@ -14,4 +15,5 @@ pub mod observatory;
 pub mod postgres;
 pub mod python;
 pub mod served_night;
+pub mod service;
 pub mod shots;

@@ -23,8 +23,7 @@ impl Drop for Night {
     }
 }
 
-/// Begins `alidade simulate` with these arguments; the lines that it says on its terminal are to be read on, or the night
-/// would wait for them.
+/// Begins `alidade simulate` with these arguments; with the lines that it says on its terminal.
 pub fn begin(arguments: &[&str]) -> (Night, impl Iterator<Item = String> + Send + use<>) {
     let mut child = alidade()
         .arg("simulate")

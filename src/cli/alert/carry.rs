@@ -3,6 +3,7 @@
 //! Packets that come are kept first, judged, then answered. Those that wait at the same time share one write to the disk.
 
 use super::{bytes_of, failed, print};
+use crate::log;
 use alidade_alerts::format::written;
 use alidade_alerts::report::{Line, Reader};
 use alidade_alerts::transport::folder::{Settlement, Spool};
@@ -186,9 +187,9 @@ pub async fn listen(
     let watching = async {
         while states.changed().await.is_ok() {
             match &*states.borrow_and_update() {
-                LinkState::Up => eprintln!("listening"),
+                LinkState::Up => log::say("listening"),
                 LinkState::Connecting => {}
-                LinkState::Down { reason, .. } => eprintln!("not listening: {reason}"),
+                LinkState::Down { reason, .. } => log::say(format_args!("not listening: {reason}")),
             }
         }
         std::future::pending::<()>().await;
@@ -291,7 +292,11 @@ pub async fn broker(
     }
     let (authors, subscribers) = (bind(orders.receive).await?, bind(orders.broadcast).await?);
     let said = |listener: &TcpListener| listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string());
-    eprintln!("authors on {}, subscribers on {}", said(&authors), said(&subscribers));
+    log::say(format_args!(
+        "authors on {}, subscribers on {}",
+        said(&authors),
+        said(&subscribers)
+    ));
     let author = orders.settings.local_ivorn.clone();
     let broker = Broker::new(orders.settings, clock.clone(), relay.clone());
     let (sink, deliveries) = mpsc::channel(MOST_AT_ONCE);
@@ -316,7 +321,7 @@ pub async fn broker(
                 && marks != saved
             {
                 if let Err(error) = save_marks(store, &marks) {
-                    tracing::error!(%error, "where the subscribers are is not saved");
+                    log::say(format_args!("where the subscribers are is not saved: {error}"));
                 }
                 saved = marks;
             }

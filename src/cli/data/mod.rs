@@ -23,7 +23,7 @@ mod targets;
 pub use office::{Office, of_settings};
 
 use super::{CliError, remote::ServerArgs};
-use crate::daemon::delivery::run as keep_running;
+use crate::{daemon::delivery::run as keep_running, log};
 use alidade_delivery::{review::Verdict, selector};
 use serde_json::Value;
 use std::{
@@ -264,8 +264,9 @@ fn legal(word: &str) -> Result<(), CliError> {
 fn serve(office: &Office) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| CliError::failed(e.to_string()))?;
+    log::follow()?;
     let running = keep_running(&office.opened, None)?;
-    eprintln!("station {} runs", office.opened.station.sites.here);
+    log::say(format_args!("station {} runs", office.opened.station.sites.here));
     runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let ends = [SignalKind::terminate(), SignalKind::interrupt()];
