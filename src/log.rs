@@ -169,7 +169,8 @@ fn chosen(choice: &str) -> Option<Targets> {
     }
     let parts: Vec<&str> = choice.split(',').map(str::trim).collect();
     // A lone word that is no level would be read as a place, and silence everything else.
-    let sound = |part: &&str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let sound = |part: &&str| part.contains('=') || is_level(part);
     parts.iter().all(sound).then(|| parts.join(",").parse().ok()).flatten()
 }
 

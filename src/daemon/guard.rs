@@ -22,7 +22,7 @@ use alidade_drivers::{
     plc::render,
     transport::{SerialConnector, SharedConnector, TcpConnector},
 };
-use alidade_model::clock::Clock;
+use alidade_model::clock::{Clock, Looks};
 use alidade_safety::{
     enclosure::{self, Effect},
     guard::{self, Hearing, Policy, Seen},
@@ -164,8 +164,13 @@ impl Guard {
     async fn watch(self: Rc<Self>, heartbeat_s: f64, supervisor: Supervisor) {
         let mut since_beat = f64::INFINITY;
         let mut heard = true;
+        let mut looks = Looks::default();
         loop {
-            let alive = self.hearing.borrow().alive(self.clock.now(), &self.policy);
+            let now = self.clock.now();
+            if let Some(seconds) = looks.moved_s(now) {
+                self.memory.borrow_mut().move_by(seconds);
+            }
+            let alive = self.hearing.borrow().alive(now, &self.policy);
             if alive != heard {
                 heard = alive;
                 if alive {

@@ -3,7 +3,7 @@
 use super::{
     Daemon, Surroundings,
     alarms::{AlarmDesk, escalate},
-    commands,
+    before, commands,
     counter::Counter,
     delivery,
     hearing::{self, Hearing},
@@ -151,10 +151,10 @@ async fn live(settings: Settings) -> Result<(), CliError> {
     .map_err(|e| CliError::bad_input(e.to_string()))?;
     let restored = store.restore().map_err(|e| failed(&e))?;
     let night = Night::containing(clock.now(), settings.site.longitude_deg);
-    let packets = super::stored_packets(&mut store, &settings, clock.now()).map_err(|e| failed(&e))?;
+    let packets = before::packets(&mut store, &settings, clock.now()).map_err(|e| failed(&e))?;
     let records = super::strategies::records_before(&mut store, &restored.book, clock.now()).map_err(|e| failed(&e))?;
-    let safety = super::safety_before(&mut store, clock.now()).map_err(|e| failed(&e))?;
-    let calibrated = super::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
+    let safety = before::safety(&mut store, clock.now()).map_err(|e| failed(&e))?;
+    let calibrated = before::calibrated(&mut store, &settings, night).map_err(|e| failed(&e))?;
     let (lines, _) = broadcast::channel(4096);
     let desk = AlarmDesk::resumed(&mut store, clock.now()).map_err(|e| failed(&e))?;
     let (gathered, gatherer, chronicle) = (Gathered::default(), Gatherer::default(), Chronicle::default());

@@ -15,6 +15,7 @@
 //! | [`outbox`] | reports of alert events, for others |
 //! | [`strategies`] | strategies that are changed while it runs, and what the journal says of them |
 //! | [`abort`] | three ways to stop, each with its time, and the proof that everything stands |
+//! | [`before`] | what the database says of the time before this start |
 //! | [`alarms`] | alarms on their way to people |
 //! | [`consult`] | the PYROS language spoken to the connected devices |
 //! | [`resident`] | the program stays in memory, and an alert is rehearsed |
@@ -23,6 +24,7 @@
 
 pub mod abort;
 pub mod alarms;
+pub mod before;
 pub mod commands;
 pub mod consult;
 pub mod counter;
@@ -56,7 +58,7 @@ use alidade_drivers::interface::{Device, Quantity};
 use alidade_majordome::agent::{Majordome, MajordomePorts, MajordomeStatus};
 use alidade_model::{
     book::{BookError, SharedBook},
-    journal::{Fact, Recorder},
+    journal::Recorder,
     ledger::institute_account,
     offload::Offload,
     schedule::Schedule,
@@ -73,13 +75,10 @@ use alidade_observation::{
 };
 use alidade_pipeline::agent::Pipeline;
 use alidade_routine::agent::Routine;
-use alidade_safety::{
-    agent::{Before, SHUTDOWN, Safety, SafetyPorts, SafetyStatus},
-    overrides::Override,
-};
+use alidade_safety::agent::{Before, Safety, SafetyPorts, SafetyStatus};
 use alidade_scheduling::agent::{Scheduling, SkyNow};
 use devices::Devices;
-use std::{cell::Cell, collections::BTreeMap, path::PathBuf, rc::Rc};
+use std::{cell::Cell, path::PathBuf, rc::Rc};
 use tokio::sync::watch;
 
 /// What the daemon finds around it.
@@ -446,117 +445,4 @@ pub fn grant_quotas(settings: &Settings, book: &SharedBook, recorder: &Recorder)
         }
     }
     Ok(())
-}
-
-/// What earlier runs received, in the order of arrival: packets of events that are remembered, of older ones only what
-/// they are known by, and where the numbers of events stand. Copies were not stored again.
-pub fn stored_packets(
-    store: &mut crate::store::Store,
-    settings: &Settings,
-    now: UtcTime,
-) -> Result<alidade_alerts::agent::Before, crate::store::StoreError> {
-    const DAY_S: f64 = 86_400.0;
-    let events = now.plus_seconds(-DAY_S * f64::from(settings.alerts.remember_events_days));
-    let identities = now.plus_seconds(-DAY_S * f64::from(settings.alerts.remember_packets_days));
-    let mut packets = store.packets_since(events, "act")?;
-    packets.extend(store.packets_since(events, "ignore")?);
-    packets.sort_by_key(|packet| packet.seq);
-    let mut changed = store.events_of_packets(packets.first().map_or(u64::MAX, |packet| packet.seq))?;
-    let number = |name: &str| name.strip_prefix("event-").and_then(|n| n.parse().ok());
-    // Events are begun in the order of their numbers; one packet begins a few at most.
-    let last_event = store.newest_events(64)?.iter().filter_map(|name| number(name)).max();
-    Ok(alidade_alerts::agent::Before {
-        identities: store.packet_identities(identities, events)?,
-        last_event: last_event.unwrap_or(0),
-        followed: store
-            .followed_events(events)?
-            .into_iter()
-            .filter_map(|(name, request)| Some((number(&name)?, request)))
-            .collect(),
-        packets: packets
-            .into_iter()
-            .map(|packet| alidade_alerts::agent::StoredPacket {
-                event: packet.event.as_deref().and_then(number),
-                touched: (changed.remove(&packet.packet).iter().flatten())
-                    .filter_map(|name| number(name))
-                    .collect(),
-                body: packet.body,
-                received_at: packet.received_at,
-            })
-            .collect(),
-    })
-}
-
-/// How long the last record of a safe site vouches for it, seconds.
-const VOUCHED_S: f64 = 180.0;
-
-/// What the journal says of safety: whether the site was safe until just now, and a latch that nobody released.
-pub fn safety_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Before, crate::store::StoreError> {
-    let overrides = overrides_before(store, now)?;
-    let (last, verdict) = (store.last_entry(None)?, store.last_entry(Some("safety_changed"))?);
-    let entry = verdict.as_ref().and_then(|line| line.entry().ok());
-    let nothing = Before {
-        overrides: overrides.clone(),
-        ..Before::default()
-    };
-    let (Some(last), Some(entry)) = (last, entry) else {
-        return Ok(nothing);
-    };
-    let Fact::SafetyChanged { safe, latched, reasons } = entry.fact else {
-        return Ok(nothing);
-    };
-    let stopped = format!("({SHUTDOWN})");
-    let cause = reasons
-        .iter()
-        .filter_map(|reason| reason.strip_prefix("latched: "))
-        .find(|cause| !cause.ends_with(&stopped));
-    Ok(Before {
-        vouched: safe && now.seconds_since(last.at) <= VOUCHED_S,
-        latched: cause.filter(|_| latched).map(str::to_owned),
-        overrides,
-    })
-}
-
-/// Overrides that were placed and not ended. None lasts longer than a day; those without an end are looked for as far back,
-/// and are not kept anyway.
-fn overrides_before(store: &mut crate::store::Store, now: UtcTime) -> Result<Vec<Override>, crate::store::StoreError> {
-    const LONGEST_S: f64 = 86_400.0;
-    let mut holding = BTreeMap::new();
-    for entry in store.entries_of(&["override_placed", "override_ended"], now.plus_seconds(-LONGEST_S))? {
-        match entry.fact {
-            Fact::OverridePlaced {
-                input,
-                who,
-                reason,
-                until,
-            } => {
-                let placed = Override {
-                    input: input.clone(),
-                    who,
-                    reason,
-                    until,
-                };
-                holding.insert(input, placed);
-            }
-            Fact::OverrideEnded { input, .. } => drop(holding.remove(&input)),
-            _ => {}
-        }
-    }
-    Ok(holding.into_values().collect())
-}
-
-/// True when bias and dark frames of this night are on disk for every channel.
-pub fn calibrated(
-    store: &mut crate::store::Store,
-    settings: &Settings,
-    night: Night,
-) -> Result<bool, crate::store::StoreError> {
-    let prefix = format!("{night}/");
-    let products = store.products_of_night(night)?;
-    let masters = products
-        .iter()
-        .filter(|p| p.path.starts_with(&prefix))
-        .filter(|p| p.kind == alidade_model::exposure::ProductKind::Raw && p.sequence.is_none());
-    let wanted = settings.calibration.bias_count + settings.calibration.dark_count;
-    Ok(masters.count() >= (wanted as usize) * settings.channels.len())
 }

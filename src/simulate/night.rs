@@ -580,7 +580,7 @@ fn survey(stage: &Stage) -> Result<Option<Arc<dyn SkyStars>>, CliError> {
 
 fn stored_packets(stage: &Stage) -> Result<alidade_alerts::agent::Before, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
-    daemon::stored_packets(&mut store, &stage.plan.settings, stage.clock.now())
+    daemon::before::packets(&mut store, &stage.plan.settings, stage.clock.now())
         .map_err(|e| CliError::failed(e.to_string()))
 }
 
@@ -593,13 +593,14 @@ fn records_before(stage: &Stage, book: &alidade_model::book::Book) -> Result<Ale
 /// What the journal says of the time before a restart.
 fn safety_before(stage: &Stage) -> Result<Before, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
-    daemon::safety_before(&mut store, stage.computer.now()).map_err(|e| CliError::failed(e.to_string()))
+    daemon::before::safety(&mut store, stage.computer.now()).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// True when this night's bias and dark frames are on disk.
 fn calibrated(stage: &Stage) -> Result<bool, CliError> {
     let mut store = stage.store.lock().map_err(|_| CliError::failed("the store is gone"))?;
-    daemon::calibrated(&mut store, &stage.plan.settings, stage.night).map_err(|e| CliError::failed(e.to_string()))
+    daemon::before::calibrated(&mut store, &stage.plan.settings, stage.night)
+        .map_err(|e| CliError::failed(e.to_string()))
 }
 
 fn write_report(stage: &Stage, night: Night, book: &alidade_model::book::Book, recorder: &Recorder) {

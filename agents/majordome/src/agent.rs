@@ -12,6 +12,7 @@ use actix::prelude::*;
 use alidade_drivers::interface::{Enclosure, Mount};
 use alidade_model::{
     book::{BookError, SharedBook},
+    clock::Looks,
     journal::{Fact, Recorder, Severity},
     schedule::Schedule,
     states::{EnclosureState, MountState, NightState, SequenceState},
@@ -97,6 +98,7 @@ pub struct Majordome {
     sky: Option<Circumstances>,
     safety: Option<SafetyChanged>,
     seen_serial: u64,
+    looks: Looks,
     /// An order that the observation agent refused: settled like one that failed.
     refused: Option<(String, Outcome)>,
 }
@@ -112,12 +114,16 @@ impl Majordome {
             sky: None,
             safety: None,
             seen_serial: 0,
+            looks: Looks::default(),
             refused: None,
         }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let view = self.view();
+        if let Some(seconds) = self.looks.moved_s(view.now) {
+            self.machine.move_by(seconds);
+        }
         let effects = self.machine.look(&view, &self.settings.night);
         for effect in effects {
             self.execute(effect, ctx);

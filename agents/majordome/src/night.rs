@@ -17,6 +17,7 @@ use crate::{
     messages::{Circumstances, Takeover},
 };
 use alidade_model::{
+    clock::move_by,
     request::SequenceId,
     states::{LifeCycle, NightState},
     time::UtcTime,
@@ -159,6 +160,13 @@ impl NightMachine {
             last_replan: None,
             alarmed: false,
             want_open: false,
+        }
+    }
+
+    /// The clock was set: what was ordered or waited for is due when it would have been.
+    pub fn move_by(&mut self, seconds: f64) {
+        for at in [&mut self.since, &mut self.last_park, &mut self.last_replan] {
+            move_by(at, seconds);
         }
     }
 

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use alidade_drivers::interface::{Device, LinkState, Mount, ObservingConditions, Plc, Quantity, Readings};
 use alidade_majordome::messages::Circumstances;
 use alidade_model::{
+    clock::{Looks, move_by},
     journal::{Fact, Recorder, Severity},
     states::{EnclosureState, MountState},
     time::{Night, UtcTime},
@@ -90,6 +91,7 @@ pub struct Monitoring {
     /// A span of [`NODE_US`] of the Unix era, and Sun and Moon at its start and end.
     sky: Option<(i64, Sky, Sky)>,
     weather_at: Option<UtcTime>,
+    looks: Looks,
 }
 
 /// A device as it was recorded last: nothing is written down that has not changed.
@@ -146,11 +148,16 @@ impl Monitoring {
             night: None,
             sky: None,
             weather_at: None,
+            looks: Looks::default(),
         }
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
+        if let Some(seconds) = self.looks.moved_s(now) {
+            self.history.move_by(seconds);
+            move_by(&mut self.weather_at, seconds);
+        }
         let (down, mut blocking_down) = self.links();
         self.identities();
         let fused = self.fused(now);

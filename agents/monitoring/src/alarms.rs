@@ -108,9 +108,11 @@ impl Desk {
         let mut notices = Vec::new();
         for alarm in self.alarms.iter_mut().filter(|a| a.acknowledged.is_none()) {
             for step in steps.iter().filter(|step| alarm.severity >= step.severity) {
+                // Rather too soon than an hour late because the clock was set back.
+                let over = |since: UtcTime, wait_s: f64| !(0.0..wait_s).contains(&now.seconds_since(since));
                 let due = match (alarm.told.get(&step.name), step.repeat_s) {
-                    (None, _) => now.seconds_since(alarm.at) >= step.after_s,
-                    (Some(last), Some(pause)) => now.seconds_since(*last) >= pause,
+                    (None, _) => over(alarm.at, step.after_s),
+                    (Some(last), Some(pause)) => over(*last, pause),
                     (Some(_), None) => false,
                 };
                 if due {
@@ -194,6 +196,15 @@ mod tests {
         desk.was_told(7, "phone", at(60.0));
         assert_eq!(told(&mut desk, 100.0), []);
         assert_eq!(told(&mut desk, 360.0), [(7, "phone".to_owned())]);
+    }
+
+    #[test]
+    fn nobody_is_told_later_because_the_clock_was_set_back() {
+        let mut desk = Desk::default();
+        desk.raise(7, at(0.0), Severity::Critical, "the roof does not close");
+        desk.was_told(7, "chat", at(0.0));
+        assert_eq!(told(&mut desk, -3600.0), [(7, "phone".to_owned())]);
+        assert_eq!(told(&mut desk, -3500.0), [], "and not again and again");
     }
 
     #[test]

@@ -59,6 +59,19 @@ pub struct History {
 }
 
 impl History {
+    /// The clock was set: what stands still, or is disputed, has been so for as long as before.
+    pub fn move_by(&mut self, seconds: f64) {
+        for (_, sensors) in &mut self.unchanged {
+            for (_, shown) in sensors.iter_mut() {
+                shown.since = shown.since.plus_seconds(seconds);
+                shown.seen = shown.seen.plus_seconds(seconds);
+            }
+        }
+        for (_, since) in self.disagreed.iter_mut() {
+            *since = since.plus_seconds(seconds);
+        }
+    }
+
     /// What is known of the sensors of one source.
     fn sensors(&mut self, source: &str) -> &mut ByQuantity<Shown> {
         let at = match self.unchanged.iter().position(|(known, _)| known == source) {

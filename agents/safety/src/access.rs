@@ -8,6 +8,7 @@
 
 use alidade_drivers::interface::EnclosureStatus;
 use alidade_model::{
+    clock::move_by,
     states::{EnclosureState, MountState},
     time::UtcTime,
 };
@@ -37,6 +38,14 @@ pub struct Memory {
     since: Option<UtcTime>,
     granted: Option<UtcTime>,
     stopped: bool,
+}
+
+impl Memory {
+    /// The clock was set: who waits has waited for as long as before.
+    pub fn move_by(&mut self, seconds: f64) {
+        move_by(&mut self.since, seconds);
+        move_by(&mut self.granted, seconds);
+    }
 }
 
 /// Pause between two grants of one request, seconds.

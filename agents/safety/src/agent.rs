@@ -12,6 +12,7 @@ use actix::prelude::*;
 use alidade_drivers::interface::{Mount, Plc, PlcStatus, Quantity};
 use alidade_majordome::messages::{Ping, SafetyChanged};
 use alidade_model::{
+    clock::{Looks, move_by},
     journal::{Fact, Recorder, Severity},
     reading::Reading,
     states::MountState,
@@ -108,6 +109,7 @@ pub struct Safety {
     last_stroke: Option<UtcTime>,
     conditions_at: Option<UtcTime>,
     judged_at: Option<UtcTime>,
+    looks: Looks,
 }
 
 impl Safety {
@@ -139,12 +141,14 @@ impl Safety {
             last_stroke: None,
             conditions_at: None,
             judged_at: None,
+            looks: Looks::default(),
         }
     }
 
     /// One pass: judge, act on the enclosure, publish.
     fn pass(&mut self, ctx: &mut Context<Self>) {
         let now = self.recorder.now();
+        self.follow_clock(now);
         self.judged_at = Some(now);
         let verdict = verdict::judge(&mut self.verdict_memory, &self.settings.rules, &self.inputs, now);
         self.re_arm(now);
@@ -153,6 +157,26 @@ impl Safety {
         self.act(&verdict, now, ctx);
         self.let_in(now, ctx);
         self.publish(verdict, now);
+    }
+
+    /// When the clock was set, everything remembered moves with it.
+    fn follow_clock(&mut self, now: UtcTime) {
+        let Some(seconds) = self.looks.moved_s(now) else {
+            return;
+        };
+        self.recorder.record(Fact::Degraded {
+            what: "clock".into(),
+            cause: format!("set by {seconds:+.0} s, or nothing ran for so long"),
+        });
+        self.verdict_memory.move_by(seconds);
+        self.enclosure_memory.move_by(seconds);
+        self.access_memory.move_by(seconds);
+        for at in self.answered.values_mut() {
+            *at = at.plus_seconds(seconds);
+        }
+        for at in [&mut self.last_stroke, &mut self.conditions_at, &mut self.judged_at] {
+            move_by(at, seconds);
+        }
     }
 
     /// Ends the overrides whose time is over.
@@ -372,6 +396,7 @@ impl Safety {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         // Every message of monitoring is judged as it comes; while none comes, inputs grow old all the same.
         let now = self.recorder.now();
+        self.follow_clock(now);
         if self.judged_at.is_none_or(|at| now.seconds_since(at) >= 1.5) {
             self.pass(ctx);
         }

@@ -13,7 +13,7 @@
 //! ```
 
 use alidade_drivers::interface::EnclosureStatus;
-use alidade_model::{reading::Reading, states::EnclosureState, time::UtcTime};
+use alidade_model::{clock::move_by, reading::Reading, states::EnclosureState, time::UtcTime};
 use serde::{Deserialize, Serialize};
 
 /// Whether the mount must be out of the way before the enclosure moves.
@@ -98,6 +98,20 @@ enum Command {
 }
 
 impl Memory {
+    /// The clock was set: what was commanded is repeated, and what was waited for has come, when it would have.
+    pub fn move_by(&mut self, seconds: f64) {
+        for at in [
+            &mut self.closing_since,
+            &mut self.last_open,
+            &mut self.disbelieved_until,
+        ] {
+            move_by(at, seconds);
+        }
+        if let Some((_, at)) = &mut self.last_command {
+            *at = at.plus_seconds(seconds);
+        }
+    }
+
     fn due(&mut self, command: Command, now: UtcTime, retry_s: f64) -> bool {
         let due = match self.last_command {
             Some((last, at)) if last == command => now.seconds_since(at) >= retry_s,

@@ -11,7 +11,7 @@
 //! first reading are accepted at once, because nothing is known against them.
 
 use crate::inputs::Inputs;
-use alidade_model::{reading::NoData, time::UtcTime};
+use alidade_model::{clock::move_by, reading::NoData, time::UtcTime};
 use serde::{Deserialize, Serialize};
 
 /// Which side of the limit is forbidden.
@@ -147,6 +147,20 @@ impl Memory {
         Self {
             distrust: true,
             ..Self::default()
+        }
+    }
+
+    /// The clock was set: every delay goes on where it stood.
+    pub fn move_by(&mut self, seconds: f64) {
+        for known in &mut self.known {
+            match &mut known.standing {
+                Standing::Unread | Standing::Good => {}
+                Standing::Turning { since } => *since = since.plus_seconds(seconds),
+                Standing::Bad { since, good_since, .. } => {
+                    *since = since.plus_seconds(seconds);
+                    move_by(good_since, seconds);
+                }
+            }
         }
     }
 
