@@ -102,7 +102,7 @@ pub fn say(text: impl Display) {
     }
 }
 
-/// Waits a little for what was said to be read; the last thing that the program does.
+/// Waits a little for what was said to be written; the last thing that the program does.
 pub fn finish() {
     let Some(mouth) = MOUTH.get() else { return };
     let (done, written) = sync_channel(1);
@@ -157,6 +157,8 @@ pub fn follow() -> Result<(), CliError> {
         if trace.status() == BacktraceStatus::Captured {
             say(trace);
         }
+        // It may be the end of the program.
+        finish();
     }));
     Ok(())
 }
