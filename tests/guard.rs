@@ -6,6 +6,7 @@ use crate::support::{
     deaf,
     hardware::{self, Hardware, Process, config_with, eventually},
 };
+use alidade::store::{Durability, OpenOptions, Store};
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
@@ -217,6 +218,50 @@ fn without_a_guard_the_controllers_dead_man_closes_after_the_daemon_was_killed()
     daemon.kill_hard();
     eventually("it rains", || hardware.rains());
     eventually("the controller closes by itself", || hardware.roof() == "closed");
+}
+
+/// Asked to end while it takes calibration frames behind a closed roof, while it observes, and while it has the roof opened.
+#[test]
+fn a_daemon_that_is_stopped_leaves_a_closed_roof_a_parked_telescope_and_no_open_exposure() {
+    let folder = Folder::new("stopped");
+    let hardware = Hardware::start(&folder, "[plc]\ntravel_s = 4.0\ndead_man_s = 3600.0\n");
+    config_with(&folder, "alidade.toml", &hardware, "", |text| text);
+    let open_exposures = || {
+        let options = OpenOptions {
+            migrate: false,
+            durability: Durability::Relaxed,
+        };
+        let database = format!("sqlite://{}", folder.join("alidade.sqlite"));
+        let before = Store::open(&database, options).ok()?.restore().ok()?;
+        Some(before.open_exposures.len())
+    };
+    let is_at_rest = |stopped: &str| {
+        assert_eq!(hardware.roof(), "closed", "stopped {stopped}");
+        assert_eq!(open_exposures(), Some(0), "stopped {stopped}");
+        let line = format!("tcp://{}", hardware.tcp("mount"));
+        let mount = said(
+            alidade()
+                .args([
+                    "device", "--direct", "--link", &line, "--json", "get", "mount", "STATUS",
+                ])
+                .args(["--config", &folder.join("alidade.toml")])
+                .output()
+                .unwrap(),
+        );
+        assert!(mount.stdout.contains("parked"), "{}{}", mount.stdout, mount.stderr);
+    };
+    let daemon = Process::start(alidade().args(["run", "--config", &folder.join("alidade.toml")]));
+    eventually("a calibration frame is taken", || {
+        open_exposures().is_some_and(|count| count > 0)
+    });
+    assert!(daemon.terminate());
+    is_at_rest("while it took calibration frames");
+    for until in ["open", "between"] {
+        let daemon = hardware::night_daemon(&folder, "alidade.toml");
+        eventually(&format!("the roof is {until}"), || hardware.roof() == until);
+        assert!(daemon.terminate());
+        is_at_rest(&format!("while the roof was {until}"));
+    }
 }
 
 #[test]

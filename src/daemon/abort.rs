@@ -6,10 +6,15 @@
 //! | immediate | the running sequence is aborted; cameras, focuser, wheels, rotators and mount are stopped | 60 s |
 //! | emergency | latched, everything is stopped, the roof closes | 1.5 times its travel |
 //!
+//! A daemon that is asked to end comes to rest by [`end`]: it also parks, and the roof closes as the site's policy has it.
+//!
 //! An abort is over when every device that it touches is *measured* at rest, or when its time is over; then the journal
 //! names what was not. "Stopped" is said in no other way.
 
-use super::{Daemon, devices::Devices};
+use super::{
+    Daemon,
+    devices::{ChannelDevices, Devices},
+};
 use alidade_drivers::interface::{CameraState, Device};
 use alidade_majordome::messages::{Operate, OperatorOrder};
 use alidade_model::{
@@ -19,10 +24,13 @@ use alidade_model::{
     time::UtcTime,
 };
 use alidade_observation::messages::ObservationStatus;
-use alidade_safety::messages::Latch;
+use alidade_safety::{agent::SHUTDOWN, messages::Latch};
 use serde::{Deserialize, Serialize};
 use std::{rc::Rc, time::Duration};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 /// How fast it must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +88,87 @@ pub async fn begin(daemon: &Daemon, level: Level, who: String, travel_s: f64) ->
     let (devices, running) = (daemon.devices.clone(), daemon.published.observation.clone());
     tokio::task::spawn_local(watch_over(devices, running, recorder, level, level.bound_s(travel_s)));
     Ok(())
+}
+
+/// The daemon is asked to end: what runs is aborted, the telescope parks and the roof closes, as the site's policy has it.
+/// What is not measured so when all that is done, or after `bound_s`. A device that is not reached is waited for only if it
+/// is the roof.
+pub async fn end(daemon: &Daemon, cause: &str, bound_s: f64) -> Unfinished {
+    let (begun, since) = (daemon.recorder.now(), Instant::now());
+    // An agent that hangs or is gone cannot be told; the controller's dead-man closes then.
+    let patience = Duration::from_secs(2);
+    let latch = Latch {
+        who: SHUTDOWN.into(),
+        cause: cause.into(),
+    };
+    drop(timeout(patience, daemon.safety.send(latch)).await);
+    for order in [OperatorOrder::Pause, OperatorOrder::AbortSequence] {
+        let who = SHUTDOWN.into();
+        drop(timeout(patience, daemon.majordome.send(Operate { who, order })).await);
+    }
+    let mount = daemon.devices.mount.clone();
+    tokio::task::spawn_local(async move { drop(mount.park().await) });
+    // What was ordered just before takes a moment to be seen: a roof that opens still says closed.
+    tokio::time::sleep(patience).await;
+    loop {
+        let left = Unfinished::of(daemon, begun);
+        if left.is_nothing() || since.elapsed().as_secs_f64() >= bound_s {
+            return left;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// What is not at rest at the end.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Unfinished {
+    /// The roof, where it is not measured closed.
+    pub enclosure: Option<String>,
+    pub others: Vec<String>,
+}
+
+impl Unfinished {
+    fn of(daemon: &Daemon, begun: UtcTime) -> Self {
+        let (devices, now) = (&daemon.devices, daemon.recorder.now());
+        let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
+        let roof_name = || format!("enclosure {}", roof.map_or("unknown", EnclosureState::as_str));
+        let mut others = Vec::new();
+        if daemon.published.observation.borrow().running.is_some() {
+            others.push("a sequence".into());
+        }
+        let mount = measured(*devices.mount.status().borrow(), begun, now).map(|s| s.state);
+        if is_up(&*devices.mount) && mount != Some(MountState::Parked) {
+            others.push(format!("mount {}", mount.map_or("unknown", MountState::as_str)));
+        }
+        for channel in devices.channels.iter().filter(|channel| is_up(&*channel.camera)) {
+            others.extend(busy(channel, begun, now));
+        }
+        Self {
+            enclosure: (roof != Some(EnclosureState::Closed)).then(roof_name),
+            others,
+        }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.enclosure.is_none() && self.others.is_empty()
+    }
+
+    /// In words, with commas between them.
+    pub fn told(&self) -> String {
+        let all: Vec<&str> = self.enclosure.iter().chain(&self.others).map(String::as_str).collect();
+        all.join(", ")
+    }
+}
+
+fn is_up(device: &dyn Device) -> bool {
+    device.link().borrow().is_up()
+}
+
+/// What a camera is that is not measured at rest.
+fn busy(channel: &ChannelDevices, begun: UtcTime, now: UtcTime) -> Option<String> {
+    let camera = measured(*channel.camera.status().borrow(), begun, now).map(|s| s.state);
+    let rests = matches!(camera, Some(CameraState::Idle | CameraState::Ready));
+    (!rests).then(|| format!("camera {} {camera:?}", channel.name))
 }
 
 /// Tells every device that can move to stop, all at once; none waits for another.
@@ -154,13 +243,8 @@ fn moving(devices: &Devices, level: Level, begun: UtcTime, now: UtcTime) -> Vec<
     if !rests && level != Level::Checkpoint {
         left.push(format!("mount {}", mount.map_or("unknown", MountState::as_str)));
     }
-    for channel in &devices.channels {
-        let camera = measured(*channel.camera.status().borrow(), begun, now).map(|s| s.state);
-        if !matches!(camera, Some(CameraState::Idle | CameraState::Ready)) && level != Level::Checkpoint {
-            left.push(format!("camera {} {camera:?}", channel.name));
-        }
-    }
     if level != Level::Checkpoint {
+        left.extend(devices.channels.iter().filter_map(|channel| busy(channel, begun, now)));
         left.extend(turning(devices, begun, now));
     }
     if level == Level::Emergency {

@@ -1,7 +1,7 @@
 //! The daemon of the telescope host: live clock, signals, service supervisor, listeners, gateways.
 
 use super::{
-    Daemon, Surroundings,
+    Daemon, Surroundings, abort,
     alarms::{AlarmDesk, escalate},
     before, commands,
     counter::Counter,
@@ -405,37 +405,21 @@ fn past_packets(settings: &Settings) -> PastPackets {
     })
 }
 
-/// Latch, so that safety closes; wait until it is measured closed, at most three minutes.
+/// Longest time that coming to rest may take: the supervisor kills after three minutes.
+const REST_S: f64 = 165.0;
+
+/// Aborts, parks, closes, and ends when that is measured.
 async fn shut_down(daemon: &Daemon, gathered: &Gathered, cause: &str) -> Result<(), CliError> {
-    let latch = alidade_safety::messages::Latch {
-        who: alidade_safety::agent::SHUTDOWN.into(),
-        cause: cause.into(),
-    };
-    // A safety agent that is gone cannot be told; the controller's dead-man closes then.
-    let _ = daemon.safety.send(latch).await;
-    let closed = async {
-        let mut status = daemon.devices.plc.enclosure_status();
-        loop {
-            let state = status.borrow_and_update().value;
-            if state.is_ok_and(|s| s.state == alidade_model::states::EnclosureState::Closed) {
-                return;
-            }
-            drop(tokio::time::timeout(Duration::from_secs(1), status.changed()).await);
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(180), closed).await.is_ok();
-    if !in_time {
-        daemon.recorder.alarm(
-            Severity::Critical,
-            "stopped without the enclosure being measured closed",
-        );
+    let left = abort::end(daemon, cause, REST_S).await;
+    if !left.is_nothing() {
+        let text = format!("stopped, and not at rest: {}", left.told());
+        daemon.recorder.alarm(Severity::Critical, text);
     }
     let seq = daemon.recorder.record(Fact::Stopped { cause: cause.into() });
     drop(tokio::time::timeout(Duration::from_secs(5), gathered.committed(seq)).await);
-    if in_time {
-        Ok(())
-    } else {
-        Err(CliError::failed("the enclosure did not close"))
+    match left.enclosure {
+        None => Ok(()),
+        Some(state) => Err(CliError::failed(format!("not closed: {state}"))),
     }
 }
 

@@ -49,6 +49,13 @@ impl Process {
         self.0.wait().unwrap();
     }
 
+    /// Asks it to end; whether it says that all is well.
+    pub fn terminate(mut self) -> bool {
+        let sent = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(sent.unwrap().success());
+        self.0.wait().unwrap().success()
+    }
+
     pub fn kill_hard(&self) {
         let sent = Command::new("kill").args(["-9", &self.0.id().to_string()]).status();
         assert!(sent.unwrap().success());
