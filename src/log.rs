@@ -134,12 +134,13 @@ pub fn follow() -> Result<(), CliError> {
         ))
     })?;
     let journal = is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    let pens = Pens { journal };
     let told = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         // Otherwise it complains of a closed standard error on standard error, which is a panic.
         .log_internal_errors(false)
         .with_level(!journal)
-        .with_writer(Pens { journal });
+        .with_writer(pens);
     let told = match journal {
         true => told.without_time().boxed(),
         false => told.with_timer(Utc).boxed(),
@@ -149,7 +150,7 @@ pub fn follow() -> Result<(), CliError> {
     drop(tracing::subscriber::set_global_default(subscriber));
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
-        let urgent = if journal { priority(Level::ERROR) } else { "" };
+        let urgent = pens.mark(Level::ERROR);
         // The default hook would wait for the reader of standard error.
         let told = format!("thread '{}' {panic}", thread.name().unwrap_or("?"));
         Mouth::get().tell(format!("{urgent}{}\n", contained(&told)));
@@ -203,8 +204,16 @@ impl FormatTime for Utc {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Pens {
     journal: bool,
+}
+
+impl Pens {
+    /// What a line of this level begins with.
+    fn mark(self, level: Level) -> &'static str {
+        if self.journal { priority(level) } else { "" }
+    }
 }
 
 /// Writes one event, which comes in one piece.
@@ -218,7 +227,7 @@ impl<'a> MakeWriter<'a> for Pens {
     }
 
     fn make_writer_for(&'a self, event: &Metadata<'_>) -> Pen {
-        Pen(if self.journal { priority(*event.level()) } else { "" })
+        Pen(self.mark(*event.level()))
     }
 }
 

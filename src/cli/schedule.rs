@@ -102,7 +102,6 @@ pub fn run(args: &ScheduleArgs, stdout: &mut dyn Write) -> Result<(), CommandErr
             let seconds = now.duration_since(began).as_secs();
             if args.progress && seconds > said {
                 said = seconds;
-                // A closed standard error is nobody to tell.
                 crate::log::say(format_args!("planning for {seconds} s"));
             }
             until.is_some_and(|t| now >= t)

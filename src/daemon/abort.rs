@@ -120,7 +120,7 @@ pub async fn end(daemon: &Daemon, cause: &str, bound_s: f64) -> Unfinished {
 }
 
 /// What is not at rest at the end.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug)]
 pub struct Unfinished {
     /// The roof, where it is not measured closed.
     pub enclosure: Option<String>,
@@ -130,8 +130,6 @@ pub struct Unfinished {
 impl Unfinished {
     fn of(daemon: &Daemon, begun: UtcTime) -> Self {
         let (devices, now) = (&daemon.devices, daemon.recorder.now());
-        let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
-        let roof_name = || format!("enclosure {}", roof.map_or("unknown", EnclosureState::as_str));
         let mut others = Vec::new();
         if daemon.published.observation.borrow().running.is_some() {
             others.push("a sequence".into());
@@ -144,7 +142,7 @@ impl Unfinished {
             others.extend(busy(channel, begun, now));
         }
         Self {
-            enclosure: (roof != Some(EnclosureState::Closed)).then(roof_name),
+            enclosure: not_closed(devices, begun, now),
             others,
         }
     }
@@ -162,6 +160,13 @@ impl Unfinished {
 
 fn is_up(device: &dyn Device) -> bool {
     device.link().borrow().is_up()
+}
+
+/// What the roof is that is not measured closed.
+fn not_closed(devices: &Devices, begun: UtcTime, now: UtcTime) -> Option<String> {
+    let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
+    (roof != Some(EnclosureState::Closed))
+        .then(|| format!("enclosure {}", roof.map_or("unknown", EnclosureState::as_str)))
 }
 
 /// What a camera is that is not measured at rest.
@@ -248,10 +253,7 @@ fn moving(devices: &Devices, level: Level, begun: UtcTime, now: UtcTime) -> Vec<
         left.extend(turning(devices, begun, now));
     }
     if level == Level::Emergency {
-        let roof = measured(*devices.plc.enclosure_status().borrow(), begun, now).map(|s| s.state);
-        if roof != Some(EnclosureState::Closed) {
-            left.push(format!("enclosure {}", roof.map_or("unknown", EnclosureState::as_str)));
-        }
+        left.extend(not_closed(devices, begun, now));
     }
     left
 }
