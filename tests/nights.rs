@@ -15,6 +15,7 @@ use std::{
 };
 
 const GRB: &str = "simulations/nights/grb-over-ohp";
+const ROLL_OFF: &str = "simulations/nights/roll-off-roof";
 
 fn report(out: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(Path::new(out).join("report.json")).unwrap()).unwrap()
@@ -311,9 +312,10 @@ fn two_hundred_nights_of_random_faults_break_no_invariant() {
             let out = folder.join(&format!("shard-{index}"));
             let (first, next) = (NIGHTS * index / shards, NIGHTS * (index + 1) / shards);
             scope.spawn(move || {
+                let night = [GRB, ROLL_OFF][index as usize % 2];
                 let (seed, nights) = ((1001 + first).to_string(), (next - first).to_string());
                 let said = say(&[
-                    "simulate", GRB, "--out", &out, "--nights", &nights, "--faults", "random", "--seed", &seed,
+                    "simulate", night, "--out", &out, "--nights", &nights, "--faults", "random", "--seed", &seed,
                     "--frames", "none", "--json",
                 ]);
                 assert_eq!(said.code, 0, "{}", said.stderr);
@@ -398,6 +400,63 @@ fn a_storm_two_kills_and_a_silent_mount_lose_nothing() {
         .count();
     assert!(killed_exposures >= 1, "a kill fell into an exposure");
     assert_eq!(journal.of("enclosure_moved").last().unwrap()["to"], "closed");
+}
+
+/// Three showers, in each of which something keeps the roof from closing at once; then somebody stops everything.
+#[test]
+fn a_low_roof_never_meets_the_telescope_and_closes_as_soon_as_it_can() {
+    let folder = Folder::new("roll-off-roof");
+    let out = folder.join("out");
+    let said = say(&["simulate", ROLL_OFF, "--out", &out, "--frames", "none"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let journal = Journal::read(&Path::new(&out).join("journal.ndjson"));
+    // When a fact of this kind moved this to that between two instants of the night.
+    let moved = |fact: &str, to: &str, from: &str, until: &str| -> Vec<String> {
+        let within = |at: &str| (from..until).contains(&&at[11..19]);
+        let all = journal.of(fact).filter(|e| e["to"] == to && within(text(&e["at"])));
+        all.map(|e| text(&e["at"])[11..19].to_owned()).collect()
+    };
+    // The mount is stuck until 19:12:20, the daemon dead until 22:01:50, the roof jammed until 01:36.
+    for (from, until, parked_by, closed_by) in [
+        ("19:10:00", "19:30:00", "19:12:30", "19:13:30"),
+        ("22:00:15", "22:15:00", "22:02:30", "22:03:30"),
+        ("01:30:00", "01:50:00", "01:30:30", "01:37:00"),
+    ] {
+        let parked = moved("mount_moved", "parked", from, until);
+        let closing = moved("enclosure_moved", "closing", from, until);
+        let closed = moved("enclosure_moved", "closed", from, until);
+        assert!(
+            parked.len() == 1 && parked[0].as_str() < parked_by,
+            "{from}: {parked:?}"
+        );
+        assert!(
+            closing[0] >= parked[0],
+            "{from}: parked {parked:?}, closing {closing:?}"
+        );
+        assert!(
+            closed.len() == 1 && closed[0].as_str() < closed_by,
+            "{from}: {closed:?}"
+        );
+    }
+    // Nothing moves under the emergency stop, the roof closes after it, and opens no more.
+    for (fact, to) in [
+        ("mount_moved", "parking"),
+        ("mount_moved", "slewing"),
+        ("enclosure_moved", "closing"),
+    ] {
+        assert!(moved(fact, to, "04:00:00", "04:10:00").is_empty(), "{fact} to {to}");
+    }
+    let closed = moved("enclosure_moved", "closed", "04:10:00", "04:12:00");
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert!(moved("enclosure_moved", "opening", "04:00:00", "06:00:00").is_empty());
+    let calls: Vec<&str> = (journal.of("alarm").filter(|e| e["severity"] == "critical"))
+        .map(|e| text(&e["text"]))
+        .collect();
+    let waits = "the mount does not park and the roof waits for it: a person is needed";
+    assert_eq!(
+        calls,
+        [waits, "enclosure still stopped 90 s after it had to close", waits]
+    );
 }
 
 #[test]

@@ -146,7 +146,8 @@ impl Fault {
 /// A night's worth of bad luck: up to eight faults and up to three spells of bad weather. Equal seeds, equal nights.
 ///
 /// Not among them is what no observatory could survive, which belongs into scripts with their own expectations: the roof
-/// itself is never blocked or stopped by hand, and its controller neither hangs nor repeats itself for longer than a minute.
+/// never lies about being closed, and its controller neither hangs nor repeats itself for longer than a minute. While the roof
+/// is held (jammed, its motor dead, the emergency stop pressed) nobody is blamed for where it is, only for what comes after.
 pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) -> (Vec<Fault>, Vec<Spell>) {
     let mut random = Random::new(seed ^ 0xfa017);
     let length = end.seconds_since(start);
@@ -191,7 +192,7 @@ pub fn random_plan(seed: u64, start: UtcTime, end: UtcTime, devices: &[String]) 
 /// What happens, to whom (to this device, or to something that is not one), and for how many seconds.
 fn mishap(random: &mut Random, device: String) -> (String, FaultKind, f64) {
     let longest = |seconds: f64| if device == "plc" { 60.0 } else { seconds };
-    let (kind, for_s) = match random.below(20) {
+    let (kind, for_s) = match random.below(21) {
         0 | 1 => (FaultKind::Mute, random.between(2.0, 240.0)),
         2 => {
             let seconds = random.between(0.5, 12.0);
@@ -222,9 +223,22 @@ fn mishap(random: &mut Random, device: String) -> (String, FaultKind, f64) {
         }
         15 => return ("alerts".into(), FaultKind::DuplicatePacket, 0.0),
         16 => return ("alerts".into(), FaultKind::MalformedPacket, 0.0),
+        17 => return ("plc".into(), holds_the_roof(random), random.between(30.0, 900.0)),
         _ => return ("daemon".into(), FaultKind::KillDaemon, random.between(3.0, 120.0)),
     };
     (device, kind, for_s)
+}
+
+/// Nothing that the roof is told moves it.
+fn holds_the_roof(random: &mut Random) -> FaultKind {
+    match random.below(3) {
+        0 => FaultKind::EmergencyStop,
+        1 => FaultKind::Stuck,
+        _ => {
+            let fraction = random.between(0.05, 0.95);
+            FaultKind::ShutterJam { fraction }
+        }
+    }
 }
 
 /// What can happen to a device of this kind only, and for how many seconds.
@@ -316,6 +330,8 @@ mod tests {
             "Stuck",
             "DeadSensor",
             "ShutterShows",
+            "ShutterJam",
+            "EmergencyStop",
             "LandsOff",
             "GhostFrame",
             "ClockStep",

@@ -109,6 +109,12 @@ fn focus() -> (f64, f64) {
 pub struct HardwareTruth {
     pub at: UtcTime,
     pub enclosure: EnclosureState,
+    /// No command can move it from where it is, or nobody can know whether the mount that it waits for has parked.
+    pub enclosure_held: bool,
+    /// How often the controller had to keep the enclosure from moving against the mount.
+    pub interlock_trips: u32,
+    /// The emergency stop is pressed, and neither the controller nor the mount is too ill to say so or to hear of it.
+    pub must_stand: bool,
     pub weather: WeatherSample,
     pub mount: MountState,
     pub mount_alt_deg: f64,
@@ -260,7 +266,12 @@ impl Observatory {
         let mut models = self.models.borrow_mut();
         let models = &mut *models;
         match device.split_once('_') {
-            None if device == "plc" => models.plc.advance(self.influence(now)),
+            None if device == "plc" => {
+                if models.plc.has_interlock() {
+                    models.mount.advance(now, self.stuck("mount", now));
+                }
+                models.plc.advance(self.influence(now, &models.mount));
+            }
             None if device == "mount" || device == HAND_CONTROL => {
                 models.mount.misses_deg = self.misses_deg(now);
                 models.mount.advance(now, self.stuck("mount", now));
@@ -306,7 +317,7 @@ impl Observatory {
         camera.ghosts = self.fault(device, now, |k| *k == FaultKind::GhostFrame);
         let mut scene = |order: &Order| {
             mount.advance(now, self.stuck("mount", now));
-            plc.advance(self.influence(now));
+            plc.advance(self.influence(now, mount));
             rotator.advance(now, self.stuck("rotator", now));
             Shot {
                 rotator_deg: rotator.on_sky(),
@@ -383,6 +394,9 @@ impl Observatory {
         HardwareTruth {
             at: now,
             enclosure: models.plc.enclosure(),
+            enclosure_held: models.plc.held() || models.plc.has_interlock() && self.ails("mount", now),
+            interlock_trips: models.plc.interlock_trips,
+            must_stand: models.plc.stopped() && !self.ails("plc", now) && !self.ails("mount", now),
             weather: self.weather.at(now),
             mount: models.mount.state(),
             mount_alt_deg,

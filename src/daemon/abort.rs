@@ -18,13 +18,13 @@ use super::{
 use alidade_drivers::interface::{CameraState, Device};
 use alidade_majordome::messages::{Operate, OperatorOrder};
 use alidade_model::{
-    journal::{Fact, Recorder, Severity},
+    journal::{Fact, Recorder, SHUTDOWN, Severity},
     reading::Reading,
     states::{EnclosureState, MountState},
     time::UtcTime,
 };
 use alidade_observation::messages::ObservationStatus;
-use alidade_safety::{agent::SHUTDOWN, messages::Latch};
+use alidade_safety::messages::Latch;
 use serde::{Deserialize, Serialize};
 use std::{rc::Rc, time::Duration};
 use tokio::{

@@ -7,13 +7,10 @@ use crate::{
 use alidade_alerts::agent as alerts;
 use alidade_model::{
     exposure::ProductKind,
-    journal::Fact,
+    journal::{Fact, SHUTDOWN},
     time::{Night, UtcTime},
 };
-use alidade_safety::{
-    agent::{Before, SHUTDOWN},
-    overrides::Override,
-};
+use alidade_safety::{agent::Before, overrides::Override};
 use std::collections::BTreeMap;
 
 /// What earlier runs received, in the order of arrival: packets of events that are remembered, of older ones only what

@@ -3,6 +3,7 @@
 //! The guard holds OBS-6: a command to a device whose state has not been read since the start is refused, here and
 //! nowhere else. It also is the one place where "what was the device told" is written to the journal.
 
+use super::halt::Halting;
 use alidade_drivers::interface::{
     Camera, CameraStatus, Device, DeviceError, Enclosure, EnclosureStatus, ExposeOrder, FilterWheel, FilterWheelStatus,
     Focuser, FocuserStatus, Frame, Identity, LinkState, Mount, MountStatus, ObservingConditions, OperationId, Pending,
@@ -47,7 +48,10 @@ impl Devices {
                 .controller
                 .clone()
                 .map(|plc| Rc::new(Guard::new(plc, recorder())) as Rc<dyn Plc>),
-            mount: Rc::new(Guard::new(self.mount.clone(), recorder())),
+            mount: Rc::new(Halting::new(
+                Rc::new(Guard::new(self.mount.clone(), recorder())),
+                self.plc.plc_status(),
+            )),
             focuser: self
                 .focuser
                 .clone()

@@ -20,6 +20,7 @@
 //! | [`consult`] | the PYROS language spoken to the connected devices |
 //! | [`resident`] | the program stays in memory, and an alert is rehearsed |
 //! | [`guard`] | the second process, which owns the line to the enclosure |
+//! | `halt` | a mount that nobody moves while the emergency stop is pressed |
 //! | [`commands`] | what the gateways may ask, sent to the agent that it concerns |
 
 pub mod abort;
@@ -31,6 +32,7 @@ pub mod counter;
 pub mod delivery;
 pub mod devices;
 pub mod guard;
+mod halt;
 pub mod hearing;
 pub mod host;
 pub mod journal;

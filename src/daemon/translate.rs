@@ -213,7 +213,7 @@ pub fn safety(settings: &Settings) -> SafetySettings {
                 bad_delay_s: rule.bad_delay_s,
                 good_delay_s: rule.good_delay_s,
                 max_age_s: rule.max_age_s,
-                latches: rule.latches,
+                latches: rule.latches(input),
             })
             .collect(),
         policy: enclosure::Policy {

@@ -1,6 +1,6 @@
 //! The invariants over journal and hardware truth, after every event.
 
-use crate::settings::{Sense, Settings};
+use crate::settings::{Clearance, Sense, Settings};
 use alidade_model::{
     invariants::{Broken, Checker, Limits, Truth},
     journal::{Entry, Sink},
@@ -132,10 +132,18 @@ impl Judge {
             at: hardware.at,
             enclosure: hardware.enclosure,
             hazard: self.hazard(&hardware.weather),
+            enclosure_held: hardware.enclosure_held,
             enclosure_may_move: match self.0.settings.enclosure.clearance {
-                crate::settings::Clearance::Free => true,
-                crate::settings::Clearance::ParkFirst => hardware.mount == MountState::Parked,
+                Clearance::Free => true,
+                Clearance::ParkFirst => {
+                    let closing_anyway =
+                        self.0.settings.enclosure.close_anyway && hardware.enclosure == EnclosureState::Closing;
+                    hardware.mount == MountState::Parked || closing_anyway
+                }
             },
+            interlock_trips: hardware.interlock_trips,
+            must_stand: hardware.must_stand,
+            mount_moves: !matches!(hardware.mount, MountState::Parked | MountState::Idle),
             mount_alt_deg: hardware.mount_alt_deg,
             mount_parked: hardware.mount == MountState::Parked,
             sun_separation_deg,

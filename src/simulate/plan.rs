@@ -3,7 +3,7 @@
 use super::SimulateArgs;
 use crate::{
     error::CliError,
-    settings::{ChannelSettings, Settings},
+    settings::{ChannelSettings, Clearance, Settings},
 };
 use alidade_alerts::strategy::{Strategy, from_toml, load_folder};
 use alidade_model::time::UtcTime;
@@ -238,8 +238,10 @@ fn device_names(settings: &Settings) -> Vec<String> {
 }
 
 /// The simulated hardware behind a configuration.
-pub fn hardware(settings: &Settings, plc: PlcConfig, mount: MountConfig) -> ObservatoryConfig {
+pub fn hardware(settings: &Settings, mut plc: PlcConfig, mount: MountConfig) -> ObservatoryConfig {
     let site = &settings.site;
+    // Where the roof must never meet the telescope the controller knows the mount's park switch: its dead-man asks nobody.
+    plc.park_interlock |= settings.enclosure.clearance == Clearance::ParkFirst && !settings.enclosure.close_anyway;
     let channel = |c: &crate::settings::ChannelSettings| ChannelConfig {
         camera: CameraConfig {
             width: c.width_px as usize,

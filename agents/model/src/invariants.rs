@@ -1,4 +1,4 @@
-//! OBS-1 to OBS-9: what must hold after every event, as a checker over journal entries and measured truth.
+//! OBS-1 to OBS-11: what must hold after every event, as a checker over journal entries and measured truth.
 //!
 //! The same checker runs in simulation (a broken invariant ends the run) and in production (it is counted and
 //! alarmed). In simulation `truth` is what the simulated hardware really does; live it is what the devices measure.
@@ -6,7 +6,7 @@
 use crate::{
     book::Book,
     exposure::{Exposure, ExposureOutcome, FrameKind},
-    journal::{Entry, Fact},
+    journal::{Entry, Fact, SHUTDOWN},
     ledger::Ledger,
     states::{EnclosureState, LifeCycle, NightState, SequenceState},
     time::UtcTime,
@@ -22,8 +22,17 @@ pub struct Truth {
     /// True while what the safety limits forbid is really the case (rain falls, wind above its limit ...) as the
     /// hardware sees it.
     pub hazard: bool,
+    /// True while no command can move the enclosure: the emergency stop is pressed, its motor is dead, it is jammed there, or
+    /// it waits for a mount that is ill.
+    pub enclosure_held: bool,
     /// True when the mount stands where the site's policy lets the enclosure move.
     pub enclosure_may_move: bool,
+    /// How often the controller's own interlock has kept the enclosure from being moved against the mount.
+    pub interlock_trips: u32,
+    /// The emergency stop is pressed, and nothing keeps the daemon from knowing it and the mount from hearing what it is told.
+    pub must_stand: bool,
+    /// The mount slews, parks or tracks.
+    pub mount_moves: bool,
     pub mount_alt_deg: f64,
     pub mount_parked: bool,
     /// Distance of the pointing from the Sun, degrees; and whether the Sun is above the horizon.
@@ -37,7 +46,8 @@ pub struct Truth {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// OBS-1: the enclosure may be open this long after the hazard began, seconds (detection, confirmation and travel).
+    /// OBS-1: the enclosure may be open this long after the hazard began, or after what held it meanwhile let go, seconds
+    /// (detection, confirmation and travel).
     pub reaction_s: f64,
     /// OBS-4: lowest pointing, degrees.
     pub horizon_deg: f64,
@@ -47,6 +57,8 @@ pub struct Limits {
     pub shutter_grace_s: f64,
     /// OBS-3: how long after a restart a shutter of the time before may still be open, seconds.
     pub restart_grace_s: f64,
+    /// OBS-11: how long the mount may still move after the emergency stop was pressed, seconds.
+    pub halt_s: f64,
 }
 
 impl Default for Limits {
@@ -57,6 +69,7 @@ impl Default for Limits {
             sun_exclusion_deg: 20.0,
             shutter_grace_s: 5.0,
             restart_grace_s: 15.0,
+            halt_s: 20.0,
         }
     }
 }
@@ -82,6 +95,8 @@ pub struct Checker {
     limits: Limits,
     hazard_since: Option<UtcTime>,
     not_open_since: Option<UtcTime>,
+    defiant_since: Option<UtcTime>,
+    interlock_trips: u32,
     running: BTreeMap<String, Exposure>,
     ended: BTreeSet<String>,
     ledger: Ledger,
@@ -92,6 +107,8 @@ pub struct Checker {
     /// Nobody runs the observatory since it was killed.
     dead: bool,
     alive_since: Option<UtcTime>,
+    /// Who latched the site, until somebody releases it.
+    latched_by: Option<String>,
     accepted: BTreeMap<String, UtcTime>,
     /// Events with a decision; `None` in the middle of a journal, whose end nobody judges.
     decided: Option<BTreeSet<String>>,
@@ -104,6 +121,8 @@ impl Checker {
             limits,
             hazard_since: None,
             not_open_since: None,
+            defiant_since: None,
+            interlock_trips: 0,
             running: BTreeMap::new(),
             ended: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -113,6 +132,7 @@ impl Checker {
             started: false,
             dead: false,
             alive_since: None,
+            latched_by: None,
             accepted: BTreeMap::new(),
             decided: Some(BTreeSet::new()),
             last_seq: 0,
@@ -140,12 +160,16 @@ impl Checker {
         self.dead = true;
     }
 
-    /// OBS-1 to OBS-4: judged on the hardware's truth, as often as it changes.
+    /// OBS-1 to OBS-4 and OBS-11: judged on the hardware's truth, as often as it changes.
     pub fn observe(&mut self, truth: &Truth) -> Result<(), Broken> {
         let open = matches!(truth.enclosure, EnclosureState::Open | EnclosureState::Opening);
-        self.hazard_since = truth.hazard.then(|| self.hazard_since.unwrap_or(truth.at));
+        let exposed = open || truth.enclosure == EnclosureState::Stopped;
+        // Where the mount must park first, a dead daemon cannot have it parked.
+        let waits = self.dead && !truth.enclosure_may_move;
+        let avoidable = truth.hazard && !truth.enclosure_held && !waits;
+        self.hazard_since = avoidable.then(|| self.hazard_since.unwrap_or(truth.at));
         if let Some(since) = self.hazard_since
-            && open
+            && exposed
             && truth.at.seconds_since(since) > self.limits.reaction_s
         {
             return Err(broken(
@@ -158,6 +182,12 @@ impl Checker {
             return Err(broken(
                 "OBS-2",
                 format!("enclosure {} with the mount in its way", truth.enclosure),
+            ));
+        }
+        if std::mem::replace(&mut self.interlock_trips, truth.interlock_trips) < truth.interlock_trips {
+            return Err(broken(
+                "OBS-2",
+                format!("enclosure {}: its interlock kept it from the mount", truth.enclosure),
             ));
         }
         let is_open = truth.enclosure == EnclosureState::Open;
@@ -175,6 +205,16 @@ impl Checker {
                 format!("light exposure with the enclosure {} since {since}", truth.enclosure),
             ));
         }
+        let defiant = truth.must_stand && truth.mount_moves && !self.dead;
+        self.defiant_since = defiant.then(|| self.defiant_since.unwrap_or(truth.at));
+        if let Some(since) = self.defiant_since
+            && truth.at.seconds_since(since) > self.limits.halt_s
+        {
+            return Err(broken(
+                "OBS-11",
+                format!("mount moves since {since} under the emergency stop"),
+            ));
+        }
         if !truth.mount_parked && truth.mount_alt_deg < self.limits.horizon_deg {
             return Err(broken(
                 "OBS-4",
@@ -190,7 +230,7 @@ impl Checker {
         Ok(())
     }
 
-    /// OBS-5 to OBS-9: judged on what is recorded.
+    /// OBS-5 to OBS-10: judged on what is recorded.
     #[expect(
         clippy::collapsible_match,
         reason = "a guard that takes note of what it judges would surprise"
@@ -208,6 +248,7 @@ impl Checker {
                 self.started = true;
                 self.dead = false;
                 self.alive_since = Some(entry.at);
+                self.latched_by.take_if(|who| who == SHUTDOWN);
                 self.read_since_start.clear();
                 self.night = NightState::Off;
             }
@@ -221,7 +262,22 @@ impl Checker {
                         format!("{device} was commanded ({command}) before its state was read"),
                     ));
                 }
+                if command == "open"
+                    && let Some(who) = &self.latched_by
+                {
+                    return Err(broken(
+                        "OBS-10",
+                        format!("{device} was told to open while latched by {who}"),
+                    ));
+                }
             }
+            // The daemon's own end forgets nobody else's latch.
+            Fact::OperatorCommand { who, command, .. } if command == "latch" => {
+                if who != SHUTDOWN || self.latched_by.is_none() {
+                    self.latched_by = Some(who.clone());
+                }
+            }
+            Fact::OperatorCommand { command, .. } if command == "release" => self.latched_by = None,
             Fact::ExposureStarted { exposure } => {
                 if self.ended.contains(&exposure.id)
                     || self.running.insert(exposure.id.clone(), exposure.clone()).is_some()
@@ -354,7 +410,11 @@ mod tests {
             at: at.plus_seconds(second),
             enclosure: EnclosureState::Open,
             hazard: false,
+            enclosure_held: false,
             enclosure_may_move: true,
+            interlock_trips: 0,
+            must_stand: false,
+            mount_moves: true,
             mount_alt_deg: 60.0,
             mount_parked: false,
             sun_separation_deg: 120.0,
@@ -389,6 +449,73 @@ mod tests {
             })
             .unwrap_err();
         assert_eq!(broken.id, "OBS-1");
+    }
+
+    #[test]
+    fn a_roof_that_is_held_in_rain_has_the_reaction_time_from_when_it_is_let_go() {
+        let mut checker = Checker::new(Limits::default());
+        let stopped = |second, enclosure_held| Truth {
+            enclosure: EnclosureState::Stopped,
+            hazard: true,
+            enclosure_held,
+            light_shutters_open: 0,
+            ..truth(second)
+        };
+        for (second, held) in [
+            (0.0, false),
+            (10.0, true),
+            (600.0, true),
+            (601.0, false),
+            (780.0, false),
+        ] {
+            assert_eq!(checker.observe(&stopped(second, held)), Ok(()), "second {second}");
+        }
+        assert_eq!(checker.observe(&stopped(782.0, false)).unwrap_err().id, "OBS-1");
+    }
+
+    #[test]
+    fn a_mount_that_moves_on_under_the_emergency_stop_breaks_obs_11() {
+        let mut checker = Checker::new(Limits::default());
+        let pressed = |second, mount_moves| Truth {
+            must_stand: true,
+            mount_moves,
+            ..truth(second)
+        };
+        assert!(checker.observe(&pressed(0.0, true)).is_ok());
+        assert!(checker.observe(&pressed(19.0, false)).is_ok());
+        assert!(checker.observe(&pressed(100.0, true)).is_ok());
+        assert_eq!(checker.observe(&pressed(121.0, true)).unwrap_err().id, "OBS-11");
+    }
+
+    #[test]
+    fn a_latch_outlives_a_restart_unless_the_daemon_itself_ended_with_it() {
+        let said = |who: &str, command: &str| Fact::OperatorCommand {
+            who: who.into(),
+            command: command.into(),
+            outcome: String::new(),
+        };
+        let start = || Fact::Started {
+            version: "1".into(),
+            site: "s".into(),
+            unit: "u".into(),
+            boot: 2,
+        };
+        let read = || Fact::DeviceRead { device: "plc".into() };
+        let open = || Fact::DeviceCommand {
+            device: "plc".into(),
+            command: "open".into(),
+        };
+        let judged = |facts: Vec<Fact>| {
+            let mut checker = Checker::new(Limits::default());
+            let mut numbered = facts.into_iter().enumerate();
+            numbered.try_for_each(|(number, fact)| checker.entry(&entry(number as u64 + 1, fact)))
+        };
+        let by_stop = || said("safety", "latch");
+        assert_eq!(judged(vec![by_stop(), open()]).unwrap_err().id, "OBS-10");
+        let ended = vec![by_stop(), said(SHUTDOWN, "latch"), start(), read(), open()];
+        assert_eq!(judged(ended).unwrap_err().id, "OBS-10");
+        assert_eq!(judged(vec![said(SHUTDOWN, "latch"), start(), read(), open()]), Ok(()));
+        assert_eq!(judged(vec![by_stop(), said("ada", "release"), open()]), Ok(()));
     }
 
     #[test]

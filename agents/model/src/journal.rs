@@ -18,6 +18,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
+/// The author of the latch with which the daemon closes when it is stopped in order; it does not outlive the stop.
+pub const SHUTDOWN: &str = "shutdown";
+
 /// How loud an alarm is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,7 +18,7 @@
 //! | [`schedule`] | the plan of one night |
 //! | [`alert`] | when the site can look at an event, its tiles, and what is reported of it |
 //! | [`journal`] | facts, and the recorder that appends them |
-//! | [`invariants`] | OBS-1 to OBS-9 as a checker over facts and measured truth |
+//! | [`invariants`] | OBS-1 to OBS-11 as a checker over facts and measured truth |
 
 pub mod alert;
 pub mod book;

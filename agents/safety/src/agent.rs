@@ -3,6 +3,7 @@
 use crate::{
     access,
     enclosure::{self, Effect, Policy, View},
+    halt,
     inputs::Inputs,
     messages::{Conditions, Latch, LiftOverride, PlaceOverride, Release},
     overrides::{Override, OverridePolicy, Overrides, Refused},
@@ -13,7 +14,7 @@ use alidade_drivers::interface::{Mount, Plc, PlcStatus, Quantity};
 use alidade_majordome::messages::{Ping, SafetyChanged};
 use alidade_model::{
     clock::{Looks, move_by},
-    journal::{Fact, Recorder, Severity},
+    journal::{Fact, Recorder, SHUTDOWN, Severity},
     reading::Reading,
     states::MountState,
     time::UtcTime,
@@ -88,9 +89,6 @@ pub struct Before {
     pub overrides: Vec<Override>,
 }
 
-/// The author of the latch with which the daemon closes when it is stopped; it does not outlive the stop.
-pub const SHUTDOWN: &str = "shutdown";
-
 /// See the module's text.
 pub struct Safety {
     ports: SafetyPorts,
@@ -101,6 +99,7 @@ pub struct Safety {
     verdict_memory: verdict::Memory,
     enclosure_memory: enclosure::Memory,
     access_memory: access::Memory,
+    halt_memory: halt::Memory,
     overrides: Overrides,
     latched: Option<String>,
     last: Option<(bool, bool, Vec<String>)>,
@@ -133,6 +132,7 @@ impl Safety {
             },
             enclosure_memory: enclosure::Memory::default(),
             access_memory: access::Memory::default(),
+            halt_memory: halt::Memory::default(),
             overrides,
             latched: before.latched,
             last: None,
@@ -154,6 +154,7 @@ impl Safety {
         self.re_arm(now);
         self.latch_by_rule();
         let verdict = self.overrides.apply(verdict);
+        self.halt(now, ctx);
         self.act(&verdict, now, ctx);
         self.let_in(now, ctx);
         self.publish(verdict, now);
@@ -171,6 +172,7 @@ impl Safety {
         self.verdict_memory.move_by(seconds);
         self.enclosure_memory.move_by(seconds);
         self.access_memory.move_by(seconds);
+        self.halt_memory.move_by(seconds);
         for at in self.answered.values_mut() {
             *at = at.plus_seconds(seconds);
         }
@@ -219,6 +221,38 @@ impl Safety {
                 format!("latched by {}: released by a person only", rule.input),
             );
             self.latched = Some(text);
+        }
+    }
+
+    /// The emergency stop is pressed, by the controller's last word.
+    fn is_stopped(&self) -> bool {
+        let status = self.ports.plc.plc_status();
+        let reading = status.borrow();
+        reading.value.as_ref().is_ok_and(|s| s.emergency_stop)
+    }
+
+    /// The telescope stands still while the emergency stop is pressed.
+    fn halt(&mut self, now: UtcTime, ctx: &mut Context<Self>) {
+        let Some(mount) = self.ports.mount.clone() else { return };
+        let policy = &self.settings.policy;
+        let state = mount
+            .status()
+            .borrow()
+            .fresh(now, policy.max_age_s)
+            .ok()
+            .map(|s| s.state);
+        let (memory, effect) = halt::decide(&self.halt_memory, self.is_stopped(), state, now, policy.retry_s);
+        self.halt_memory = memory;
+        if let Some(effect) = effect {
+            let recorder = self.recorder.clone();
+            let told = async move {
+                let outcome = match effect {
+                    halt::Effect::Stop => mount.stop().await,
+                    halt::Effect::StopTracking => mount.track(false).await,
+                };
+                report(&recorder, outcome);
+            };
+            ctx.spawn(told.into_actor(self));
         }
     }
 
@@ -303,6 +337,7 @@ impl Safety {
             Effect::Open => {
                 ctx.spawn(async move { report(&recorder, plc.open().await) }.into_actor(self));
             }
+            Effect::ParkMount if self.is_stopped() => {}
             Effect::ParkMount => {
                 if let Some(mount) = self.ports.mount.clone() {
                     ctx.spawn(async move { report(&recorder, mount.park().await) }.into_actor(self));

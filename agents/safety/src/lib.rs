@@ -17,6 +17,7 @@
 //! | [`enclosure`] | pure: verdict, wish and measured position to close / open / park / alarm |
 //! | [`overrides`] | pure: who answers for which input, until when, and what is refused |
 //! | [`access`] | pure: a person asks to enter, motion stops, the request is granted |
+//! | [`halt`] | pure: the emergency stop, and the telescope that stands still |
 //! | [`guard`] | pure: what the second process decides that owns the line to the enclosure |
 //! | [`messages`] | what may be said to the agent |
 //! | [`agent`] | the shell: reads, decides, commands, strokes the dead-man heartbeat |
@@ -28,6 +29,7 @@ pub mod access;
 pub mod agent;
 pub mod enclosure;
 pub mod guard;
+pub mod halt;
 pub mod inputs;
 pub mod messages;
 pub mod overrides;

@@ -22,6 +22,8 @@ pub struct PlcConfig {
     pub humidity_alarm_pct: f64,
     /// Alarms hold this long after their cause, seconds.
     pub alarm_hold_s: f64,
+    /// A low roof: its drive is wired through the switch that the mount closes where it is parked.
+    pub park_interlock: bool,
 }
 
 impl Default for PlcConfig {
@@ -33,6 +35,7 @@ impl Default for PlcConfig {
             wind_alarm_m_s: 25.0,
             humidity_alarm_pct: 98.0,
             alarm_hold_s: 300.0,
+            park_interlock: false,
         }
     }
 }
@@ -59,6 +62,8 @@ pub struct Influence {
     pub intrusion: bool,
     /// Charge of the battery, percent.
     pub charge_pct: f64,
+    /// The mount stands on its park switch.
+    pub mount_parked: bool,
 }
 
 impl Influence {
@@ -79,6 +84,7 @@ impl Influence {
             access: false,
             intrusion: false,
             charge_pct: 100.0,
+            mount_parked: true,
         }
     }
 }
@@ -101,6 +107,8 @@ pub struct PlcModel {
     influence: Influence,
     shown: WeatherSample,
     unsafe_since: Option<UtcTime>,
+    /// How often a client had the roof moved, or moving, while the mount stood in its way, and the controller did not let it.
+    pub interlock_trips: u32,
     noise: Random,
 }
 
@@ -121,6 +129,7 @@ impl PlcModel {
             shown: influence.weather,
             influence,
             unsafe_since: None,
+            interlock_trips: 0,
             noise: Random::new(seed),
         }
     }
@@ -130,6 +139,7 @@ impl PlcModel {
         if influence.access && !self.influence.access {
             self.access_requested = true;
         }
+        let in_the_way = self.config.park_interlock && !influence.mount_parked;
         // The dead-man acts at its own instant, also when nobody has looked since.
         if let Some(beat) = self.last_beat {
             let lapse = beat.plus_seconds(self.config.dead_man_s);
@@ -137,7 +147,7 @@ impl PlcModel {
                 if lapse > self.at {
                     self.glide(lapse);
                 }
-                if self.position > 0.0 && self.motor != -1 {
+                if self.position > 0.0 && self.motor != -1 && !in_the_way {
                     self.motor = -1;
                 }
             }
@@ -154,7 +164,10 @@ impl PlcModel {
     fn glide(&mut self, now: UtcTime) {
         let seconds = now.seconds_since(self.at).max(0.0);
         self.at = now;
-        if self.stopped() {
+        if self.motor != 0 && self.interlocked() && !self.lapsed() {
+            self.interlock_trips += 1;
+        }
+        if self.stopped() || self.interlocked() {
             self.motor = 0;
         }
         if self.motor != 0 && !self.influence.stuck {
@@ -184,16 +197,13 @@ impl PlcModel {
     /// Rain, wind, cloud, daylight, humidity, communication, ups: each holds after its cause is over.
     fn alarms(&mut self) {
         let weather = self.influence.weather;
-        let silent = self
-            .last_beat
-            .is_some_and(|beat| self.at.seconds_since(beat) > self.config.dead_man_s);
         let causes = [
             weather.rain_mm_h > 0.0,
             weather.gust_m_s > self.config.wind_alarm_m_s,
             false,
             self.influence.sun_alt_deg > 5.0,
             weather.humidity_pct > self.config.humidity_alarm_pct,
-            silent,
+            self.lapsed(),
             false,
         ];
         for (alarm, (until, cause)) in self.alarm_until.iter_mut().zip(causes).enumerate() {
@@ -214,8 +224,28 @@ impl PlcModel {
     }
 
     /// The emergency stop is pressed, by a fault or by hand.
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.emergency_stop || self.influence.emergency_stop
+    }
+
+    /// The heartbeat has been missing for too long.
+    fn lapsed(&self) -> bool {
+        self.last_beat
+            .is_some_and(|beat| self.at.seconds_since(beat) > self.config.dead_man_s)
+    }
+
+    /// The mount stands in the roof's way and the controller knows it.
+    pub fn interlocked(&self) -> bool {
+        self.config.park_interlock && !self.influence.mount_parked
+    }
+
+    pub fn has_interlock(&self) -> bool {
+        self.config.park_interlock
+    }
+
+    /// No command can move the shutter from where it is.
+    pub fn held(&self) -> bool {
+        self.stopped() || self.influence.stuck || self.influence.jam.is_some_and(|jam| jam == self.position)
     }
 
     fn remote(&self) -> bool {
@@ -247,6 +277,10 @@ impl PlcModel {
 
     fn command(&mut self, name: &str, argument: &str) -> Result<(), (i32, &'static str)> {
         let refused = Err((2, "not while local, stopped or requested"));
+        if name == "Dome" && argument != "STOP" && self.interlocked() {
+            self.interlock_trips += 1;
+            return Err((4, "the mount is not parked"));
+        }
         match (name, argument) {
             ("Dome", "OPEN") if !self.remote() || self.stopped() || self.access_requested => refused,
             ("Dome", "OPEN") if self.must_be_closed() => Err((3, "must be closed")),
@@ -471,6 +505,38 @@ mod tests {
             ..influence(60.0)
         });
         assert_eq!(plc.enclosure(), EnclosureState::Stopped);
+        assert!(plc.held());
+        plc.advance(influence(61.0));
+        assert!(!plc.held(), "the jam is cleared");
+    }
+
+    #[test]
+    fn where_the_mount_must_park_first_nothing_moves_the_roof_against_it_not_even_the_dead_man() {
+        let config = PlcConfig {
+            park_interlock: true,
+            ..PlcConfig::default()
+        };
+        let mut plc = PlcModel::new(config, influence(0.0), 1);
+        say(&mut plc, "Heartbeat{1}");
+        say(&mut plc, "Dome{OPEN}");
+        plc.advance(influence(30.0));
+        let out = |second| Influence {
+            mount_parked: false,
+            ..influence(second)
+        };
+        plc.advance(out(31.0));
+        assert!(say(&mut plc, "Dome{CLOSE}").starts_with("ERR 4"));
+        plc.advance(out(200.0));
+        assert_eq!((plc.enclosure(), plc.interlock_trips), (EnclosureState::Open, 1));
+        plc.advance(influence(201.0));
+        plc.advance(influence(213.0));
+        assert_eq!(
+            plc.enclosure(),
+            EnclosureState::Closing,
+            "it closes as soon as the mount has parked"
+        );
+        plc.advance(out(214.0));
+        assert_eq!((plc.enclosure(), plc.interlock_trips), (EnclosureState::Stopped, 1));
     }
 
     #[test]

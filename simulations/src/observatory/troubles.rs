@@ -2,11 +2,11 @@
 
 use super::{HAND_CONTROL, Observatory};
 use crate::{
-    devices::plc::Influence,
+    devices::{mount::MountModel, plc::Influence},
     distortion::needs_tape,
     faults::{Fault, FaultKind},
 };
-use alidade_model::time::UtcTime;
+use alidade_model::{states::MountState, time::UtcTime};
 
 /// Between the first words to a camera that could not be reached and the end of its exposure: the state is read, and the
 /// order to stop follows, seconds.
@@ -47,6 +47,16 @@ impl Observatory {
         self.fault(device, now, |kind| *kind == FaultKind::Stuck)
     }
 
+    /// Something is wrong with this device, or was until a moment ago, that may keep it from doing what it is told.
+    pub(super) fn ails(&self, device: &str, now: UtcTime) -> bool {
+        self.faults.borrow().iter().any(|fault| {
+            let lasts = fault.at <= now && now < fault.at.plus_seconds(fault.for_s + RETURN_S);
+            lasts
+                && fault.device == device
+                && !matches!(fault.kind, FaultKind::LandsOff { .. } | FaultKind::EmergencyStop)
+        })
+    }
+
     pub(super) fn thermometer_offset_k(&self, device: &str, now: UtcTime) -> f64 {
         self.fault_value(device, now, |kind| match kind {
             FaultKind::ThermometerOffset { kelvin } => Some(*kelvin),
@@ -64,8 +74,9 @@ impl Observatory {
     }
 
     /// What the world does to the controller now. The first fault of a kind counts where it has a value.
-    pub(super) fn influence(&self, now: UtcTime) -> Influence {
+    pub(super) fn influence(&self, now: UtcTime, mount: &MountModel) -> Influence {
         let mut influence = Influence::calm(now, self.weather.at(now), self.sun_alt_deg(now));
+        influence.mount_parked = mount.state() == MountState::Parked;
         let (mut offset_k, mut charge_pct) = (None, None);
         for fault in self.faults.borrow().iter().filter(|f| f.device == "plc") {
             if now < fault.at || fault.at.plus_seconds(fault.for_s) <= now {
@@ -189,6 +200,7 @@ impl Observatory {
             }
             due
         };
+        let trips = self.models.borrow().plc.interlock_trips;
         for words in due {
             self.told();
             self.advance(device);
@@ -203,6 +215,8 @@ impl Observatory {
             });
             self.told();
             self.advance(device);
+            // What somebody else tries is not the daemon's doing.
+            self.models.borrow_mut().plc.interlock_trips = trips;
         }
     }
 }

@@ -34,9 +34,17 @@ pub struct RuleSettings {
     /// A reading older than this is no reading, and no reading is unsafe.
     #[serde(default = "thirty_seconds")]
     pub max_age_s: f64,
-    /// A value beyond the limit latches the site closed until a person releases it.
+    /// A value beyond the limit latches the site closed until a person releases it; see [`Self::latches`].
     #[serde(default)]
-    pub latches: bool,
+    latches: Option<bool>,
+}
+
+impl RuleSettings {
+    /// Where nothing is said, what tells of people latches: only they know when they are done.
+    pub fn latches(&self, input: &str) -> bool {
+        self.latches
+            .unwrap_or(matches!(input, "emergency_stop" | "access_requested" | "intrusion"))
+    }
 }
 
 fn thirty_seconds() -> f64 {
