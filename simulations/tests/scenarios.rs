@@ -139,7 +139,7 @@ fn the_nights_that_come_with_alidade_load() {
             assert!(bright >= 2, "{}: {bright} bright stars around {place:?}", night.title);
         }
     }
-    assert_eq!(loaded, 3);
+    assert_eq!(loaded, 4);
 }
 
 #[test]
