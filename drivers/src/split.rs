@@ -23,6 +23,7 @@ pub struct Split {
     /// What nobody says: kept alive, and never changed.
     silent: watch::Sender<Reading<PlcStatus>>,
     no_weather: watch::Sender<Readings>,
+    no_button: watch::Sender<bool>,
 }
 
 impl Split {
@@ -32,6 +33,7 @@ impl Split {
             controller,
             silent: watch::channel(Reading::none(NoData::NeverRead, now)).0,
             no_weather: watch::channel(Readings::new()).0,
+            no_button: watch::channel(false).0,
         })
     }
 }
@@ -83,6 +85,12 @@ impl Plc for Split {
         match &self.controller {
             Some(controller) => controller.plc_status(),
             None => self.silent.subscribe(),
+        }
+    }
+    fn emergency_stop(&self) -> watch::Receiver<bool> {
+        match &self.controller {
+            Some(controller) => controller.emergency_stop(),
+            None => self.no_button.subscribe(),
         }
     }
     fn heartbeat(&self) -> Pending<'_, ()> {

@@ -50,7 +50,7 @@ impl Devices {
                 .map(|plc| Rc::new(Guard::new(plc, recorder())) as Rc<dyn Plc>),
             mount: Rc::new(Halting::new(
                 Rc::new(Guard::new(self.mount.clone(), recorder())),
-                self.plc.plc_status(),
+                self.plc.emergency_stop(),
             )),
             focuser: self
                 .focuser
@@ -324,6 +324,9 @@ impl ObservingConditions for Guard<dyn Plc> {
 impl Plc for Guard<dyn Plc> {
     fn plc_status(&self) -> Status<PlcStatus> {
         self.device.plc_status()
+    }
+    fn emergency_stop(&self) -> watch::Receiver<bool> {
+        self.device.emergency_stop()
     }
     fn heartbeat(&self) -> Pending<'_, ()> {
         // A sign of life, not a command: it is not recorded.

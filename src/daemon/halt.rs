@@ -1,26 +1,23 @@
 //! A mount that nobody moves while the emergency stop is pressed: neither the night, nor an operator, nor the daemon's own end.
 //! `safety` stops what moves then; here what would begin is refused.
 
-use alidade_drivers::interface::{
-    Device, DeviceError, Identity, LinkState, Mount, MountStatus, Pending, PlcStatus, Status,
-};
+use alidade_drivers::interface::{Device, DeviceError, Identity, LinkState, Mount, MountStatus, Pending, Status};
 use std::rc::Rc;
 use tokio::sync::watch;
 
 /// See the module's text.
 pub struct Halting {
     mount: Rc<dyn Mount>,
-    people: Status<PlcStatus>,
+    pressed: watch::Receiver<bool>,
 }
 
 impl Halting {
-    pub fn new(mount: Rc<dyn Mount>, people: Status<PlcStatus>) -> Self {
-        Self { mount, people }
+    pub fn new(mount: Rc<dyn Mount>, pressed: watch::Receiver<bool>) -> Self {
+        Self { mount, pressed }
     }
 
-    /// What the controller said last counts, however old it is: silence releases no button.
     fn held<'a>(&self, command: &str) -> Option<Pending<'a, ()>> {
-        let pressed = self.people.borrow().value.as_ref().is_ok_and(|s| s.emergency_stop);
+        let pressed = *self.pressed.borrow();
         let refused = DeviceError::Rejected {
             device: self.mount.id().into(),
             command: command.into(),

@@ -224,11 +224,8 @@ impl Safety {
         }
     }
 
-    /// The emergency stop is pressed, by the controller's last word.
     fn is_stopped(&self) -> bool {
-        let status = self.ports.plc.plc_status();
-        let reading = status.borrow();
-        reading.value.as_ref().is_ok_and(|s| s.emergency_stop)
+        *self.ports.plc.emergency_stop().borrow()
     }
 
     /// The telescope stands still while the emergency stop is pressed.

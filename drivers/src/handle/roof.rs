@@ -74,10 +74,11 @@ impl<D: Dialogue<Command = Rest, Reply = ()>> ObservingConditions for StationHan
     }
 }
 
-/// The three states that a controller publishes, on the side of its dialogue.
+/// What a controller publishes, on the side of its dialogue.
 pub struct ControllerStates {
     enclosure: watch::Sender<Reading<EnclosureStatus>>,
     plc: watch::Sender<Reading<PlcStatus>>,
+    emergency_stop: watch::Sender<bool>,
     readings: watch::Sender<Readings>,
 }
 
@@ -85,6 +86,7 @@ pub struct ControllerStates {
 pub struct ControllerViews {
     enclosure: Status<EnclosureStatus>,
     plc: Status<PlcStatus>,
+    emergency_stop: watch::Receiver<bool>,
     readings: watch::Receiver<Readings>,
 }
 
@@ -92,15 +94,18 @@ impl ControllerStates {
     pub fn new(now: UtcTime) -> (Self, ControllerViews) {
         let (enclosure, seen_enclosure) = watch::channel(Reading::none(NoData::NeverRead, now));
         let (plc, seen_plc) = watch::channel(Reading::none(NoData::NeverRead, now));
+        let (emergency_stop, seen_emergency_stop) = watch::channel(false);
         let (readings, seen_readings) = watch::channel(Readings::new());
         let states = Self {
             enclosure,
             plc,
+            emergency_stop,
             readings,
         };
         let views = ControllerViews {
             enclosure: seen_enclosure,
             plc: seen_plc,
+            emergency_stop: seen_emergency_stop,
             readings: seen_readings,
         };
         (states, views)
@@ -117,6 +122,7 @@ impl ControllerStates {
         poll: Duration,
     ) -> Duration {
         self.readings.send_replace(readings);
+        self.emergency_stop.send_replace(plc.emergency_stop);
         self.plc.send_replace(Reading::good(plc, now));
         self.enclosure.send_replace(Reading::good(enclosure, now));
         let moving = matches!(enclosure.state, EnclosureState::Opening | EnclosureState::Closing) || enclosure.rotating;
@@ -127,6 +133,7 @@ impl ControllerStates {
         }
     }
 
+    /// Nothing is known any more but whether the emergency stop was pressed.
     pub fn unknown(&self, reason: NoData, at: UtcTime) {
         self.enclosure.send_replace(Reading::none(reason, at));
         self.plc.send_replace(Reading::none(reason, at));
@@ -191,6 +198,9 @@ impl<D: Dialogue<Command = ControllerOrder, Reply = ()>> ObservingConditions for
 impl<D: Dialogue<Command = ControllerOrder, Reply = ()>> Plc for Controller<D> {
     fn plc_status(&self) -> Status<PlcStatus> {
         self.views.plc.clone()
+    }
+    fn emergency_stop(&self) -> watch::Receiver<bool> {
+        self.views.emergency_stop.clone()
     }
     fn heartbeat(&self) -> Pending<'_, ()> {
         self.beats.set(self.beats.get().wrapping_add(1));

@@ -38,6 +38,9 @@ pub struct PlcStatus {
 /// The observatory's controller: weather, roof, people, and the dead-man heartbeat.
 pub trait Plc: Device + Enclosure + ObservingConditions {
     fn plc_status(&self) -> Status<PlcStatus>;
+    /// Whether the emergency stop is pressed, by the controller's last word, however old: silence releases no button. False
+    /// before the first word.
+    fn emergency_stop(&self) -> watch::Receiver<bool>;
     /// Strokes the dead-man switch; when strokes stop, the controller closes the roof by itself.
     fn heartbeat(&self) -> Pending<'_, ()>;
     /// Grants the access that [`PlcStatus::access_requested`] asks for (motion has stopped).
