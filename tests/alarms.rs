@@ -4,7 +4,7 @@
 use crate::support::{
     command::{Folder, alidade, say},
     hardware::{Hardware, Process, config_with, eventually, night_daemon},
-    mosquitto,
+    ports,
 };
 use alidade::settings::Settings;
 use alidade_scheduling::{Site, ephemeris};
@@ -112,7 +112,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(folder: &Folder, more: &str) -> Self {
-        let port = mosquitto::free_port();
+        let port = ports::free_port();
         let var = folder.path().display();
         let text = fs::read_to_string("config/simulated.toml")
             .unwrap()

@@ -3,6 +3,7 @@
 
 use crate::support::{
     command::{Folder, alidade, say},
+    ports::free_port,
     python::{Running, program, wait_for},
 };
 use alidade_alerts::{
@@ -13,17 +14,9 @@ use alidade_alerts::{
 use chrono::{DateTime, Utc};
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
 };
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 fn listens(port: u16) {
     wait_for(&format!("port {port}"), || {

@@ -2,7 +2,7 @@
 
 use crate::support::{
     command::{Said, alidade, said, say},
-    mosquitto,
+    mosquitto, ports,
     service::Service,
 };
 use serde_json::Value;
@@ -308,7 +308,7 @@ fn burst(number: usize, at: &str) -> String {
 fn alerts_over_vtp_outlive_kill_9_each_asked_for_once() {
     const BURSTS: usize = 8;
     let mut service = Service::new("daemon-alerts-killed", None);
-    let (port, strategies) = (mosquitto::free_port(), service.folder.path().join("strategies"));
+    let (port, strategies) = (ports::free_port(), service.folder.path().join("strategies"));
     fs::create_dir_all(&strategies).unwrap();
     let strategy = "[strategy]\nname = \"all\"\nversion = 1\npriority = 5\n[match]\nstreams = [\"*\"]\n[preempt]\n\
         level = \"interrupt_exposure\"\n[[plan.step]]\nuntil = \"48h\"\nfilters = [\"r\"]\nexptime = \"10s\"\ncount = 2\n";

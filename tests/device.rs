@@ -4,11 +4,17 @@
 use crate::support::{
     command::{self, Folder, Said, say},
     hardware::{Hardware, Process, config_with, eventually},
+    http,
     indi::Server,
-    mosquitto,
+    ports,
 };
 use serde_json::Value;
-use std::{fs, net::TcpStream, path::Path, process::Command};
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+};
 
 struct Place {
     config: String,
@@ -143,7 +149,7 @@ fn a_running_daemon_lists_its_devices_and_speaks_to_them() {
 /// An Alpaca server from the Python package index, as `make peers` installs it; with its port.
 fn alpaca_simulators() -> (Process, u16) {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let (program, port) = (target.join("peers/bin/alpaca-simulators"), mosquitto::free_port());
+    let (program, port) = (target.join("peers/bin/alpaca-simulators"), ports::free_port());
     assert!(program.exists(), "{} is missing: make peers", program.display());
     let server = Process::start(Command::new(program).args(["--host", "127.0.0.1", "--port", &port.to_string()]));
     (server, port)
@@ -194,9 +200,10 @@ link = "tcp://127.0.0.1:{port}"
         let now = place.json(&["--direct", "get", "rotator", "STATUS"]);
         now["value"]["moving"] == false && (now["value"]["position_deg"].as_f64().unwrap() - 10.0).abs() < 0.1
     });
-    eventually("the Alpaca server serves", || {
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
+    let alpaca = SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("the Alpaca server listens", || TcpStream::connect(alpaca).is_ok());
+    let name = http::get(alpaca, "/api/v1/switch/0/name");
+    assert_eq!(name.status, 200, "{}", name.text());
     let set = [
         "--direct",
         "set",

@@ -4,7 +4,7 @@
 use crate::support::{
     browser,
     command::{self, Folder, say},
-    mosquitto, served_night,
+    ports, served_night,
 };
 use serde_json::Value;
 use std::{fs, path::Path};
@@ -44,7 +44,7 @@ fn an_evening_from_the_first_start_to_reviewed_data() {
     let scenario = evening(&folder);
     let upload = folder.join("image.fits");
     fs::write(&upload, vec![b' '; 9_000_000]).unwrap();
-    let address = format!("127.0.0.1:{}", mosquitto::free_port());
+    let address = format!("127.0.0.1:{}", ports::free_port());
     let out = folder.join("out");
     let (mut night, mut lines) = served_night::begin(&[
         &scenario,

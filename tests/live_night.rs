@@ -3,7 +3,7 @@
 use crate::support::{
     browser,
     command::{self, Folder, say},
-    mosquitto, served_night,
+    ports, served_night,
 };
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ fn a_night_at_a_pace_is_on_the_terminal_the_page_and_the_command_line() {
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("2026-03-14T16:40:00Z"));
     fs::write(&file, text.replace("2026-03-14T16:40:00Z", "2026-03-14T18:40:00Z")).unwrap();
-    let port = mosquitto::free_port();
+    let port = ports::free_port();
     let (address, out) = (format!("127.0.0.1:{port}"), folder.join("out"));
     let scenario = scenario.display().to_string();
     let (mut night, mut lines) = served_night::begin(&[&scenario, "--pace", "60x", "--serve", &address, "--out", &out]);

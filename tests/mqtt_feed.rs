@@ -1,8 +1,9 @@
 //! The MQTT feed against a real Mosquitto, read by `mosquitto_sub`.
 
 use crate::support::{
-    mosquitto::{Broker, free_port},
+    mosquitto::Broker,
     observatory::{self, Observatory, busy},
+    ports,
 };
 use alidade::gateway::mqtt::{MqttHandle, MqttLink, MqttPorts, MqttStatus, start};
 use std::{
@@ -156,7 +157,7 @@ fn events_survive_a_broker_that_dies_and_comes_back() {
 #[test]
 fn a_broker_that_never_was_does_no_harm() {
     let observatory = Observatory::new("mqtt-none");
-    let handle = feed(&observatory, free_port());
+    let handle = feed(&observatory, ports::free_port());
     (1..=12_000).for_each(|seq| {
         observatory.record(seq, "stopped");
         if seq % 1000 == 0 {

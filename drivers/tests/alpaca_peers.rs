@@ -4,6 +4,8 @@
 #![cfg(feature = "alpaca")]
 #![allow(clippy::unwrap_used, reason = "test helpers")]
 
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "support/live.rs"]
 mod support;
 
@@ -19,7 +21,7 @@ use alidade_drivers::{
 use alidade_model::states::{EnclosureState, MountState};
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     rc::Rc,
@@ -39,7 +41,7 @@ impl Server {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let program = target.join("peers/bin/alpaca-simulators");
         assert!(program.exists(), "{} is missing: make peers", program.display());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let mut child = Command::new(program)
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .stdin(Stdio::null())

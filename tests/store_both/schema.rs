@@ -1,6 +1,7 @@
 //! The schema of both databases, and databases that are refused.
 
 use super::{Folder, Postgres, WRITING, on_each, open, started};
+use crate::support::ports;
 use alidade::store::{OpenOptions, Store, StoreError, migrations::Migrations};
 use std::path::Path;
 
@@ -182,11 +183,7 @@ fn an_address_that_cannot_be_opened_is_told_in_one_line() {
     let folder = Folder::new();
     std::fs::write(folder.0.join("plain"), "x").unwrap();
     let at = folder.0.display();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = ports::free_port();
     let server = Postgres::shared();
     for (url, expected) in [
         (format!("sqlite:{at}/none/a.db"), "does not exist".to_owned()),

@@ -156,10 +156,7 @@ pub fn config_with(folder: &Folder, name: &str, hardware: &Hardware, more: &str,
         .replace("sqlite://var/alidade.sqlite", &format!("sqlite://{var}/alidade.sqlite"))
         .replace("data_dir = \"var\"", &format!("data_dir = \"{var}\""))
         .replace("path = \"var/alerts\"", &format!("path = \"{var}/alerts\""))
-        .replace(
-            "127.0.0.1:8080",
-            &format!("127.0.0.1:{}", crate::support::mosquitto::free_port()),
-        );
+        .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", super::ports::free_port()));
     for (device, there) in [
         ("plc", "plc"),
         ("mount", "mount"),

@@ -8,6 +8,7 @@ pub mod hardware;
 pub mod http;
 #[path = "../../drivers/tests/support/indi.rs"]
 pub mod indi;
+pub use indi::ports;
 pub mod journal;
 pub mod matrix;
 pub mod mosquitto;

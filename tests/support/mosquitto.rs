@@ -1,8 +1,9 @@
 //! A real Mosquitto on a private port, and a real client of it.
 
+use super::ports::free_port;
 use std::{
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -15,15 +16,6 @@ pub struct Broker {
     pub port: u16,
     folder: PathBuf,
     child: Option<Child>,
-}
-
-/// A port that nobody uses now.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn program(name: &str) -> Command {

@@ -4,9 +4,9 @@
 //! process id) and its folder removed when the test drops it and also when the test process is killed. The server
 //! refuses to run as root; then it runs as the user `postgres` of Debian's package. A missing PostgreSQL is a failure.
 
+use super::ports::free_port;
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -161,11 +161,6 @@ fn installed() -> PathBuf {
     found.sort();
     let newest = found.pop().map(|(_, bin)| bin);
     newest.expect("PostgreSQL is not installed: apt-get install postgresql")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-    listener.local_addr().expect("its address").port()
 }
 
 fn is_root() -> bool {

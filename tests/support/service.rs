@@ -2,7 +2,7 @@
 
 use crate::support::{
     command::{Folder, Said, alidade, say},
-    mosquitto,
+    ports,
 };
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub struct Service {
 impl Service {
     pub fn new(name: &str, mqtt_port: Option<u16>) -> Self {
         let folder = Folder::new(name);
-        let port = mosquitto::free_port();
+        let port = ports::free_port();
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/simulated.toml")).unwrap();
         let own = |text: String, from: &str, to: &str| {
             assert!(text.contains(from), "config/simulated.toml has no {from}");

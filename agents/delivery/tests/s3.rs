@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "../../../drivers/tests/support/ports.rs"]
+mod ports;
 mod support;
 
 use alidade_delivery::{
@@ -14,7 +16,7 @@ use alidade_model::states::UnitState;
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -43,7 +45,7 @@ impl Server {
         let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let program = target.parent().unwrap().join("peers/bin/moto_server");
         assert!(program.exists(), "{}: run `make peers`", program.display());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let child = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .stdin(Stdio::null())

@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
+#[path = "../../../drivers/tests/support/ports.rs"]
+mod ports;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 

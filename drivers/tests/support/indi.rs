@@ -2,10 +2,12 @@
 
 #![allow(dead_code, reason = "every test file uses its own part of this")]
 
+#[path = "ports.rs"]
+pub mod ports;
+
 use alidade_drivers::transport::{SharedConnector, TcpConnector};
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     rc::Rc,
@@ -21,7 +23,7 @@ pub struct Server {
 impl Server {
     /// Starts the simulators of these drivers on a free port, with a home of their own for what they remember.
     pub fn start(drivers: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let home = std::env::temp_dir().join(format!("alidade-indi-{}-{port}", std::process::id()));
         std::fs::create_dir_all(home.join(".indi")).unwrap();
         let fifo = home.join("fifo");

@@ -1,8 +1,11 @@
 //! Slurm on one node, on private ports and folders; ended by the numbers of its processes.
 
+#[path = "../../../../drivers/tests/support/ports.rs"]
+mod ports;
+
+use ports::free_port;
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -13,10 +16,6 @@ use std::{
 pub struct Slurm {
     folder: PathBuf,
     children: Vec<Child>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn private(folder: &Path) {
